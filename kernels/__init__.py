@@ -1,0 +1,72 @@
+"""The kernels: the same functions in several rooms, and the rule that picks a room.
+
+    reference/   plain NumPy, written only to be read
+    cpu/         Numba
+
+    y = room(x).relu_forward(x)
+
+The array decides: a NumPy array goes to `cpu`, or to `reference` inside `with use("reference"):` or with
+MINICNN_KERNELS=reference in the environment. Rooms are imported when first asked for: Numba takes half a
+second to import, and whoever only reads a table should not wait for it.
+
+The contract: plain arrays in, fresh arrays out, dtype kept, nothing remembered. Optimizer updates work in
+place and say so. Arguments were checked by `ops/`; a kernel checks nothing.
+"""
+
+import importlib
+import os
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+ROOMS = ("reference", "cpu")
+
+_imported: dict[str, ModuleType] = {}
+_chosen: ContextVar[str | None] = ContextVar("_chosen", default=None)
+
+
+def room(*arrays: Any) -> ModuleType:
+    """The module whose kernels serve these arrays."""
+    for array in arrays:
+        if type(array) is not np.ndarray and not isinstance(array, np.ndarray | np.generic):
+            raise RuntimeError(
+                f'no kernels serve a {type(array).__name__}: move the model and its data with .to("cpu")'
+            )
+    name = _chosen.get() or os.environ.get("MINICNN_KERNELS") or "cpu"
+    return _imported.get(name) or _import(name)
+
+
+def _import(name: str) -> ModuleType:
+    _check(name)
+    _imported[name] = importlib.import_module(f"{__name__}.{name}")
+    return _imported[name]
+
+
+def _check(name: str) -> None:
+    if name not in ROOMS:
+        raise ValueError(f"the kernel room must be one of {', '.join(ROOMS)}, got {name!r}")
+
+
+class use:
+    """`with kernels.use("reference"):` NumPy arrays are served by that room, in this thread or task."""
+
+    def __init__(self, name: str) -> None:
+        _check(name)
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._token = _chosen.set(self._name)
+
+    def __exit__(self, *error: object) -> None:
+        _chosen.reset(self._token)
+
+
+def set_threads(n: int) -> None:
+    """Let the kernels run on n threads, from 1 to the number of cores (or NUMBA_NUM_THREADS, if that is set)."""
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"threads expected a whole number, got {n!r}")
+    from .cpu._jit import set_threads as set_cpu_threads
+
+    set_cpu_threads(n)

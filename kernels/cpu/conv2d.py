@@ -1,0 +1,157 @@
+"""Convolution: which way of computing it serves which shape.
+
+    "im2col"          the lesson, as in the reference: the column matrix and one matrix product
+    "implicit_gemm"   the same sums without that matrix, a tile at a time in the cache:
+                      `conv2d_rows` where a filter has many numbers, `conv2d_planes` where it has few
+
+"auto" means "implicit_gemm": it is faster on every shape measured, and needs no memory.
+
+The input gradient is a convolution too. In the forward pass output (i, j) reads input (i*s + kh*d - top, ...).
+Backwards, input row u*s + a reads output row u + (a + top - kh*d) / s, for the kh where that divides: for each of the
+s*s phases (a, a') it is a convolution of dy with stride 1 (`_phase`).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..geometry import output_sizes
+from . import conv2d_planes, conv2d_rows
+from ._arrays import dense
+from .im2col import col2im, im2col
+from .linear import linear_backward_input, linear_backward_weight, linear_forward
+
+Array = Any
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+# From so many numbers in a filter, and so many filters, conv2d_rows is the faster way.
+MANY_NUMBERS, MANY_FILTERS = 200, 24
+# With so few positions conv2d_planes has too little to sum over in a weight gradient.
+FEW_POSITIONS = 1024
+
+
+def conv2d_forward(
+    x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, dilation: Pair, groups: int, algorithm: str
+) -> Array:
+    """As the reference; see the head of this file for the algorithms."""
+    KH, KW, C, O = w.shape
+    size = output_sizes(x.shape, (KH, KW), stride, padding, dilation)
+    if algorithm == "im2col":
+        return _im2col_forward(x, w, b, stride, padding, dilation, groups).reshape(len(x), *size, O)
+    y = np.empty((len(x), *size, O), x.dtype)
+    bias = np.zeros(0, x.dtype) if b is None else dense(b)
+    taps = _taps(KH, KW, dilation, padding)
+    x, w, geometry = dense(x), dense(w), (taps, stride, (1, 1), (0, 0))
+    if _rows_are_long(KH * KW * C, O // groups):
+        # (KH, KW, C, O) -> (O, KH*KW*C)
+        conv2d_rows.correlate(x, conv2d_rows.transposed(w.reshape(-1, O), 1), bias, y, *geometry)
+    else:
+        # (KH, KW, C, groups, O/groups) -> (groups, KH*KW*C, O/groups)
+        a = w.reshape(-1, groups, O // groups).transpose(1, 0, 2)
+        conv2d_planes.correlate(x, a, bias, y, *geometry)
+    return y
+
+
+def conv2d_backward_input(
+    dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int,
+    algorithm: str,
+) -> Array:  # fmt: skip
+    """As the reference; "implicit_gemm" is a convolution of dy with stride 1 for each phase of the input."""
+    if algorithm == "im2col":
+        return _im2col_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
+    phases = [
+        (
+            a,
+            b,
+            *_phase(a, w.shape[0], stride[0], padding[0][0], dilation[0]),
+            *_phase(b, w.shape[1], stride[1], padding[1][0], dilation[1]),
+        )
+        for a in range(stride[0])
+        for b in range(stride[1])
+    ]
+    # Where a stride is longer than the kernel no output reads some of the input: its gradient is 0.
+    unread = any(not rows or not columns for _, _, rows, _, columns, _ in phases)
+    dx = np.zeros(x_shape, dy.dtype) if unread else np.empty(x_shape, dy.dtype)
+    dy, no_bias = dense(dy), np.zeros(0, dy.dtype)
+    for a, b, rows, row_taps, columns, column_taps in phases:
+        taps = np.array([(h, v) for h in row_taps for v in column_taps], np.int64).reshape(-1, 2)
+        if len(taps):
+            T, C, O = len(taps), w.shape[2], w.shape[3] // groups
+            # (KH, KW, C, O) -> (taps, C, groups, O/groups)
+            part = dense(w if w.shape[0] * w.shape[1] == T else w[rows][:, columns]).reshape(T, C, groups, O)
+            geometry = (taps, (1, 1), stride, (a, b))
+            if _rows_are_long(T * O, C):
+                filters = dense(part.transpose(2, 1, 0, 3)).reshape(groups * C, T * O)
+                conv2d_rows.correlate(dy, filters, no_bias, dx, *geometry)
+            else:
+                conv2d_planes.correlate(
+                    dy, part.transpose(2, 0, 3, 1).reshape(groups, T * O, C), no_bias, dx, *geometry
+                )
+    return dx
+
+
+def _rows_are_long(numbers: int, filters: int) -> bool:
+    """Whether `conv2d_rows` serves filters of that many numbers, else `conv2d_planes`."""
+    return numbers >= MANY_NUMBERS and filters >= MANY_FILTERS
+
+
+def conv2d_backward_weight(
+    dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int,
+    algorithm: str,
+) -> Array:  # fmt: skip
+    """As the reference; see the head of this file for the algorithms."""
+    KH, KW, C, O = w_shape
+    if algorithm == "im2col":
+        return _im2col_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
+    x, dy = dense(x), dense(dy)
+    taps = _taps(KH, KW, dilation, padding)
+    few_positions = dy.size // O < FEW_POSITIONS and _rows_are_long(KH * KW * C, O // groups)
+    room = conv2d_rows if few_positions else conv2d_planes
+    return room.weight_gradient(x, dy, taps, stride, groups).reshape(w_shape)  # (KH*KW*C, O) -> (KH, KW, C, O)
+
+
+def _phase(a: int, K: int, stride: int, before: int, dilation: int) -> tuple[list[int], list[int]]:
+    """For input rows u*stride + a: the kernel rows that reach them, and which output rows those read, relative to u."""
+    reached = [k for k in range(K) if (a + before - k * dilation) % stride == 0]
+    return reached, [(a + before - k * dilation) // stride for k in reached]
+
+
+def _taps(KH: int, KW: int, dilation: Pair, padding: Padding) -> Array:
+    """(KH*KW, 2): where each cell of the kernel reads, relative to i*stride, j*stride."""
+    return np.array(
+        [(kh * dilation[0] - padding[0][0], kw * dilation[1] - padding[1][0]) for kh in range(KH) for kw in range(KW)],
+        np.int64,
+    )
+
+
+def _im2col_forward(
+    x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> Array:
+    return _by_group(groups, x.shape[3], w.shape[3], lambda cs, os: linear_forward(
+        im2col(x[..., cs], w.shape[:2], stride, padding, dilation),
+        w[..., os].reshape(-1, w.shape[3] // groups), None if b is None else b[os]))  # fmt: skip
+
+
+def _im2col_backward_input(
+    dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> Array:
+    C = x_shape[3] // groups
+    return _by_group(groups, x_shape[3], w.shape[3], lambda cs, os: col2im(
+        linear_backward_input(dy[..., os].reshape(-1, w.shape[3] // groups), w[..., os].reshape(-1, w.shape[3] // groups)),
+        (*x_shape[:3], C), w.shape[:2], stride, padding, dilation))  # fmt: skip
+
+
+def _im2col_backward_weight(
+    dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> Array:
+    O = w_shape[3] // groups
+    return _by_group(groups, x.shape[3], w_shape[3], lambda cs, os: linear_backward_weight(
+        dy[..., os].reshape(-1, O), im2col(x[..., cs], w_shape[:2], stride, padding, dilation)).reshape(*w_shape[:3], O))  # fmt: skip
+
+
+def _by_group(groups: int, C: int, O: int, compute: Any) -> Array:
+    """compute(channels, outputs) for each group, side by side along the last axis."""
+    c, o = C // groups, O // groups
+    parts = [compute(slice(g * c, (g + 1) * c), slice(g * o, (g + 1) * o)) for g in range(groups)]
+    return parts[0] if groups == 1 else np.concatenate(parts, axis=-1)

@@ -1,0 +1,135 @@
+"""Losses in one pass: softmax, its logarithm and the sum without an array between them."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from . import _jit
+from ._arrays import dense, flat
+from ._jit import parallel
+from .activation import exp_nonpositive
+
+Array = Any
+
+
+def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
+    """As the reference; the costs of the samples are added in float64."""
+    p, costs = np.empty(logits.shape, logits.dtype), np.empty(len(logits))
+    threads = _jit.threads_for(16 * logits.size)
+    if target.ndim == 1:
+        _cross_entropy(dense(logits), dense(target), p, costs, threads)
+    else:
+        _cross_entropy_rows(dense(logits), dense(target.astype(logits.dtype)), p, costs, threads)
+    return np.asarray(costs.mean(), logits.dtype), p
+
+
+def cross_entropy_backward(dloss: Array, p: Array, target: Array) -> Array:
+    """As the reference."""
+    factor = p.dtype.type(dloss / len(p))
+    dlogits = np.empty(p.shape, p.dtype)
+    threads = _jit.threads_for(p.size)
+    if target.ndim == 1:
+        _cross_entropy_backward(factor, dense(p), dense(target), dlogits, threads)
+    else:
+        _scaled_difference(factor, flat(p), flat(target.astype(p.dtype)), dlogits.reshape(-1), threads)
+    return dlogits
+
+
+@parallel
+def _cross_entropy(logits, target, p, costs, threads):  # type: ignore[no-untyped-def]
+    N, K = logits.shape
+    for thread in prange(threads):
+        for n in range(N * thread // threads, N * (thread + 1) // threads):
+            largest = logits[n, 0]
+            for k in range(1, K):
+                largest = max(largest, logits[n, k])
+            total = logits.dtype.type(0)
+            for k in range(K):
+                p[n, k] = exp_nonpositive(logits[n, k] - largest)
+                total += p[n, k]
+            costs[n] = math.log(total) - (logits[n, target[n]] - largest)
+            for k in range(K):
+                p[n, k] /= total
+
+
+@parallel
+def _cross_entropy_rows(logits, target, p, costs, threads):  # type: ignore[no-untyped-def]
+    N, K = logits.shape
+    for thread in prange(threads):
+        for n in range(N * thread // threads, N * (thread + 1) // threads):
+            largest = logits[n, 0]
+            for k in range(1, K):
+                largest = max(largest, logits[n, k])
+            total = logits.dtype.type(0)
+            for k in range(K):
+                p[n, k] = exp_nonpositive(logits[n, k] - largest)
+                total += p[n, k]
+            logarithm = math.log(total)
+            costs[n] = 0
+            for k in range(K):
+                costs[n] += target[n, k] * (logarithm - (logits[n, k] - largest))
+                p[n, k] /= total
+
+
+@parallel
+def _cross_entropy_backward(factor, p, target, dlogits, threads):  # type: ignore[no-untyped-def]
+    N, K = p.shape
+    for thread in prange(threads):
+        for n in range(N * thread // threads, N * (thread + 1) // threads):
+            for k in range(K):
+                dlogits[n, k] = factor * p[n, k]
+            dlogits[n, target[n]] = factor * (p[n, target[n]] - p.dtype.type(1))
+
+
+def mean_squared_error_forward(y: Array, target: Array) -> Array:
+    """As the reference; the squares are added in float64."""
+    return np.asarray(_sum_of_squares(y, target) / y.size, y.dtype)
+
+
+def mean_squared_error_backward(dloss: Array, y: Array, target: Array) -> Array:
+    """As the reference."""
+    return _difference(dloss * 2 / y.size, y, target)
+
+
+def half_squared_error_forward(y: Array, target: Array) -> Array:
+    """As the reference; the squares are added in float64."""
+    return np.asarray(_sum_of_squares(y, target) / 2 / (y.size // y.shape[-1]), y.dtype)
+
+
+def half_squared_error_backward(dloss: Array, y: Array, target: Array) -> Array:
+    """As the reference."""
+    return _difference(dloss / (y.size // y.shape[-1]), y, target)
+
+
+def _sum_of_squares(y: Array, target: Array) -> float:
+    # As many parts as the size alone says, so that the sum is the same on any number of threads.
+    parts = np.zeros(max(1, min(64, y.size >> 14)))
+    _square_sums(flat(y), flat(target), parts, _jit.threads_for(y.size))
+    return float(parts.sum())
+
+
+@parallel
+def _square_sums(y, target, parts, threads):  # type: ignore[no-untyped-def]
+    Q = len(parts)
+    for thread in prange(threads):
+        for q in range(Q * thread // threads, Q * (thread + 1) // threads):
+            total = 0.0
+            for i in range(y.size * q // Q, y.size * (q + 1) // Q):
+                difference = y[i] - target[i]
+                total += np.float64(difference) * difference
+            parts[q] = total
+
+
+def _difference(factor: Any, y: Array, target: Array) -> Array:
+    dy = np.empty(y.size, y.dtype)
+    _scaled_difference(y.dtype.type(factor), flat(y), flat(target), dy, _jit.threads_for(y.size))
+    return dy.reshape(y.shape)
+
+
+@parallel
+def _scaled_difference(factor, y, target, dy, threads):  # type: ignore[no-untyped-def]
+    for thread in prange(threads):
+        for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
+            dy[i] = factor * (y[i] - target[i])

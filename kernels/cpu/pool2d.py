@@ -1,0 +1,194 @@
+"""Pooling, a row of output at a time, the channels innermost as they lie in memory.
+
+What differs from the reference: no padded copy, no array for each position of the window; and backwards each cell of
+the image gathers from the windows that cover it, so that no two threads write to one cell and the sums have one order.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from ..geometry import Padding, Pair, output_sizes, window_cells
+from . import _jit
+from ._arrays import dense
+from ._jit import inlined, parallel
+from .tiles import at
+
+Array = Any
+
+
+def max_pool2d_forward(
+    x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ceil_mode: bool
+) -> tuple[Array, Array]:
+    """As the reference."""
+    OH, OW = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
+    y = np.empty((len(x), OH, OW, x.shape[3]), x.dtype)
+    index = np.empty(y.shape, np.int32)
+    _max(dense(x), y, index, kernel_size, stride, _before(padding), _threads(x, y, kernel_size))
+    return y, index
+
+
+def max_pool2d_backward(
+    dy: Array, index: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding
+) -> Array:
+    """As the reference, gathered."""
+    dx = np.zeros(x_shape, dy.dtype)
+    threads = _threads(dx, dy, kernel_size)
+    _max_backward(dense(dy), dense(index), dx, kernel_size, stride, _before(padding), threads)
+    return dx
+
+
+def sum_pool2d_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ceil_mode: bool) -> Array:
+    """As the reference."""
+    OH, OW = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
+    return _sum_forward(x, kernel_size, stride, padding, np.ones(OH, x.dtype), np.ones(OW, x.dtype))
+
+
+def sum_pool2d_backward(
+    dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding
+) -> Array:
+    """As the reference, gathered."""
+    ones = np.ones(dy.shape[1], dy.dtype), np.ones(dy.shape[2], dy.dtype)
+    return _sum_backward(dy, x_shape, kernel_size, stride, padding, *ones)
+
+
+def avg_pool2d_forward(
+    x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ceil_mode: bool, count_include_pad: bool
+) -> Array:
+    """As the reference."""
+    sizes = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
+    cells = _cells(x.shape, sizes, kernel_size, stride, padding, count_include_pad, x.dtype)
+    return _sum_forward(x, kernel_size, stride, padding, *cells)
+
+
+def avg_pool2d_backward(
+    dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding, count_include_pad: bool
+) -> Array:
+    """As the reference, gathered."""
+    cells = _cells(x_shape, dy.shape[1:3], kernel_size, stride, padding, count_include_pad, dy.dtype)
+    return _sum_backward(dy, x_shape, kernel_size, stride, padding, *cells)
+
+
+def _cells(
+    x_shape: tuple[int, ...], sizes: Pair, kernel_size: Pair, stride: Pair, padding: Padding, include: bool, dtype: Any
+) -> tuple[Array, Array]:
+    """For each row and each column of windows, how many cells it counts; a window counts their product."""
+    rows, columns = (
+        np.array(window_cells(x_shape[a + 1], kernel_size[a], stride[a], padding[a], sizes[a], include), dtype)
+        for a in range(2)
+    )
+    return rows, columns
+
+
+def _sum_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, rows: Array, columns: Array) -> Array:
+    y = np.zeros((len(x), len(rows), len(columns), x.shape[3]), x.dtype)
+    _sum(dense(x), y, kernel_size, stride, _before(padding), rows, columns, _threads(x, y, kernel_size))
+    return y
+
+
+def _sum_backward(
+    dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding, rows: Array, columns: Array
+) -> Array:
+    dx = np.zeros(x_shape, dy.dtype)
+    threads = _threads(dx, dy, kernel_size)
+    _sum_gather(dense(dy), dx, kernel_size, stride, _before(padding), rows, columns, threads)
+    return dx
+
+
+def _before(padding: Padding) -> Pair:
+    return padding[0][0], padding[1][0]
+
+
+def _threads(x: Array, y: Array, kernel_size: Pair) -> int:
+    return _jit.threads_for(x.size + y.size * kernel_size[0] * kernel_size[1])
+
+
+@parallel
+def _max(x, y, index, kernel, stride, before, threads):  # type: ignore[no-untyped-def]
+    (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
+    image, out, winners = x.ravel(), y.ravel(), index.ravel()
+    for thread in prange(threads):
+        for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
+            n, top = row // OH, row % OH * stride[0] - before[0]
+            for j in range(OW):
+                left, pixel, first = j * stride[1] - before[1], (row * OW + j) * C, True
+                for kh in range(max(0, -top), min(kernel[0], H - top)):
+                    for kw in range(max(0, -left), min(kernel[1], W - left)):
+                        cell = ((n * H + top + kh) * W + left + kw) * C
+                        _keep_larger(image, cell, out, winners, pixel, C, np.int32(kh * kernel[1] + kw), first)
+                        first = False
+
+
+@inlined
+def _keep_larger(image, cell, out, winners, pixel, C, k, first):  # type: ignore[no-untyped-def]
+    """The larger of what a window has found and its next cell, channel by channel; NaN is larger than all."""
+    if first:
+        for c in range(C):
+            out[at(pixel) + at(c)] = image[at(cell) + at(c)]
+            winners[at(pixel) + at(c)] = k
+    else:
+        for c in range(C):
+            v, best = image[at(cell) + at(c)], out[at(pixel) + at(c)]
+            wins = (v > best) | ((v != v) & (best == best))
+            out[at(pixel) + at(c)] = v if wins else best
+            winners[at(pixel) + at(c)] = k if wins else winners[at(pixel) + at(c)]
+
+
+@parallel
+def _max_backward(dy, index, dx, kernel, stride, before, threads):  # type: ignore[no-untyped-def]
+    (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
+    gradient, winners, out = dy.ravel(), index.ravel(), dx.ravel()
+    for thread in prange(threads):
+        for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
+            n, h = row // H, row % H + before[0]
+            for w in range(W):
+                v, cell = w + before[1], (row * W + w) * C
+                for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
+                    for j in range(_first(v, kernel[1], stride[1]), min(OW, v // stride[1] + 1)):
+                        pixel = ((n * OH + i) * OW + j) * C
+                        k = np.int32((h - i * stride[0]) * kernel[1] + v - j * stride[1])
+                        for c in range(C):
+                            won = winners[at(pixel) + at(c)] == k
+                            out[at(cell) + at(c)] += gradient[at(pixel) + at(c)] if won else dx.dtype.type(0)
+
+
+@inlined
+def _first(h, kernel, stride):  # type: ignore[no-untyped-def]
+    """The first window that covers cell h of the padded image."""
+    return max(0, (h - kernel + stride) // stride)
+
+
+@parallel
+def _sum(x, y, kernel, stride, before, rows, columns, threads):  # type: ignore[no-untyped-def]
+    (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
+    image, out = x.ravel(), y.ravel()
+    for thread in prange(threads):
+        for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
+            n, top = row // OH, row % OH * stride[0] - before[0]
+            for j in range(OW):
+                left, pixel = j * stride[1] - before[1], (row * OW + j) * C
+                for kh in range(max(0, -top), min(kernel[0], H - top)):
+                    for kw in range(max(0, -left), min(kernel[1], W - left)):
+                        cell = ((n * H + top + kh) * W + left + kw) * C
+                        for c in range(C):
+                            out[at(pixel) + at(c)] += image[at(cell) + at(c)]
+                cells = rows[row % OH] * columns[j]
+                for c in range(C):
+                    out[at(pixel) + at(c)] /= cells
+
+
+@parallel
+def _sum_gather(dy, dx, kernel, stride, before, rows, columns, threads):  # type: ignore[no-untyped-def]
+    (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
+    gradient, out = dy.ravel(), dx.ravel()
+    for thread in prange(threads):
+        for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
+            n, h = row // H, row % H + before[0]
+            for w in range(W):
+                v, cell = w + before[1], (row * W + w) * C
+                for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
+                    for j in range(_first(v, kernel[1], stride[1]), min(OW, v // stride[1] + 1)):
+                        pixel, cells = ((n * OH + i) * OW + j) * C, rows[i] * columns[j]
+                        for c in range(C):
+                            out[at(cell) + at(c)] += gradient[at(pixel) + at(c)] / cells

@@ -1,0 +1,50 @@
+"""minicnn: a deep-learning engine for convolutional networks, written from scratch to be read and to be fast.
+
+import minicnn as mc
+from minicnn import nn, optim, data, models
+from minicnn import functional as F
+"""
+
+try:
+    from . import kernels
+except ImportError as error:
+    if error.name != f"{__name__}.kernels":
+        raise
+    raise ImportError(
+        "minicnn was found in a checkout that is not installed: run `pip install -e .` in that folder, or leave it.",
+        name=error.name,
+    ) from None
+
+from . import _tensor, autograd, data, device, functional, models, nn, optim, study, train
+from ._function import Function, no_grad
+from ._random import seed
+from ._tensor import Tensor, tensor
+from .autograd import gradcheck
+from .device import cuda_available
+from .kernels import set_threads
+from .study.model_summary import summary
+from .train.trainer import Trainer
+
+__version__ = "0.1.0"
+__all__ = [
+    "Function",
+    "Tensor",
+    "Trainer",
+    "autograd",
+    "cuda_available",
+    "data",
+    "device",
+    "functional",
+    "gradcheck",
+    "kernels",
+    "models",
+    "nn",
+    "no_grad",
+    "optim",
+    "seed",
+    "set_threads",
+    "study",
+    "summary",
+    "tensor",
+    "train",
+]

@@ -1,0 +1,133 @@
+"""A Function is one differentiable operation: `forward` and, directly under it, `backward`, on plain arrays.
+
+The smallest example that needs all of it:
+
+    class Square(Function):
+        def forward(self, x):
+            self.save(x)
+            return x * x
+
+        def backward(self, dy):
+            (x,) = self.saved
+            return (2 * x * dy,)
+
+    y = Square()(mc.tensor([3.0], requires_grad=True))
+
+Calling a Function runs `forward` and, if an input asks for a gradient, records: the output remembers the
+Function, the Function remembers its inputs. That is the whole graph. Each Function gets a number when it
+is called. An operation can only read what exists already, so its inputs' Functions have smaller numbers:
+the order of creation is a topological order, and `autograd.backward` walks it downwards.
+"""
+
+import itertools
+import threading
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from . import device
+from ._tensor import Tensor
+
+Array = Any  # a NumPy or CuPy array; the two share their interface and no common type
+
+_numbers = itertools.count()
+
+
+class _Recording(threading.local):
+    """Whether this Python thread records a graph."""
+
+    on = True
+
+
+_recording = _Recording()
+
+
+class no_grad:
+    """`with mc.no_grad():` computes without recording a graph: less memory, and no gradients afterwards."""
+
+    def __enter__(self) -> None:
+        self._before = _recording.on
+        _recording.on = False
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _recording.on = self._before
+
+
+class Function:
+    """One differentiable operation.
+
+    A subclass takes its settings (a stride, an axis) in `__init__` and writes
+    `forward(self, *arrays) -> array` and `backward(self, dy) -> tuple of arrays`, one for each input, of the
+    input's shape and dtype; None where there is no gradient. An object serves one call.
+    """
+
+    number: int
+    inputs: tuple[Tensor, ...] = ()
+    needs_gradient: tuple[bool, ...] = ()
+    released = False
+    _saved: tuple[Any, ...] = ()
+    _records = False
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Run `forward` on the inputs' arrays; record if any input asks for a gradient."""
+        device.check_same([x.data for x in inputs], self.name)
+        needs_gradient = tuple(x.requires_grad for x in inputs)
+        self._records = _recording.on and any(needs_gradient)
+        self.needs_gradient = needs_gradient
+        result = self.forward(*[x.data for x in inputs])
+        # NumPy turns results without axes into scalars; a Tensor always holds an array.
+        y = Tensor(np.asarray(result) if isinstance(result, np.generic) else result)
+        if self._records:
+            self.number = next(_numbers)
+            self.inputs = inputs
+            y.requires_grad = True
+            y.creator = self
+        return y
+
+    def forward(self, *arrays: Array) -> Array:
+        """The result of the operation on plain arrays."""
+        raise NotImplementedError(f"{self.name} has no forward")
+
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+        """From the gradient of the loss in the result, the gradient in each input."""
+        raise NotImplementedError(f"{self.name} has no backward")
+
+    @property
+    def name(self) -> str:
+        """The name under which errors and pictures show this operation."""
+        return type(self).__name__
+
+    def save(self, *values: Any) -> None:
+        """Keep what `backward` will read; keeps nothing when no graph is recorded."""
+        if self._records:
+            self._saved = values
+
+    @property
+    def saved(self) -> tuple[Any, ...]:
+        """What `save` kept."""
+        return self._saved
+
+    def release(self) -> None:
+        """Give back the saved arrays and the inputs: after a backward pass nothing else needs them."""
+        self._saved = ()
+        self.inputs = ()
+        self.released = True
+
+
+def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
+    """Sum dy back to `shape`, undoing NumPy's broadcasting.
+
+    Broadcasting copies an element to many places; the gradient of a copy is the sum over the places.
+    An axis that broadcasting put in front is summed away; an axis of length 1 that it stretched is summed to 1.
+    """
+    if dy.shape == shape:
+        return dy
+    in_front = dy.ndim - len(shape)
+    stretched = tuple(i + in_front for i, n in enumerate(shape) if n == 1 and dy.shape[i + in_front] != 1)
+    return dy.sum(axis=tuple(range(in_front)) + stretched, keepdims=True).reshape(shape)
+
+
+def is_float(array: Array) -> bool:
+    """Whether an array's dtype is one the engine computes gradients in."""
+    return array.dtype in (np.float32, np.float64)

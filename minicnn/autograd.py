@@ -1,0 +1,192 @@
+"""The backward pass, and the check that a backward pass is right.
+
+Why an order matters. In the diamond  a -> b = 2a, c = 3a -> d = b * c  the gradient of `a` is a sum of two
+parts, one through b and one through c. The Function that made `a` must wait for both before it runs; if it
+ran on the first part it would have to run again. So Functions run in reverse topological order: each after
+everything that was computed from its result. Sorting by creation number gives that order for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import device
+from ._tensor import Tensor
+
+if TYPE_CHECKING:
+    from ._function import Function
+
+Array = Any
+
+
+def backward(root: Tensor, gradient: Array | None = None) -> None:
+    """Add to `.grad` of every leaf the gradient of `root` in it.
+
+    root: the Tensor to differentiate, usually a loss.
+    gradient: the gradient of some later loss in root, of root's shape and dtype; may be left out when root
+        has one element, and is then 1.
+
+    The chain rule, one Function at a time: from dy, the gradient in its result, a Function computes the
+    gradient in each input; where several Functions read one Tensor, the parts add up. Saved arrays are given
+    back as soon as their Function is done, so a second backward through the same graph is an error.
+    The engine is first order: gradients are plain arrays and cannot be differentiated again.
+    """
+    dy = _first_gradient(root, gradient)
+    if root.creator is None:
+        _accumulate({root: dy.copy()})
+        return
+    order = _functions_below(root.creator)
+    gradients: dict[Function, Array] = {root.creator: dy}
+    leaves: dict[Tensor, Array] = {}
+    while order:
+        function = order.pop()
+        dy = gradients.pop(function)
+        for x, dx in zip(function.inputs, _checked_backward(function, dy), strict=True):
+            if dx is None or not x.requires_grad:
+                continue
+            if x.creator is not None:
+                gradients[x.creator] = gradients[x.creator] + dx if x.creator in gradients else dx
+            elif x in leaves:
+                leaves[x] = leaves[x] + dx
+            else:
+                # A leaf's gradient belongs to the user, who may write into it: never a view of another array.
+                leaves[x] = dx.copy() if dx is dy or dx.base is not None else dx
+        function.release()
+    _accumulate(leaves)
+
+
+def _first_gradient(root: Tensor, gradient: Array | None) -> Array:
+    """The gradient that starts the pass, checked."""
+    if not root.requires_grad:
+        raise RuntimeError(
+            "backward expected a Tensor that was made from one with requires_grad=True, outside of no_grad; this one was not"
+        )
+    xp = device.array_module(root.data)
+    if gradient is None:
+        if root.size != 1:
+            raise ValueError(
+                f"backward expected a loss of one element, got shape {root.shape}: "
+                "reduce it with .sum() or .mean(), or pass gradient=, an array of that shape"
+            )
+        return xp.ones(root.shape, root.dtype)
+    dy = xp.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=root.dtype)
+    if dy.shape != root.shape:
+        raise ValueError(f"backward expected a gradient of shape {root.shape}, got {dy.shape}")
+    return dy
+
+
+def _functions_below(last: Function) -> list[Function]:
+    """Every Function that `last` was computed from, itself included, by rising number.
+
+    An explicit stack instead of recursion: a chain of 10,000 operations must not meet Python's recursion limit.
+    """
+    found = {last}
+    stack = [last]
+    while stack:
+        function = stack.pop()
+        if function.released:
+            raise RuntimeError(
+                f"backward reached {function.name}, whose saved arrays an earlier backward has given back: "
+                "add the losses and call backward once, or compute the forward pass again"
+            )
+        for x in function.inputs:
+            if x.creator is not None and x.creator not in found:
+                found.add(x.creator)
+                stack.append(x.creator)
+    return sorted(found, key=lambda function: function.number)
+
+
+def _checked_backward(function: Function, dy: Array) -> tuple[Array | None, ...]:
+    """The gradients that a Function computes, checked against its inputs."""
+    dxs = function.backward(dy)
+    if not isinstance(dxs, tuple) or len(dxs) != len(function.inputs):
+        raise RuntimeError(
+            f"{function.name}.backward must return a tuple of {len(function.inputs)} arrays, got {dxs!r}"
+        )
+    for i, (x, dx) in enumerate(zip(function.inputs, dxs, strict=True)):
+        if dx is not None and (dx.shape != x.data.shape or dx.dtype != x.data.dtype):
+            raise RuntimeError(
+                f"{function.name}.backward returned for input {i} a gradient of shape {dx.shape} and dtype {dx.dtype}, "
+                f"expected {x.data.shape} and {x.data.dtype}"
+            )
+    return dxs
+
+
+def _accumulate(leaves: dict[Tensor, Array]) -> None:
+    """Write the finished gradients: after the pass, so that an error inside it leaves every .grad as it was."""
+    for leaf, dx in leaves.items():
+        total = dx if leaf.grad is None else leaf.grad + dx
+        leaf.grad = device.array_module(leaf.data).asarray(total)
+
+
+def gradcheck(
+    fn: Callable[..., Tensor],
+    inputs: Sequence[Any],
+    eps: float = 1e-6,
+    rtol: float = 1e-5,
+    atol: float = 1e-7,
+) -> bool:
+    """Compare the gradients of `fn` with central differences, in float64; True, or an error that shows where.
+
+    fn: takes one Tensor for each input and returns a Tensor of any shape.
+    inputs: arrays, or Tensors whose values are taken, of which every float one is checked, element by element;
+        integer ones are passed on as they are.
+    eps: the step h of the central difference (f(x + h) - f(x - h)) / 2h, whose error is of order h**2.
+    rtol, atol: an element passes if |got - expected| <= atol + rtol * |expected|.
+
+    The result is reduced to one number by fixed weights r drawn from [-1, 1], L = sum(r * fn(inputs)), so that
+    one backward pass checks every output at once. fn must be deterministic, and smooth at the inputs: at a kink
+    (ReLU at 0, a tie of max pooling) the two differ although both are right.
+
+    Raises AssertionError with the input, the element, what came and what was expected.
+    """
+    arrays = [np.array(x.data if isinstance(x, Tensor) else x) for x in inputs]
+    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+    tensors = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
+    if not any(t.requires_grad for t in tensors):
+        raise TypeError("gradcheck expected at least one input of floats")
+    y = fn(*tensors)
+    if y.dtype != np.float64:
+        raise AssertionError(f"fn returned {y.dtype} for float64 inputs: it loses precision on the way")
+    weights = np.random.default_rng(0).uniform(-1, 1, y.shape)
+    y.backward(weights)
+
+    def loss() -> float:
+        return float((fn(*[Tensor(a) for a in arrays]).data * weights).sum())
+
+    for i, t in enumerate(tensors):
+        if t.requires_grad:
+            got = np.zeros(t.shape) if t.grad is None else t.grad
+            _compare(i, got, _central_differences(loss, arrays[i], eps), rtol, atol)
+    return True
+
+
+def _central_differences(loss: Callable[[], float], x: np.ndarray[Any, Any], eps: float) -> np.ndarray[Any, Any]:
+    """The gradient of `loss` in x, one element after the other; x is moved in place and put back."""
+    dx = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        kept = x[index]
+        x[index] = kept + eps
+        above = loss()
+        x[index] = kept - eps
+        below = loss()
+        x[index] = kept
+        dx[index] = (above - below) / (2 * eps)
+    return dx
+
+
+def _compare(i: int, got: Array, expected: Array, rtol: float, atol: float) -> None:
+    wrong = ~(np.abs(got - expected) <= atol + rtol * np.abs(expected))
+    if not wrong.any():
+        return
+    worst = np.unravel_index(
+        np.argmax(np.where(wrong, np.nan_to_num(np.abs(got - expected), nan=np.inf), -1)), got.shape
+    )
+    where = tuple(int(k) for k in worst)
+    raise AssertionError(
+        f"the gradient of input {i} is wrong at {int(wrong.sum())} of {got.size} elements; "
+        f"worst at {where}: backward gave {float(got[worst]):.9g}, central differences {float(expected[worst]):.9g}"
+    )

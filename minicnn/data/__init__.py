@@ -1,0 +1,7 @@
+"""Data sets of labelled images, and the loader that makes batches of them."""
+
+from minicnn.data.datasets import ArrayDataset, fashion_mnist, mnist
+from minicnn.data.idx import read_idx
+from minicnn.data.loader import DataLoader, to_input
+
+__all__ = ["ArrayDataset", "DataLoader", "fashion_mnist", "mnist", "read_idx", "to_input"]

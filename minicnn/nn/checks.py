@@ -1,0 +1,62 @@
+"""What the layers ask of their constructor's arguments: a wrong one is an error there, not at the first call."""
+
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+from .. import functional as F
+from .._tensor import Tensor
+from ..ops.checks import Pair, is_whole, pair
+
+Activation = Callable[[Tensor], Tensor]
+ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "tanh": F.tanh, "sigmoid": F.sigmoid}
+
+
+def positive(value: Any, layer: str, name: str) -> int:
+    """A whole number >= 1."""
+    if not is_whole(value):
+        raise TypeError(f"{layer} expected {name} to be a whole number >= 1, got {value!r}")
+    if not 1 <= value < 2**31:
+        raise ValueError(f"{layer} expected {name} to be a whole number >= 1, got {value!r}")
+    return int(value)
+
+
+def positive_or_none(value: Any, layer: str, name: str) -> int | None:
+    """A whole number >= 1, or None for what the first call will tell."""
+    return None if value is None else positive(value, layer, name)
+
+
+def real(value: Any, layer: str, name: str) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{layer} expected {name} to be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{layer} expected {name} to be finite, got {value!r}")
+    return float(value)
+
+
+def flag(value: Any, layer: str, name: str) -> bool:
+    """True or False and nothing else: a misplaced number must not pass for one."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{layer} expected {name} to be True or False, got {value!r}")
+    return value
+
+
+def padding(value: Any, layer: str) -> Pair | str:
+    """A whole number >= 0, a pair of them, "same" or "valid"; what it means for an image is settled at the call."""
+    if isinstance(value, str):
+        if value not in ("same", "valid"):
+            raise ValueError(f'{layer} expected padding to be a number, a pair, "same" or "valid", got {value!r}')
+        return value
+    return pair(value, f"{layer}: padding", minimum=0)
+
+
+def activation_function(name: Any, layer: str) -> Activation | None:
+    """The function behind an activation's name; None for None."""
+    if name is None:
+        return None
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        choices = ", ".join(f'"{choice}"' for choice in ACTIVATIONS)
+        raise ValueError(f"{layer} expected activation to be None, {choices}, got {name!r}")
+    return ACTIVATIONS[name]

@@ -1,0 +1,96 @@
+"""Modules that hold other Modules in order."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar, overload
+
+from .module import Module
+
+C = TypeVar("C", bound="_Ordered")
+
+
+class _Ordered(Module):
+    """Modules in order, under the names "0", "1", ... or others; a Module may stand in several places."""
+
+    def append(self: C, module: Module) -> C:
+        """Put one more Module behind the others, named by its place; returns this container."""
+        self._put(str(len(self)), module)
+        return self
+
+    def _put(self, name: Any, module: Any) -> None:
+        kind = type(self).__name__
+        if not isinstance(module, Module):
+            hint = f": unpack it with nn.{kind}(*modules)" if isinstance(module, list | tuple) else ""
+            raise TypeError(f"{kind} expected Modules, got {type(module).__name__}{hint}")
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{kind} expected a name without dots, got {name!r}")
+        if name in vars(self) or hasattr(type(self), name):
+            raise ValueError(f"{kind} has an attribute {name!r} already: choose another name")
+        setattr(self, name, module)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.named_children())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter([module for _, module in self.named_children()])
+
+    @overload
+    def __getitem__(self: C, index: slice) -> C: ...
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    def __getitem__(self, index: int | slice) -> Module:
+        """The Module in a place; for a slice a container of the same Modules under the same names."""
+        named = list(self.named_children())
+        if not isinstance(index, slice):
+            return named[operator.index(index)][1]
+        part = type(self)()
+        for name, module in named[index]:
+            part._put(name, module)
+        return part
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        """Put another Module in a place that is taken, under the same name."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__} expected a Module, got {type(module).__name__}")
+        setattr(self, list(self.named_children())[operator.index(index)][0], module)
+
+
+class Sequential(_Ordered):
+    """Modules one after another: each is called with what the one before returned.
+
+    Sequential(conv, relu) names them "0" and "1"; Sequential({"conv": conv, "relu": relu}) by the names given.
+    """
+
+    def __init__(self, *modules: Module | dict[str, Module]) -> None:
+        super().__init__()
+        if len(modules) == 1 and isinstance(modules[0], dict):
+            for name, module in modules[0].items():
+                self._put(name, module)
+        else:
+            for each in modules:
+                self._put(str(len(self)), each)
+
+    def forward(self, x: Any) -> Any:
+        for module in self:
+            x = module(x)
+        return x
+
+
+class ModuleList(_Ordered):
+    """A list of Modules whose Parameters are found: what a plain list as an attribute would lose.
+
+    It holds and does not compute; `forward` of the Module around it says how its Modules are called.
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        for module in modules:
+            self._put(str(len(self)), module)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Raises TypeError: there is nothing to compute."""
+        raise TypeError("a ModuleList is not called: call the Modules in it, or use nn.Sequential")

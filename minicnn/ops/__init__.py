@@ -1,0 +1,1 @@
+"""The differentiable operations, one file a family, each Function's backward directly under its forward."""

@@ -1,0 +1,120 @@
+"""Sums, products and powers of Tensors, with broadcasting."""
+
+import numbers
+from typing import Any
+
+from .._function import Function, unbroadcast
+from .._tensor import Tensor
+
+Array = Any
+
+
+class Add(Function):
+    """y = a + b; da = dy, db = dy, each summed back to its operand's shape."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.save(a.shape, b.shape)
+        return a + b
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        shape_a, shape_b = self.saved
+        return unbroadcast(dy, shape_a), unbroadcast(dy, shape_b)
+
+
+class Subtract(Function):
+    """y = a - b; da = dy, db = -dy."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.save(a.shape, b.shape)
+        return a - b
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        shape_a, shape_b = self.saved
+        return unbroadcast(dy, shape_a), unbroadcast(-dy, shape_b)
+
+
+class Multiply(Function):
+    """y = a * b; da = dy * b, db = dy * a."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.save(a, b)
+        return a * b
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        a, b = self.saved
+        return unbroadcast(dy * b, a.shape), unbroadcast(dy * a, b.shape)
+
+
+class Divide(Function):
+    """y = a / b; da = dy / b, db = -dy * a / b**2."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.save(a, b)
+        return a / b
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        a, b = self.saved
+        da = dy / b
+        return unbroadcast(da, a.shape), unbroadcast(-da * (a / b), b.shape)
+
+
+class Negate(Function):
+    """y = -a; da = -dy."""
+
+    def forward(self, a: Array) -> Array:
+        return -a
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        return (-dy,)
+
+
+class Power(Function):
+    """y = a**n for a number n; da = dy * n * a**(n - 1)."""
+
+    def __init__(self, exponent: float) -> None:
+        self.exponent = exponent
+
+    def forward(self, a: Array) -> Array:
+        self.save(a)
+        return a**self.exponent
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        (a,) = self.saved
+        if self.exponent == 0:  # 0 * a**-1 would be NaN at a = 0
+            return (dy * a.dtype.type(0),)
+        return (dy * (self.exponent * a ** (self.exponent - 1)),)
+
+
+def power(x: Tensor, exponent: float) -> Tensor:
+    """x to the power of a number; x of any shape."""
+    if not isinstance(exponent, numbers.Real):
+        raise TypeError(f"** expected a number as its exponent, got {type(exponent).__name__}: use (log(x) * y).exp()")
+    return Power(float(exponent))(x)
+
+
+class MatMul(Function):
+    """y = a @ b over the last two axes, those before them broadcast; da = dy @ b.T, db = a.T @ dy."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.save(a, b)
+        return a @ b
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        a, b = self.saved
+        da = dy @ b.swapaxes(-1, -2)
+        db = a.swapaxes(-1, -2) @ dy
+        return unbroadcast(da, a.shape), unbroadcast(db, b.shape)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product of a (..., M, K) and b (..., K, N): (..., M, N).
+
+    Raises ValueError for operands of fewer than two axes (use reshape to make a vector a row or a column),
+    and for lengths K that differ.
+    """
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        raise ValueError(
+            f"@ expected shapes (..., M, K) and (..., K, N), got {a.shape} and {b.shape}: "
+            "make a vector a matrix with .reshape(1, -1) or .reshape(-1, 1)"
+        )
+    return MatMul()(a, b)

@@ -1,0 +1,120 @@
+"""What every layer operation asks of its arguments, so that nothing a user types reaches a compiled kernel unchecked."""
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from .._tensor import Tensor
+from ..kernels.geometry import output_size
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number (and not a boolean)."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def pair(value: Any, name: str, minimum: int = 1) -> Pair:
+    """One whole number as (n, n), or a pair of them, each at least `minimum`."""
+    values = (value, value) if is_whole(value) else value
+    if (
+        not isinstance(values, tuple | list)
+        or len(values) != 2
+        or not all(is_whole(v) and minimum <= v < 2**31 for v in values)
+    ):
+        raise ValueError(f"{name} expected a whole number >= {minimum} or a pair of them, got {value!r}")
+    return int(values[0]), int(values[1])
+
+
+def resolve_padding(
+    padding: Any, shape: tuple[int, ...], kernel: Pair, stride: Pair, dilation: Pair = (1, 1)
+) -> Padding:
+    """int, pair, "same" or "valid" as ((top, bottom), (left, right)).
+
+    "same" makes ceil(H / stride) rows: total = max((ceil(H / s) - 1) * s + d * (K - 1) + 1 - H, 0), of which the
+    odd cell goes to the bottom and right.
+    """
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        sides = []
+        for H, K, s, d in zip(shape[1:3], kernel, stride, dilation, strict=True):
+            total = max((-(-H // s) - 1) * s + d * (K - 1) + 1 - H, 0)
+            sides.append((total // 2, total - total // 2))
+        return sides[0], sides[1]
+    if isinstance(padding, str):
+        raise ValueError(f'padding expected a number, a pair, "same" or "valid", got {padding!r}')
+    vertical, horizontal = pair(padding, "padding", minimum=0)
+    return (vertical, vertical), (horizontal, horizontal)
+
+
+def check_float(x: Any, what: str) -> None:
+    """Raise TypeError unless x is a Tensor of float32 or float64."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{what} expected a Tensor, got {type(x).__name__}: wrap arrays with mc.tensor(array)")
+    if x.data.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"{what} expected float32 or float64, got {x.dtype}: "
+            'convert with mc.tensor(array.astype("float32")), images also divided by 255'
+        )
+
+
+def check_dtypes(what: str, x: Tensor, **others: Tensor | None) -> None:
+    """Raise TypeError unless every Tensor given has the dtype of x."""
+    check_float(x, what)
+    for name, other in others.items():
+        if other is None:
+            continue
+        check_float(other, f"{what}: {name}")
+        if other.data.dtype != x.data.dtype:
+            raise TypeError(
+                f"{what} expected one dtype, got an input of {x.dtype} and {name} of {other.dtype}: "
+                f'convert with .to(dtype="{other.dtype}")'
+            )
+
+
+def check_images(x: Tensor, what: str, channels: int | None = None) -> None:
+    """Raise unless x is (N, H, W, C), not empty, with `channels` channels if given."""
+    check_float(x, what)
+    if x.ndim != 4:
+        raise ValueError(
+            f"{what} expected an array of 4 axes (N, H, W, C), got shape {x.shape}"
+            + (": one image needs an axis in front, image[None]" if x.ndim == 3 else "")
+        )
+    if channels is not None and x.shape[3] != channels:
+        hint = "; it looks like NCHW: use x.transpose(0, 2, 3, 1)" if x.shape[1] == channels else ""
+        raise ValueError(
+            f"{what} expected {channels} input channels (last axis), got an array of shape {x.shape}{hint}"
+        )
+    if 0 in x.shape:
+        raise ValueError(f"{what} expected at least one element, got an array of shape {x.shape}")
+
+
+def check_windows(
+    what: str, x: Tensor, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1), ceil_mode: bool = False
+) -> None:
+    """Raise ValueError if a kernel does not fit once into the padded input."""
+    sizes = x.shape[1:3]
+    for size, K, s, p, d in zip(sizes, kernel, stride, padding, dilation, strict=True):
+        if d * (K - 1) + 1 > size + sum(p) or output_size(size, K, s, p, d, ceil_mode) < 1:
+            padded = tuple(n + sum(sides) for n, sides in zip(sizes, padding, strict=True))
+            spans = tuple(dd * (KK - 1) + 1 for KK, dd in zip(kernel, dilation, strict=True))
+            raise ValueError(
+                f"{what} expected a kernel that fits its padded input, got a kernel that spans {spans} over {padded} "
+                f"(input {x.shape}): make the kernel smaller, the padding larger or the image larger"
+            )
+
+
+def check_pool_windows(what: str, x: Tensor, kernel: Pair, stride: Pair, padding: Padding, ceil_mode: bool) -> None:
+    """Raise ValueError if a pooling window does not fit, or lies wholly in the padding."""
+    check_windows(what, x, kernel, stride, padding, ceil_mode=ceil_mode)
+    for size, K, s, p in zip(x.shape[1:3], kernel, stride, padding, strict=True):
+        last = (output_size(size, K, s, p, 1, ceil_mode) - 1) * s - p[0]
+        if p[0] >= K or last >= size:
+            raise ValueError(
+                f"{what}: with kernel {kernel}, stride {stride} and padding {padding} a window over the input {x.shape} "
+                "lies wholly in the padding: make the padding smaller than the kernel"
+            )

@@ -1,0 +1,120 @@
+"""Normalisation: over the batch, and over neighbouring channels."""
+
+from typing import Any
+
+from .. import kernels
+from .._function import Function
+from .._tensor import Tensor
+from .checks import check_dtypes, check_float, check_images, is_whole
+
+Array = Any
+
+
+class BatchNorm(Function):
+    """Batch normalisation with the batch's own statistics; see `batch_norm`.
+
+    After the call `mean` and `var` hold them (var biased), for the layer's running averages.
+    """
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        y, self.mean, self.var = kernels.room(x, gamma, beta).batch_norm_forward(x, gamma, beta, self.eps)
+        self.save(x, gamma)
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        x, gamma = self.saved
+        return kernels.room(dy).batch_norm_backward(dy, x, gamma, self.mean, self.var, self.eps)  # type: ignore[no-any-return]
+
+
+class BatchNormInference(Function):
+    """Batch normalisation with fixed statistics; see `batch_norm`."""
+
+    def __init__(self, mean: Array, var: Array, eps: float) -> None:
+        self.statistics = (mean, var, eps)
+
+    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        self.save(x, gamma)
+        return kernels.room(x, gamma, beta).batch_norm_inference_forward(x, gamma, beta, *self.statistics)
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        x, gamma = self.saved
+        return kernels.room(dy).batch_norm_inference_backward(dy, x, gamma, *self.statistics)  # type: ignore[no-any-return]
+
+
+def batch_norm(
+    x: Tensor, gamma: Tensor, beta: Tensor, running_mean: Array, running_var: Array,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """Normalise each channel to mean 0 and variance 1, then scale and shift it: y = gamma * (x - mean) / sqrt(var + eps) + beta.
+
+    x: (N, H, W, C) or (N, C). gamma, beta: Tensors (C,). running_mean, running_var: arrays (C,), read when not training;
+    when training, the statistics are the batch's and the running ones are moved towards them in place:
+    running = (1 - momentum) * running + momentum * batch. The batch's variance is biased (divided by the count M),
+    the running one unbiased (divided by M - 1), as in the paper's algorithm 2.
+
+    Backward, training, with xn = (x - mean) / sqrt(var + eps):
+        dgamma = sum of dy * xn,  dbeta = sum of dy,  dx = gamma / sqrt(var + eps) * (dy - dbeta / M - xn * dgamma / M)
+    Backward, not training: the statistics are constants, dx = dy * gamma / sqrt(var + eps).
+
+    Raises ValueError for shapes that do not fit, and in training for a single value per channel, which has no variance.
+    Source: Ioffe and Szegedy 2015, section 3.
+    """
+    check_dtypes("BatchNorm2d", x, gamma=gamma, beta=beta)
+    C = gamma.shape[0] if gamma.ndim == 1 else -1
+    if x.ndim == 4:
+        check_images(x, "BatchNorm2d", channels=C)
+    elif x.ndim != 2 or x.shape[-1] != C or x.size == 0:
+        raise ValueError(f"BatchNorm2d expected (N, H, W, {C}) or (N, {C}), got shape {x.shape}")
+    for name, array in (("beta", beta.data), ("running_mean", running_mean), ("running_var", running_var)):
+        if array.shape != (C,) or array.dtype != x.dtype:
+            raise ValueError(
+                f"BatchNorm2d expected {name} as {x.dtype} of shape ({C},), got {array.dtype} {array.shape}"
+            )
+    if not training:
+        return BatchNormInference(running_mean, running_var, eps)(x, gamma, beta)
+    M = x.size // C
+    if M == 1:
+        raise ValueError(
+            f"BatchNorm2d in training expected more than one value for each channel, got shape {x.shape}: use a larger batch or .eval()"
+        )
+    operation = BatchNorm(eps)
+    y = operation(x, gamma, beta)
+    running_mean += momentum * (operation.mean - running_mean)
+    running_var += momentum * (operation.var * (M / (M - 1)) - running_var)
+    return y
+
+
+class LocalResponseNorm(Function):
+    """See `local_response_norm`."""
+
+    def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
+        self.constants = (size, alpha, beta, k)
+
+    def forward(self, x: Array) -> Array:
+        self.save(x)
+        return kernels.room(x).local_response_norm_forward(x, *self.constants)
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        (x,) = self.saved
+        return (kernels.room(dy).local_response_norm_backward(dy, x, *self.constants),)
+
+
+def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """Divide each cell by a power of the energy of its neighbours along the channels; x of shape (..., C).
+
+    Forward:   s[c] = k + alpha / size * sum over the window of x[c']**2,  y = x / s**beta,
+               the window being the channels c - size // 2 to c + (size - 1) // 2 that exist
+    Backward:  dx[c] = dy[c] / s[c]**beta - 2 * alpha * beta / size * x[c] * sum of dy * y / s over the windows that hold c
+
+    alpha is divided by size, as in PyTorch. AlexNet's paper does not divide: its alpha 1e-4, n 5, k 2 is
+    alpha=5e-4, size=5, k=2 here. Source: Krizhevsky et al. 2012, section 3.3.
+    """
+    check_float(x, "LocalResponseNorm")
+    if x.ndim < 2 or x.size == 0:
+        raise ValueError(f"LocalResponseNorm expected (..., C) with at least two axes, got shape {x.shape}")
+    if not is_whole(size) or size < 1:
+        raise ValueError(f"LocalResponseNorm expected a whole size >= 1, got {size!r}")
+    return LocalResponseNorm(int(size), float(alpha), float(beta), float(k))(x)

@@ -1,0 +1,64 @@
+"""Adadelta: a step size for each weight, from the size of its past gradients and past steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from .. import kernels
+from ..nn import Parameter
+from ..nn.checks import real
+from .optimizer import Optimizer
+
+Array = Any
+
+
+class Adadelta(Optimizer):
+    """Divide each gradient by its own running size, and multiply it by the running size of the steps.
+
+        g = dw + weight_decay * w
+        square_average = rho * square_average + (1 - rho) * g**2                     (0 before the first step)
+        delta = sqrt(update_average + eps) / sqrt(square_average + eps) * g
+        update_average = rho * update_average + (1 - rho) * delta**2                 (0 before the first step)
+        w = w - lr * delta
+
+    lr: > 0. It is 1.0 because Zeiler's algorithm 1 has no learning rate: delta has the unit of a weight already,
+        that is the point of the method. A default of 0.001, which one well-known library has, makes steps a thousand
+        times smaller than the paper's and learns almost nothing in the usual number of epochs.
+    rho: in [0, 1), how much of the averages is kept. eps: > 0; with both averages at 0 it alone makes the first step,
+        of about sqrt(eps / (1 - rho)). weight_decay: >= 0, as in SGD.
+
+    Raises ValueError and TypeError for a wrong number.
+    Source: Zeiler 2012, "ADADELTA: An Adaptive Learning Rate Method", algorithm 1; rho and eps from section 4.1.
+    """
+
+    setting_names: ClassVar[tuple[str, ...]] = ("lr", "rho", "eps", "weight_decay")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: float = 1.0,
+        rho: float = 0.95,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr)
+        self.rho = real(rho, "Adadelta", "rho")
+        self.eps = real(eps, "Adadelta", "eps")
+        self.weight_decay = real(weight_decay, "Adadelta", "weight_decay")
+        if not 0 <= self.rho < 1:
+            raise ValueError(f"Adadelta expected rho in [0, 1), got {rho!r}")
+        if self.eps <= 0:
+            raise ValueError(f"Adadelta expected eps > 0, got {eps!r}")
+        if self.weight_decay < 0:
+            raise ValueError(f"Adadelta expected weight_decay >= 0, got {weight_decay!r}")
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The running averages of g**2 and of delta**2."""
+        return ("square_average", "update_average")
+
+    def update(self, w: Array, dw: Array, state: dict[str, Array]) -> None:
+        """The formula above, in place."""
+        averages = (state["square_average"], state["update_average"])
+        kernels.room(w, dw).adadelta_update(w, dw, *averages, self.lr, self.rho, self.eps, self.weight_decay)

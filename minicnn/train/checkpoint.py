@@ -1,0 +1,235 @@
+"""The checkpoint: everything that a run needs to go on as if it had never stopped, in one safetensors file.
+
+    model.<name>       Parameters and persistent buffers
+    buffer.<name>      the other buffers (Dropout's counters)
+    optimizer.<name>   the optimizer's arrays ("optimizer.velocity.0")
+
+and in the metadata {"format": "minicnn", "layout": "HWIO", "version": "1", "state": ...}, the last being JSON: the
+epoch, the history, the engine's seed, Dropout's streams, and the numbers of optimizer and schedule.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as as_safetensors
+
+from .. import _random, nn
+from ..device import device_of, to_device
+from ..nn import Parameter
+from ..ops.checks import is_whole
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+Array = Any
+PathLike = str | os.PathLike[str]
+VERSION = "1"
+SHOWN = 10  # differences that an error lists before it only counts
+
+
+def save_checkpoint(path: PathLike, trainer: Trainer) -> None:
+    """Write a Trainer's state to `path`; at any moment the file there is the old one or the new one, both whole.
+
+    Raises RuntimeError for a Parameter without values, and OSError, naming the path, where the file cannot be written.
+    """
+    state = trainer.optimizer.state_dict()
+    arrays = {name: _values(name, holder) for name, holder in _holders(trainer.model).items()}
+    arrays |= {f"optimizer.{name}": value for name, value in state.items() if _is_array(value)}
+    tensors = {name: np.asarray(to_device(array, "cpu"), order="C") for name, array in arrays.items()}
+    _write(Path(os.path.realpath(path)), as_safetensors(tensors, metadata=_metadata(trainer)))
+
+
+def load_checkpoint(path: PathLike, trainer: Trainer) -> None:
+    """Put the state at `path` into a Trainer built as the saved one was; nothing is changed unless everything fits.
+
+    Raises FileNotFoundError; and ValueError, saying what differs, for a file that is not a whole checkpoint of
+    minicnn, and for another model, optimizer or schedule.
+    """
+    tensors, state = _read(path)
+    optimizer = {**state["optimizer"]["settings"], **_part(tensors, "optimizer.")}
+    try:
+        _check_model(trainer.model, tensors, state)
+        _check_kind("optimizer", trainer.optimizer, state["optimizer"])
+        trainer.optimizer.check_state_dict(optimizer)
+        _check_kind("schedule", trainer.schedule, state["schedule"])
+        if trainer.schedule is not None:
+            trainer.schedule.check_state_dict(state["schedule"]["settings"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{os.fspath(path)} does not fit, and nothing was changed: {error}") from error
+
+    for name, holder in _holders(trainer.model).items():
+        if isinstance(holder, Parameter):
+            holder.assign(tensors[name])
+        else:
+            holder[...] = to_device(tensors[name], device_of(holder))
+    for name, dropout in _dropouts(trainer.model).items():
+        dropout.seed, dropout.layer = state["dropout"][name]
+    trainer.optimizer.load_state_dict(optimizer)
+    if trainer.schedule is not None:
+        trainer.schedule.load_state_dict(state["schedule"]["settings"])
+    trainer.epoch, trainer.history = state["epoch"], state["history"]
+    if _random.current_seed() != state["seed"]:  # `seed` also restarts the construction numbers: only where needed
+        _random.seed(state["seed"])
+
+
+def check_place(path: PathLike) -> None:
+    """Raise if no file can be made at `path`: better before the first epoch than after it."""
+    place = Path(os.path.realpath(path))
+    if place.is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)} is a folder: name a file in it, like lenet5.safetensors")
+    if not place.parent.is_dir():
+        raise FileNotFoundError(f"{place.parent}, the folder of the checkpoint, does not exist: make it first")
+    if not os.access(place.parent, os.W_OK):
+        raise PermissionError(f"{place.parent}, the folder of the checkpoint, cannot be written to")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put `content` at `path` by way of a file beside it."""
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(beside, "xb") as file:
+            file.write(content)
+            file.flush()
+            # Without it a power cut could leave the new name with the content still missing.
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        what = "the checkpoint was not written, and what stood there before is untouched"
+        raise OSError(error.errno, f"{error.strerror or error}: {what}", str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _metadata(trainer: Trainer) -> dict[str, str]:
+    """What the file says of itself."""
+    optimizer, schedule = trainer.optimizer, trainer.schedule
+    numbers = {name: value for name, value in optimizer.state_dict().items() if not _is_array(value)}
+    state = {
+        "epoch": trainer.epoch,
+        "history": trainer.history,
+        "seed": _random.current_seed(),
+        "model": type(trainer.model).__name__,
+        "dropout": {name: [layer.seed, layer.layer] for name, layer in _dropouts(trainer.model).items()},
+        "optimizer": {"class": type(optimizer).__name__, "settings": numbers},
+        "schedule": schedule and {"class": type(schedule).__name__, "settings": schedule.state_dict()},
+    }
+    return {"format": "minicnn", "layout": "HWIO", "version": VERSION, "state": json.dumps(state)}
+
+
+def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The tensors and the state in a file, after the checks that need no Trainer."""
+    place = os.fspath(path)
+    if os.path.isdir(place):
+        raise IsADirectoryError(f"{place} is a folder: name the checkpoint in it")
+    try:
+        with safe_open(place, framework="numpy") as file:
+            state = _state_in(place, file.metadata() or {})
+            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118  it is no dict
+    except SafetensorError as error:
+        raise ValueError(f"{place} is not a whole safetensors file ({error}): use another copy") from error
+
+
+def _state_in(place: str, metadata: dict[str, str]) -> dict[str, Any]:
+    if metadata.get("format") != "minicnn" or metadata.get("layout") != "HWIO" or "state" not in metadata:
+        raise ValueError(
+            f'{place} is not a checkpoint of minicnn: expected the metadata format "minicnn", layout "HWIO" and a '
+            f"state, got {dict(metadata, state='...') if 'state' in metadata else metadata}. Weights of another "
+            "library may lie in another layout (OIHW), which a square weight would not show; converting is not "
+            "offered here"
+        )
+    if metadata.get("version") != VERSION:
+        raise ValueError(
+            f"{place} is a checkpoint of version {metadata.get('version')}, and this minicnn reads version {VERSION}: "
+            "use the minicnn that wrote it"
+        )
+    try:
+        state = json.loads(metadata["state"])
+        _check_state(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{place}: the state in the metadata is damaged ({error!r})") from error
+    return state  # type: ignore[no-any-return]
+
+
+def _check_state(state: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError unless the state has the form that `_metadata` gives it."""
+    if not is_whole(state["epoch"]) or state["epoch"] < 0 or not 0 <= int(state["seed"]) < 2**64:
+        raise ValueError("epoch or seed")
+    if not all(isinstance(row, list) and len(row) == state["epoch"] for row in state["history"].values()):
+        raise ValueError("history, which has one number an epoch")
+    for entry in (state["optimizer"], state["schedule"]):
+        if entry is not None and not (isinstance(entry["class"], str) and isinstance(entry["settings"], dict)):
+            raise ValueError("optimizer or schedule")
+    if not all(is_whole(seed) and is_whole(layer) for seed, layer in state["dropout"].values()):
+        raise ValueError("dropout")
+    str(state["model"])
+
+
+def _check_model(model: nn.Module, tensors: dict[str, Array], state: dict[str, Any]) -> None:
+    """Raise ValueError that names every difference between a model and the one in the file."""
+    problems = []
+    if state["model"] != type(model).__name__:
+        problems.append(f"the file holds a {state['model']}, this model is a {type(model).__name__}")
+    expected = _holders(model)
+    found = {name: array for name, array in tensors.items() if not name.startswith("optimizer.")}
+    problems += [f"missing in the file: {name}" for name in expected if name not in found]
+    problems += [f"unknown to this model: {name}" for name in found if name not in expected]
+    for name in [name for name in expected if name in found]:
+        problems += _difference(name, expected[name], found[name])
+    if state["dropout"].keys() != _dropouts(model).keys():
+        problems.append(f"the file has Dropout layers {list(state['dropout'])}, this model {list(_dropouts(model))}")
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        raise ValueError("\n  ".join(["another architecture", *problems[:SHOWN], *more]))
+
+
+def _difference(name: str, holder: Parameter | Array, values: Array) -> list[str]:
+    unfilled = isinstance(holder, Parameter) and not holder.is_filled
+    expected = holder.known_shape if isinstance(holder, Parameter) else holder.shape
+    if not (holder.fits(values.shape) if isinstance(holder, Parameter) else expected == values.shape):
+        return [f"{name}: expected shape {expected}, the file has {values.shape}"]
+    # Values of another width would be rounded, and the run would not go on with the same bits.
+    if not unfilled and holder.dtype != values.dtype:
+        return [f"{name}: expected {holder.dtype}, the file has {values.dtype}"]
+    return []
+
+
+def _check_kind(what: str, own: object, saved: dict[str, Any] | None) -> None:
+    ours, theirs = type(own).__name__ if own else "none", saved["class"] if saved else "none"
+    if ours != theirs:
+        raise ValueError(f"the run in the file had the {what} {theirs}, this Trainer has {ours}")
+
+
+def _holders(model: nn.Module) -> dict[str, Parameter | Array]:
+    """Every Parameter and buffer, each once, by its name in the file."""
+    saved = {**dict(model.named_parameters()), **dict(model.named_buffers(persistent_only=True))}
+    others = {name: array for name, array in model.named_buffers() if name not in saved}
+    model_part = {f"model.{name}": holder for name, holder in saved.items()}
+    return {**model_part, **{f"buffer.{name}": array for name, array in others.items()}}
+
+
+def _dropouts(model: nn.Module) -> dict[str, nn.Dropout]:
+    """The layers whose masks come from a stream of their own."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
+
+
+def _values(name: str, holder: Parameter | Array) -> Array:
+    if isinstance(holder, Parameter) and not holder.is_filled:
+        raise RuntimeError(f"save: {name} has no values yet: run a forward pass first, so that its layer has sizes")
+    return holder.data if isinstance(holder, Parameter) else holder
+
+
+def _part(tensors: dict[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype")

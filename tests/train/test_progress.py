@@ -1,0 +1,55 @@
+"""What a person at a terminal sees; and that nobody else sees anything."""
+
+import io
+import sys
+
+import pytest
+
+import minicnn as mc
+from minicnn.train.progress import EpochBar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_a_bar_and_one_line_an_epoch(small, dataset, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    small.trainer().fit(dataset, 2, batch_size=8, validation=dataset)
+    text = sys.stderr.getvalue()
+    assert "images/s" in text
+    # What stays on the screen: the last thing written on each line.
+    lines = [line.split("\r")[-1] for line in text.split("\n")]
+    assert lines[0].startswith("epoch 1/2  loss ")
+    assert lines[1].startswith("epoch 2/2  loss ")
+    assert "val_accuracy" in lines[0]
+    assert lines[0].endswith(" s")
+    assert len([line for line in lines if line.strip()]) == 2
+
+
+def test_a_batch_shows_where_it_is(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")
+    with EpochBar(3, 10, 4, 30) as bar:
+        bar.update(8, {"loss": 0.5, "accuracy": 0.25})
+    text = sys.stderr.getvalue()
+    assert "epoch 3/10" in text
+    assert "8/30" in text
+    assert "batch 1/4, loss 0.5000, accuracy 0.2500" in text
+
+
+@pytest.mark.parametrize(("stream", "progress"), [(io.StringIO, True), (Terminal, False)])
+def test_nothing_is_written_elsewhere_or_unasked(small, dataset, monkeypatch, capsys, stream, progress):
+    monkeypatch.setattr(sys, "stderr", stream())
+    small.trainer().fit(dataset, 1, progress=progress)
+    assert sys.stderr.getvalue() == ""
+    assert capsys.readouterr().out == ""
+
+
+def test_the_bar_goes_away_on_an_error(dataset, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with pytest.raises(KeyError), EpochBar(1, 1, 1, 1) as bar:
+        raise KeyError
+    assert bar._bar.disable
+    assert mc.Trainer is not None

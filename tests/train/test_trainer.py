@@ -1,0 +1,260 @@
+"""The Trainer: what it computes, what it leaves as it was, and what it refuses."""
+
+import gc
+import math
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import data, nn, optim
+from minicnn import functional as F
+
+
+class Recording(nn.Module):
+    """A linear network that keeps what it was called with."""
+
+    def __init__(self, K=5):
+        super().__init__()
+        self.linear = nn.Linear(64, K)
+        self.calls = []
+
+    def forward(self, x):
+        self.calls.append((self.training, x.dtype, x.shape))
+        return self.linear(x.reshape(len(x), -1))
+
+
+def make(model, lr=0.05, **settings):
+    return mc.Trainer(model, optim.SGD(model.parameters(), lr), **settings)
+
+
+def test_it_learns(small, dataset):
+    history = small.trainer(schedule=False).fit(dataset, 12, batch_size=8, validation=dataset)
+    assert history["val_loss"][-1] < 0.7 * history["val_loss"][0]
+    assert history["val_accuracy"][-1] > 0.6
+    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds"]
+    assert all(len(values) == 12 and all(type(v) is float for v in values) for values in history.values())
+
+
+def test_one_epoch_is_the_loop_written_by_hand(small, dataset):
+    trainer = small.trainer("adadelta", schedule=False)
+    trainer.fit(dataset, 1, batch_size=16)
+
+    other = small.trainer("adadelta", schedule=False)
+    for x, labels in data.DataLoader(dataset, 16, shuffle=True):
+        loss = F.cross_entropy(other.model(mc.Tensor(x)), labels)
+        other.optimizer.zero_grad()
+        loss.backward()
+        other.optimizer.step()
+    assert small.same(small.arrays(trainer), small.arrays(other))
+
+
+def test_the_schedule_is_stepped_after_each_epoch(small, dataset):
+    history = small.trainer().fit(dataset, 4, batch_size=32)
+    assert history["lr"] == pytest.approx([0.025 * (1 + math.cos(math.pi * e / 4)) for e in range(4)])
+
+
+def test_epochs_are_more_epochs_and_the_history_is_of_all(small, dataset):
+    trainer = small.trainer()
+    assert len(trainer.fit(dataset, 1)["loss"]) == 1
+    history = trainer.fit(dataset, 2, validation=dataset)
+    assert trainer.epoch == 3
+    assert len(history["loss"]) == len(history["val_loss"]) == 3
+    assert math.isnan(history["val_loss"][0])
+    history["loss"].append(0.0)
+    assert len(trainer.history["loss"]) == 3
+
+
+def test_evaluate_weighs_an_uneven_last_batch_by_its_samples(small, dataset):
+    trainer = small.trainer()
+    trainer.fit(dataset, 1)
+    outputs = trainer.predict(dataset.images)
+    expected = {
+        "loss": F.cross_entropy(mc.Tensor(outputs), dataset.labels).item(),
+        "accuracy": float((outputs.argmax(axis=1) == dataset.labels).mean()),
+    }
+    for size in (None, 1, 16, 49, 50):
+        assert trainer.evaluate(dataset, batch_size=size) == pytest.approx(expected, rel=1e-5)
+    assert trainer.evaluate(data.DataLoader(dataset, 7, shuffle=True)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluate_and_predict_leave_modes_weights_and_the_graph_alone(small, dataset):
+    trainer = small.trainer()
+    trainer.fit(dataset, 1)
+    trainer.model.train()
+    trainer.model[1].eval()  # a frozen BatchNorm2d has to stay frozen
+    modes, before = [module.training for module in trainer.model.modules()], small.arrays(trainer)
+    trainer.evaluate(dataset)
+    trainer.predict(dataset.images)
+    with pytest.raises(ValueError, match="NaN"):
+        trainer.predict(np.full((2, 8, 8, 1), np.nan))
+    assert [module.training for module in trainer.model.modules()] == modes
+    assert small.same(small.arrays(trainer), before)
+    assert trainer.model(mc.Tensor(np.zeros((1, 8, 8, 1), np.float32))).requires_grad
+
+
+def test_predict_takes_bytes_and_floats_alike(dataset):
+    trainer = make(Recording())
+    outputs = trainer.predict(dataset.images, batch_size=16)
+    assert outputs.shape == (50, 5)
+    assert outputs.dtype == np.float32
+    floats = trainer.predict(dataset.images / 255, batch_size=16)  # float64, rounded to float32 once
+    np.testing.assert_allclose(floats, outputs, rtol=1e-6, atol=1e-6)
+    assert trainer.model.calls[0] == (False, np.float32, (16, 8, 8, 1))
+    assert trainer.model.calls[3] == (False, np.float32, (2, 8, 8, 1))
+
+
+def test_a_model_of_float64_is_fed_float64(dataset):
+    trainer = make(Recording().to(dtype=np.float64))
+    trainer.fit(dataset, 1)
+    assert trainer.model.calls[0] == (True, np.float64, (50, 8, 8, 1))
+
+
+def test_a_metric_of_ones_own(dataset):
+    def top2(outputs, labels):
+        assert type(outputs) is type(labels) is np.ndarray
+        return np.mean([label in row.argsort()[-2:] for row, label in zip(outputs, labels, strict=True)])
+
+    trainer = make(Recording(), metrics=("accuracy", top2))
+    history = trainer.fit(dataset, 1, validation=dataset)
+    assert history["top2"][0] >= history["accuracy"][0]
+    assert trainer.evaluate(dataset)["top2"] == history["val_top2"][0]
+
+
+def test_a_loader_brings_its_own_batch_size_which_validation_shares(dataset):
+    trainer = make(Recording())
+    trainer.fit(data.DataLoader(dataset, 20), 1, validation=dataset)
+    assert [shape[0] for _, _, shape in trainer.model.calls] == [20, 20, 10, 20, 20, 10]
+    for call in (trainer.fit, lambda loader, epochs, size: trainer.evaluate(loader, size)):
+        with pytest.raises(ValueError, match="batch_size=8 was given beside a DataLoader"):
+            call(data.DataLoader(dataset, 20), 1, 8)
+    trainer.fit(dataset, 1, batch_size=25, validation=data.DataLoader(dataset, 50))
+    assert [shape[0] for _, _, shape in trainer.model.calls[6:]] == [25, 25, 50]
+
+
+def test_memory_stays_flat(small, dataset):
+    trainer = small.trainer()
+    trainer.fit(dataset, 1, batch_size=8)
+    gc.collect()
+    before = sum(isinstance(thing, mc.Tensor | mc.Function) for thing in gc.get_objects())
+    trainer.fit(dataset, 2, batch_size=2, validation=dataset)
+    gc.collect()
+    assert sum(isinstance(thing, mc.Tensor | mc.Function) for thing in gc.get_objects()) == before
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 1.5, None, True, "3"])
+def test_epochs_have_to_be_a_whole_number_from_1(small, dataset, epochs):
+    with pytest.raises((ValueError, TypeError), match="fit expected epochs"):
+        small.trainer().fit(dataset, epochs)
+
+
+def test_images_with_a_nan_are_named(small, dataset):
+    images = dataset.images / np.float32(255)
+    images[17, 3, 3] = np.nan
+    with pytest.raises(ValueError, match="number 17 of the data set"):
+        small.trainer().fit(data.ArrayDataset(images, dataset.labels), 1)
+
+
+def test_labels_out_of_range_are_named_before_the_first_step(small, dataset):
+    labels = dataset.labels.copy()
+    labels[40] = 5
+    wrong = data.ArrayDataset(dataset.images, labels)
+    for settings in ({"train": wrong}, {"train": dataset, "validation": wrong}):
+        trainer = small.trainer()
+        trainer.predict(dataset.images)
+        before = {name: p.data.copy() for name, p in trainer.model.named_parameters()}
+        with pytest.raises(ValueError, match="sample 40 of the data set has the label 5"):
+            trainer.fit(epochs=1, batch_size=4, **settings)
+        assert all(np.array_equal(p.data, before[name]) for name, p in trainer.model.named_parameters())
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_step(dataset):
+    trainer = make(Recording(), lr=1e30)
+    with pytest.raises(RuntimeError, match=r"epoch 1, batch \d+: try a smaller learning rate than 1e\+30"):
+        trainer.fit(dataset, 3, batch_size=10)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_weights_spoilt_by_the_last_step_are_not_saved(dataset, tmp_path):
+    trainer = make(Recording())
+    trainer.fit(dataset, 1, checkpoint=tmp_path / "run")
+    whole = (tmp_path / "run").read_bytes()
+    trainer.optimizer.lr = 1e39
+    with pytest.raises(RuntimeError, match=r"linear.\w+ is no longer finite after epoch 2, which was not saved"):
+        trainer.fit(dataset, 1, checkpoint=tmp_path / "run")
+    assert (tmp_path / "run").read_bytes() == whole
+    trainer.load(tmp_path / "run")
+    assert trainer.epoch == 1
+    assert np.isfinite(trainer.model.linear.weight.data).all()
+
+
+def test_a_model_that_is_no_classifier(dataset):
+    class Images(Recording):
+        def forward(self, x):
+            return x * self.linear.weight[0, 0]
+
+    class Nothing(Recording):
+        def forward(self, x):
+            return None
+
+    for kind, text in ((Images, r"got shape \(50, 8, 8, 1\)"), (Nothing, "got NoneType")):
+        trainer = make(kind())
+        for call in (lambda t: t.fit(dataset, 1), lambda t: t.predict(dataset.images), lambda t: t.evaluate(dataset)):
+            with pytest.raises(ValueError, match=text):
+                call(trainer)
+
+
+def test_a_loss_that_is_no_number(dataset):
+    for loss, text in ((lambda y, labels: y, r"got shape \(50, 5\)"), (lambda y, labels: 1.0, "got float")):
+        with pytest.raises(TypeError, match=text):
+            make(Recording(), loss=loss).fit(dataset, 1)
+
+
+def test_nothing_to_train(dataset):
+    model = Recording()
+    trainer = make(model)
+    with mc.no_grad(), pytest.raises(RuntimeError, match="inside no_grad"):
+        trainer.fit(dataset, 1)
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    with pytest.raises(RuntimeError, match="nothing to train"):
+        trainer.fit(dataset, 1)
+
+
+def test_parts_that_do_not_belong_together(small):
+    model, other = small.network(), small.network()
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    schedule = optim.CosineAnnealingLR(optim.SGD(other.parameters(), 0.1), 3)
+    for arguments, settings, text in [
+        ((lambda x: x, optimizer), {}, "model to be a Module, got function"),
+        ((model, model.parameters()), {}, "optimizer to be a Optimizer|optimizer to be an Optimizer"),
+        ((other, optimizer), {}, "holds no Parameter of this model"),
+        ((model, optimizer), {"schedule": schedule}, "another optimizer"),
+        ((model, optimizer), {"schedule": "cosine"}, "Schedule or None, got str"),
+        ((model, optimizer), {"loss": "cross_entropy"}, "loss to be a function"),
+        ((model, optimizer), {"metrics": ("f1",)}, 'only metric known by name is "accuracy"'),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=text):
+            mc.Trainer(*arguments, **settings)
+
+
+def test_what_fit_evaluate_and_predict_refuse(small, dataset):
+    trainer = small.trainer()
+    for call, text in [
+        (lambda: trainer.fit(dataset.images, 1), r"got ndarray|expected|should give \(image, label\)"),
+        (lambda: trainer.fit(None, 1), "got NoneType"),
+        (lambda: trainer.fit(dataset, 1, batch_size=0), "batch_size"),
+        (lambda: trainer.fit(dataset, 1, progress="yes"), "progress"),
+        (lambda: trainer.evaluate(dataset, batch_size=2.5), "batch_size"),
+        (lambda: trainer.predict(dataset), "use dataset.images"),
+        (lambda: trainer.predict(mc.tensor(dataset.images)), "got Tensor"),
+        (lambda: trainer.predict(dataset.images[0]), r"shape \(N, H, W, C\)"),
+        (lambda: trainer.predict(dataset.images[:0]), "at least one image"),
+        (lambda: trainer.predict(dataset.images, batch_size=0), "batch_size"),
+        (lambda: trainer.predict(dataset.images.astype(complex)), "uint8"),
+        (lambda: trainer.fit(dataset, 1, checkpoint="no/such/folder/run"), "folder of the checkpoint"),
+        (lambda: trainer.fit(dataset, 1, checkpoint="."), "is a folder"),
+    ]:
+        with pytest.raises((ValueError, TypeError, OSError), match=text):
+            call()
+    assert trainer.epoch == 0
