@@ -21,6 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from .memory import empty, is_whole, zeros
+
+__all__ = ["ROOMS", "empty", "is_whole", "room", "set_threads", "use", "zeros"]
+
 ROOMS = ("reference", "cpu")
 
 _imported: dict[str, ModuleType] = {}

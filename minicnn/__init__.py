@@ -8,14 +8,15 @@ from minicnn import functional as F
 try:
     from . import kernels
 except ImportError as error:
-    if error.name != f"{__name__}.kernels":
+    # `from . import` names the package when the folder is not there, and the module when its own imports fail.
+    if error.name not in (__name__, f"{__name__}.kernels"):
         raise
     raise ImportError(
         "minicnn was found in a checkout that is not installed: run `pip install -e .` in that folder, or leave it.",
         name=error.name,
     ) from None
 
-from . import _tensor, autograd, data, device, functional, models, nn, optim, study, train
+from . import _tensor, autograd, data, device, functional, models, nn, optim, study, train  # noqa: F401
 from ._function import Function, no_grad
 from ._random import seed
 from ._tensor import Tensor, tensor

@@ -46,12 +46,15 @@ _recording = _Recording()
 class no_grad:
     """`with mc.no_grad():` computes without recording a graph: less memory, and no gradients afterwards."""
 
+    def __init__(self) -> None:
+        self._before: list[bool] = []  # one for each time that it is entered: it may be nested in itself
+
     def __enter__(self) -> None:
-        self._before = _recording.on
+        self._before.append(_recording.on)
         _recording.on = False
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        _recording.on = self._before
+        _recording.on = self._before.pop()
 
 
 class Function:
@@ -71,11 +74,20 @@ class Function:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Run `forward` on the inputs' arrays; record if any input asks for a gradient."""
+        for x in inputs:
+            if not isinstance(x, Tensor):
+                raise TypeError(
+                    f"{self.name} expected Tensors, got {type(x).__name__}: wrap arrays with mc.tensor(array)"
+                )
+        if self.inputs or self.released:
+            raise RuntimeError(f"this {self.name} has served its one call: make a new object for each call")
         device.check_same([x.data for x in inputs], self.name)
         needs_gradient = tuple(x.requires_grad for x in inputs)
         self._records = _recording.on and any(needs_gradient)
         self.needs_gradient = needs_gradient
         result = self.forward(*[x.data for x in inputs])
+        if not device.is_array(result):
+            raise TypeError(f"{self.name}.forward must return an array, got {type(result).__name__}")
         # NumPy turns results without axes into scalars; a Tensor always holds an array.
         y = Tensor(np.asarray(result) if isinstance(result, np.generic) else result)
         if self._records:
@@ -126,8 +138,3 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
     in_front = dy.ndim - len(shape)
     stretched = tuple(i + in_front for i, n in enumerate(shape) if n == 1 and dy.shape[i + in_front] != 1)
     return dy.sum(axis=tuple(range(in_front)) + stretched, keepdims=True).reshape(shape)
-
-
-def is_float(array: Array) -> bool:
-    """Whether an array's dtype is one the engine computes gradients in."""
-    return array.dtype in (np.float32, np.float64)

@@ -7,6 +7,8 @@ backward, stands in `ops/`.
 
 from __future__ import annotations
 
+import numbers
+import operator
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -78,7 +80,7 @@ class Tensor:
         """The one element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"item expected a Tensor of one element, got shape {self.shape}")
-        return self.data.item()  # type: ignore[no-any-return]
+        return self.data.item()
 
     def to(self, device: str | None = None, dtype: Any = None) -> Tensor:
         """This Tensor on another device or in another float dtype; gradients flow back through the move."""
@@ -131,10 +133,10 @@ class Tensor:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Operand) -> Tensor:
-        return arithmetic.Divide()(self, self._operand(other))
+        return arithmetic.divide(self, self._operand(other))
 
     def __rtruediv__(self, other: Operand) -> Tensor:
-        return arithmetic.Divide()(self._operand(other), self)
+        return arithmetic.divide(self._operand(other), self)
 
     def __pow__(self, exponent: float) -> Tensor:
         return arithmetic.power(self, exponent)
@@ -152,21 +154,21 @@ class Tensor:
 
     def exp(self) -> Tensor:
         """e to the power of each element."""
-        return elementwise.Exp()(self)
+        return elementwise.exp(self)
 
     def log(self) -> Tensor:
         """The natural logarithm of each element."""
-        return elementwise.Log()(self)
+        return elementwise.log(self)
 
     def sqrt(self) -> Tensor:
         """The square root of each element."""
-        return elementwise.Sqrt()(self)
+        return elementwise.sqrt(self)
 
     # Reductions. axis: one axis, several, or None for all.
 
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The sum over `axis`."""
-        return reduction.Sum(axis, keepdims)(self)
+        return reduction.sum_over(self, axis, keepdims)
 
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
         """The mean over `axis`."""
@@ -193,9 +195,8 @@ class Tensor:
         """The other side of an operator as a Tensor of this one's dtype and device."""
         if isinstance(other, Tensor):
             operand = other
-        elif np.isscalar(other) or isinstance(other, np.generic):
-            xp = _device.array_module(self.data)
-            return Tensor(xp.asarray(other, dtype=self.dtype))
+        elif isinstance(other, numbers.Number | np.generic):
+            return Tensor(_scalar(other, self.data))
         else:
             operand = tensor(other)
         if operand.dtype != self.dtype:
@@ -233,9 +234,25 @@ def tensor(array: Any, requires_grad: bool = False, device: str | None = None) -
 def _from_python(values: Any) -> Array:
     """Lists and Python numbers as float32."""
     try:
-        return np.array(values, dtype=np.float32)
+        array = np.array(values)
     except (TypeError, ValueError) as error:
         raise TypeError(f"tensor expected an array, a list of equal rows or a number: {error}") from None
+    if array.dtype.kind not in "fiub":  # NumPy would read None as NaN and the string "3" as 3
+        raise TypeError(f"tensor expected an array, a list of numbers or a number, got {values!r:.80}")
+    return array.astype(np.float32)
+
+
+def _scalar(number: Any, like: Array) -> Array:
+    """A number as an array without axes, of the dtype and device of `like`."""
+    kind = np.asarray(number).dtype.kind
+    if kind not in "fiub":
+        raise TypeError(f"an operator expected a Tensor, an array or a real number, got {number!r}")
+    if kind == "f" and like.dtype.kind != "f":
+        raise TypeError(
+            f"an operator expected a whole number beside a Tensor of {like.dtype}, got {number!r}: "
+            'convert the Tensor with .to(dtype="float32")'
+        )
+    return _device.array_module(like).asarray(number, dtype=like.dtype)
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:
@@ -249,7 +266,7 @@ def _as_ints(values: tuple[Any, ...]) -> tuple[int, ...]:
     """reshape(2, 3) and reshape((2, 3)) both as (2, 3)."""
     if len(values) == 1 and isinstance(values[0], tuple | list):
         values = tuple(values[0])
-    return tuple(int(v) for v in values)
+    return tuple(operator.index(v) for v in values)
 
 
 # The operators above call the operations, and the operations wrap their results in Tensor: the class must exist first.

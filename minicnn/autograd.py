@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import device
+from . import device, kernels
 from ._tensor import Tensor
 
 if TYPE_CHECKING:
@@ -43,8 +43,12 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
     leaves: dict[Tensor, Array] = {}
     while order:
         function = order.pop()
+        if function not in gradients:  # what was made from its result has no gradient in it
+            function.release()
+            continue
         dy = gradients.pop(function)
-        for x, dx in zip(function.inputs, _checked_backward(function, dy), strict=True):
+        dxs = _checked_backward(function, dy)
+        for x, dx in zip(function.inputs, dxs, strict=True):
             if dx is None or not x.requires_grad:
                 continue
             if x.creator is not None:
@@ -52,8 +56,11 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
             elif x in leaves:
                 leaves[x] = leaves[x] + dx
             else:
-                # A leaf's gradient belongs to the user, who may write into it: never a view of another array.
-                leaves[x] = dx.copy() if dx is dy or dx.base is not None else dx
+                # A leaf's gradient belongs to the user, who may write into it: never shared with another array.
+                others = (dy, *function.saved, *(y.data for y in function.inputs))
+                twice = sum(dx is d for d in dxs) > 1
+                shared = twice or not kernels.is_whole(dx) or any(dx is other for other in others)
+                leaves[x] = dx.copy() if shared else dx
         function.release()
     _accumulate(leaves)
 
@@ -62,7 +69,7 @@ def _first_gradient(root: Tensor, gradient: Array | None) -> Array:
     """The gradient that starts the pass, checked."""
     if not root.requires_grad:
         raise RuntimeError(
-            "backward expected a Tensor that was made from one with requires_grad=True, outside of no_grad; this one was not"
+            "backward expected a Tensor that was made from one with requires_grad=True, outside of no_grad"
         )
     xp = device.array_module(root.data)
     if gradient is None:
@@ -107,7 +114,11 @@ def _checked_backward(function: Function, dy: Array) -> tuple[Array | None, ...]
             f"{function.name}.backward must return a tuple of {len(function.inputs)} arrays, got {dxs!r}"
         )
     for i, (x, dx) in enumerate(zip(function.inputs, dxs, strict=True)):
-        if dx is not None and (dx.shape != x.data.shape or dx.dtype != x.data.dtype):
+        if dx is None:
+            continue
+        if not device.is_array(dx):
+            raise RuntimeError(f"{function.name}.backward must return arrays, got {type(dx).__name__} for input {i}")
+        if dx.shape != x.data.shape or dx.dtype != x.data.dtype:
             raise RuntimeError(
                 f"{function.name}.backward returned for input {i} a gradient of shape {dx.shape} and dtype {dx.dtype}, "
                 f"expected {x.data.shape} and {x.data.dtype}"

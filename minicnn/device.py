@@ -24,6 +24,11 @@ def is_cuda(array: Array) -> bool:
     return cupy is not None and isinstance(array, cupy.ndarray)
 
 
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of the engine, or the scalar that NumPy makes of one without axes."""
+    return isinstance(value, np.ndarray | np.generic) or is_cuda(value)
+
+
 def device_of(array: Array) -> str:
     """ "cpu" for a NumPy array, "cuda" for a CuPy array."""
     return "cuda" if is_cuda(array) else "cpu"

@@ -3,14 +3,22 @@
 `fastmath` lets LLVM reorder sums and fuse multiply with add, which is what makes a loop into vector code; it
 does not let it assume that there is no NaN or infinity, so those come out as in the reference.
 `fusion` is off: Numba may otherwise merge two parallel loops of which one reads what the other writes.
+
+Two Python threads may call kernels at once. Numba's pools of threads on OpenMP and TBB allow that; where a machine has
+neither, its own pool ("workqueue") would end the process, so there the second caller waits for the first.
 """
 
+import functools
+import threading
 from typing import Any
 
 import numba
 
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
-_threads: int = numba.config.NUMBA_NUM_THREADS
+_most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+_threads = _most
+_turn = threading.Lock()
+_overlap: bool | None = None
 
 
 def compiled(function: Any) -> Any:
@@ -25,15 +33,35 @@ def inlined(function: Any) -> Any:
 
 def parallel(function: Any) -> Any:
     """A compiled function whose `prange` loops run on all threads, kept on disk between runs."""
-    return numba.njit(function, cache=True, fastmath=_FASTMATH, error_model="numpy", parallel={"fusion": False})
+    options: dict[str, Any] = {"cache": True, "fastmath": _FASTMATH, "error_model": "numpy"}
+    kernel = numba.njit(function, parallel={"fusion": False}, **options)  # type: ignore[call-overload]
+
+    @functools.wraps(function)
+    def launch(*arguments: Any) -> Any:
+        if _callers_may_overlap():
+            return kernel(*arguments)
+        with _turn:
+            return kernel(*arguments)
+
+    return launch
+
+
+def _callers_may_overlap() -> bool:
+    """Whether the pool of threads is known to serve several callers at once; the first launch decides which it is."""
+    global _overlap
+    if _overlap is None:
+        try:
+            _overlap = numba.threading_layer() != "workqueue"
+        except ValueError:  # nothing was launched yet
+            return False
+    return _overlap
 
 
 def set_threads(n: int) -> None:
     """Let the kernels of this room run on n threads, from 1 to NUMBA_NUM_THREADS (the number of cores)."""
     global _threads
-    most = numba.config.NUMBA_NUM_THREADS
-    if not 1 <= n <= most:
-        raise ValueError(f"threads expected a number from 1 to {most} (raise NUMBA_NUM_THREADS for more), got {n}")
+    if not 1 <= n <= _most:
+        raise ValueError(f"threads expected a number from 1 to {_most} (raise NUMBA_NUM_THREADS for more), got {n}")
     _threads = n
 
 

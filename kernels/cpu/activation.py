@@ -12,6 +12,7 @@ import numpy as np
 from numba import prange, types
 from numba.extending import overload
 
+from ..memory import empty
 from . import _jit
 from ._arrays import flat
 from ._jit import inlined, parallel
@@ -26,15 +27,15 @@ def exp_nonpositive(x: float) -> float:
 
 
 @overload(exp_nonpositive, inline="always")
-def _exp_nonpositive(x):  # type: ignore[no-untyped-def]
+def _exp_nonpositive(x):
     return _exp32 if x == types.float32 else _exp64
 
 
-def _exp64(x):  # type: ignore[no-untyped-def]
+def _exp64(x):
     return math.exp(x)
 
 
-def _exp32(x):  # type: ignore[no-untyped-def]
+def _exp32(x):
     """2**z * e**r with z whole and |r| <= ln(2) / 2; relative error 2e-7, results below 1.2e-38 are 0.
 
     The polynomial and the two parts of ln 2 are those of Cephes, expf.c (Moshier 1989).
@@ -84,19 +85,19 @@ def sigmoid_backward(dy: Array, y: Array) -> Array:
 
 
 def _apply(kernel: Any, x: Array) -> Array:
-    y = np.empty(x.size, x.dtype)
-    kernel(flat(x), y, _jit.threads_for(x.size))
-    return y.reshape(x.shape)
+    y = empty(x.shape, x.dtype)
+    kernel(flat(x), y.reshape(-1), _jit.threads_for(x.size))
+    return y
 
 
 def _apply_two(kernel: Any, dy: Array, y: Array) -> Array:
-    dx = np.empty(dy.size, dy.dtype)
-    kernel(flat(dy), flat(y), dx, _jit.threads_for(dy.size))
-    return dx.reshape(dy.shape)
+    dx = empty(dy.shape, dy.dtype)
+    kernel(flat(dy), flat(y), dx.reshape(-1), _jit.threads_for(dy.size))
+    return dx
 
 
 @parallel
-def _relu(x, y, threads):  # type: ignore[no-untyped-def]
+def _relu(x, y, threads):
     for thread in prange(threads):
         for i in range(x.size * thread // threads, x.size * (thread + 1) // threads):
             v = x[at(i)]
@@ -104,21 +105,21 @@ def _relu(x, y, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _relu_backward(dy, y, dx, threads):  # type: ignore[no-untyped-def]
+def _relu_backward(dy, y, dx, threads):
     for thread in prange(threads):
         for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
             dx[at(i)] = y.dtype.type(0) if y[at(i)] <= 0 else dy[at(i)]
 
 
 @parallel
-def _tanh(x, y, threads):  # type: ignore[no-untyped-def]
+def _tanh(x, y, threads):
     for thread in prange(threads):
         for i in range(x.size * thread // threads, x.size * (thread + 1) // threads):
             y[at(i)] = _tanh32(x[at(i)])
 
 
 @inlined
-def _tanh32(x):  # type: ignore[no-untyped-def]
+def _tanh32(x):
     """A quotient of polynomials in x; the coefficients are those of Eigen, MathFunctionsImpl.h (ptanh_float)."""
     limit = np.float32(7.90531110763549805)  # beyond it tanh is 1 in float32
     v = limit if x > limit else (-limit if x < -limit else x)
@@ -138,14 +139,14 @@ def _tanh32(x):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _tanh_backward(dy, y, dx, threads):  # type: ignore[no-untyped-def]
+def _tanh_backward(dy, y, dx, threads):
     for thread in prange(threads):
         for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
             dx[at(i)] = dy[at(i)] * (y.dtype.type(1) - y[at(i)] * y[at(i)])
 
 
 @parallel
-def _sigmoid(x, y, threads):  # type: ignore[no-untyped-def]
+def _sigmoid(x, y, threads):
     one = x.dtype.type(1)
     for thread in prange(threads):
         for i in range(x.size * thread // threads, x.size * (thread + 1) // threads):
@@ -155,7 +156,7 @@ def _sigmoid(x, y, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _sigmoid_backward(dy, y, dx, threads):  # type: ignore[no-untyped-def]
+def _sigmoid_backward(dy, y, dx, threads):
     for thread in prange(threads):
         for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
             dx[at(i)] = dy[at(i)] * y[at(i)] * (y.dtype.type(1) - y[at(i)])

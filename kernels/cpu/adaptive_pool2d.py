@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Pair, adaptive_window
+from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import parallel
@@ -16,7 +17,7 @@ Array = Any
 def adaptive_avg_pool2d_forward(x: Array, output_size: Pair) -> Array:
     """As the reference."""
     N, H, W, C = x.shape
-    y = np.empty((N, *output_size, C), x.dtype)
+    y = empty((N, *output_size, C), x.dtype)
     rows, columns = _windows(H, output_size[0]), _windows(W, output_size[1])
     _average(dense(x), y, rows, columns, _jit.threads_for(x.size))
     return y
@@ -24,7 +25,7 @@ def adaptive_avg_pool2d_forward(x: Array, output_size: Pair) -> Array:
 
 def adaptive_avg_pool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
     """As the reference."""
-    dx = np.zeros(x_shape, dy.dtype)
+    dx = zeros(x_shape, dy.dtype)
     rows, columns = _windows(x_shape[1], dy.shape[1]), _windows(x_shape[2], dy.shape[2])
     _share(dense(dy), dx, rows, columns, _jit.threads_for(dx.size))
     return dx
@@ -36,7 +37,7 @@ def _windows(size: int, out: int) -> Array:
 
 
 @parallel
-def _average(x, y, rows, columns, threads):  # type: ignore[no-untyped-def]
+def _average(x, y, rows, columns, threads):
     N, OH, OW, C = y.shape
     for thread in prange(threads):
         sums = np.empty(C, np.float64)
@@ -53,8 +54,8 @@ def _average(x, y, rows, columns, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _share(dy, dx, rows, columns, threads):  # type: ignore[no-untyped-def]
-    (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
+def _share(dy, dx, rows, columns, threads):
+    (_, OH, OW, C), (N, H, _, _) = dy.shape, dx.shape
     for thread in prange(threads):
         for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
             n, h = row // H, row % H

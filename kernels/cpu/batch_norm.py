@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import parallel
@@ -20,7 +21,7 @@ def batch_norm_forward(x: Array, gamma: Array, beta: Array, eps: float) -> tuple
     """As the reference."""
     rows, threads = _rows(x), _jit.threads_for(x.size)
     M, C = rows.shape
-    parts = np.zeros((_part_count(M), C))
+    parts = zeros((_part_count(M), C), np.float64)
     _sum(rows, parts, threads)
     mean = (parts.sum(axis=0) / M).astype(x.dtype)
     parts[:] = 0
@@ -42,7 +43,7 @@ def batch_norm_backward(
 def batch_norm_inference_forward(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> Array:
     """As the reference: x times one number and plus another for each channel."""
     rows = _rows(x)
-    y = np.empty_like(rows)
+    y = empty(rows.shape, rows.dtype)
     _normalise(rows, gamma / np.sqrt(var + x.dtype.type(eps)), dense(mean), dense(beta), y, _jit.threads_for(x.size))
     return y.reshape(x.shape)
 
@@ -52,8 +53,8 @@ def batch_norm_inference_backward(
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
     dgamma, dbeta, inverse = _sums(dy, x, mean, var, eps)
-    zeros = np.zeros_like(dbeta)
-    return _combine(dy, x, gamma * inverse, zeros, mean, zeros), dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+    nothing = np.zeros_like(dbeta)
+    return _combine(dy, x, gamma * inverse, nothing, mean, nothing), dgamma.astype(x.dtype), dbeta.astype(x.dtype)
 
 
 def _rows(x: Array) -> Array:
@@ -68,7 +69,7 @@ def _sums(dy: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Arr
     """dgamma, dbeta and 1 / sqrt(var + eps), in float64."""
     inverse = 1 / np.sqrt(var.astype(np.float64) + eps)
     rows = _rows(x)
-    parts = np.zeros((_part_count(len(rows)), 2, rows.shape[1]))
+    parts = zeros((_part_count(len(rows)), 2, rows.shape[1]), np.float64)
     _gradient_sums(_rows(dy), rows, dense(mean), parts, _jit.threads_for(x.size))
     dbeta, dgamma = parts.sum(axis=0)
     return dgamma * inverse, dbeta, inverse
@@ -77,13 +78,13 @@ def _sums(dy: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Arr
 def _combine(dy: Array, x: Array, scale: Array, shift: Array, mean: Array, slope: Array) -> Array:
     """scale * (dy - shift - slope * (x - mean))."""
     rows, constants = _rows(dy), (dense(a.astype(x.dtype)) for a in (scale, shift, mean, slope))
-    dx = np.empty_like(rows)
+    dx = empty(rows.shape, rows.dtype)
     _combine_rows(rows, _rows(x), *constants, dx, _jit.threads_for(x.size))
     return dx.reshape(x.shape)
 
 
 @parallel
-def _sum(x, parts, threads):  # type: ignore[no-untyped-def]
+def _sum(x, parts, threads):
     (M, C), Q = x.shape, len(parts)
     for thread in prange(threads):
         for q in range(Q * thread // threads, Q * (thread + 1) // threads):
@@ -93,7 +94,7 @@ def _sum(x, parts, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _sum_squares(x, mean, parts, threads):  # type: ignore[no-untyped-def]
+def _sum_squares(x, mean, parts, threads):
     (M, C), Q = x.shape, len(parts)
     for thread in prange(threads):
         for q in range(Q * thread // threads, Q * (thread + 1) // threads):
@@ -104,7 +105,7 @@ def _sum_squares(x, mean, parts, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _normalise(x, scale, mean, beta, y, threads):  # type: ignore[no-untyped-def]
+def _normalise(x, scale, mean, beta, y, threads):
     M, C = x.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
@@ -113,7 +114,7 @@ def _normalise(x, scale, mean, beta, y, threads):  # type: ignore[no-untyped-def
 
 
 @parallel
-def _gradient_sums(dy, x, mean, parts, threads):  # type: ignore[no-untyped-def]
+def _gradient_sums(dy, x, mean, parts, threads):
     (M, C), Q = x.shape, len(parts)
     for thread in prange(threads):
         for q in range(Q * thread // threads, Q * (thread + 1) // threads):
@@ -124,7 +125,7 @@ def _gradient_sums(dy, x, mean, parts, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _combine_rows(dy, x, scale, shift, mean, slope, dx, threads):  # type: ignore[no-untyped-def]
+def _combine_rows(dy, x, scale, shift, mean, slope, dx, threads):
     M, C = x.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):

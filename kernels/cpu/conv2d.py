@@ -11,11 +11,13 @@ Backwards, input row u*s + a reads output row u + (a + top - kh*d) / s, for the 
 s*s phases (a, a') it is a convolution of dy with stride 1 (`_phase`).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..geometry import output_sizes
+from ..memory import empty, zeros
 from . import conv2d_planes, conv2d_rows
 from ._arrays import dense
 from .im2col import col2im, im2col
@@ -39,7 +41,7 @@ def conv2d_forward(
     size = output_sizes(x.shape, (KH, KW), stride, padding, dilation)
     if algorithm == "im2col":
         return _im2col_forward(x, w, b, stride, padding, dilation, groups).reshape(len(x), *size, O)
-    y = np.empty((len(x), *size, O), x.dtype)
+    y = empty((len(x), *size, O), x.dtype)
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
     taps = _taps(KH, KW, dilation, padding)
     x, w, geometry = dense(x), dense(w), (taps, stride, (1, 1), (0, 0))
@@ -72,7 +74,7 @@ def conv2d_backward_input(
     ]
     # Where a stride is longer than the kernel no output reads some of the input: its gradient is 0.
     unread = any(not rows or not columns for _, _, rows, _, columns, _ in phases)
-    dx = np.zeros(x_shape, dy.dtype) if unread else np.empty(x_shape, dy.dtype)
+    dx = zeros(x_shape, dy.dtype) if unread else empty(x_shape, dy.dtype)
     dy, no_bias = dense(dy), np.zeros(0, dy.dtype)
     for a, b, rows, row_taps, columns, column_taps in phases:
         taps = np.array([(h, v) for h in row_taps for v in column_taps], np.int64).reshape(-1, 2)
@@ -128,29 +130,40 @@ def _taps(KH: int, KW: int, dilation: Pair, padding: Padding) -> Array:
 def _im2col_forward(
     x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> Array:
-    return _by_group(groups, x.shape[3], w.shape[3], lambda cs, os: linear_forward(
-        im2col(x[..., cs], w.shape[:2], stride, padding, dilation),
-        w[..., os].reshape(-1, w.shape[3] // groups), None if b is None else b[os]))  # fmt: skip
+    kernel, O = w.shape[:2], w.shape[3] // groups
+
+    def compute(channels: slice, outputs: slice) -> Array:
+        columns = im2col(x[..., channels], kernel, stride, padding, dilation)
+        return linear_forward(columns, w[..., outputs].reshape(-1, O), None if b is None else b[outputs])
+
+    return _by_group(groups, x.shape[3], w.shape[3], compute)
 
 
 def _im2col_backward_input(
     dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> Array:
-    C = x_shape[3] // groups
-    return _by_group(groups, x_shape[3], w.shape[3], lambda cs, os: col2im(
-        linear_backward_input(dy[..., os].reshape(-1, w.shape[3] // groups), w[..., os].reshape(-1, w.shape[3] // groups)),
-        (*x_shape[:3], C), w.shape[:2], stride, padding, dilation))  # fmt: skip
+    kernel, C, O = w.shape[:2], w.shape[2], w.shape[3] // groups
+
+    def compute(channels: slice, outputs: slice) -> Array:
+        columns = linear_backward_input(dy[..., outputs].reshape(-1, O), w[..., outputs].reshape(-1, O))
+        return col2im(columns, (*x_shape[:3], C), kernel, stride, padding, dilation)
+
+    return _by_group(groups, x_shape[3], w.shape[3], compute)
 
 
 def _im2col_backward_weight(
     dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> Array:
-    O = w_shape[3] // groups
-    return _by_group(groups, x.shape[3], w_shape[3], lambda cs, os: linear_backward_weight(
-        dy[..., os].reshape(-1, O), im2col(x[..., cs], w_shape[:2], stride, padding, dilation)).reshape(*w_shape[:3], O))  # fmt: skip
+    KH, KW, C, O = w_shape
+
+    def compute(channels: slice, outputs: slice) -> Array:
+        columns = im2col(x[..., channels], (KH, KW), stride, padding, dilation)
+        return linear_backward_weight(dy[..., outputs].reshape(-1, O // groups), columns).reshape(KH, KW, C, -1)
+
+    return _by_group(groups, x.shape[3], O, compute)
 
 
-def _by_group(groups: int, C: int, O: int, compute: Any) -> Array:
+def _by_group(groups: int, C: int, O: int, compute: Callable[[slice, slice], Array]) -> Array:
     """compute(channels, outputs) for each group, side by side along the last axis."""
     c, o = C // groups, O // groups
     parts = [compute(slice(g * c, (g + 1) * c), slice(g * o, (g + 1) * o)) for g in range(groups)]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import compiled, parallel
@@ -34,7 +35,7 @@ COLUMNS = 1 << 17  # numbers in a tile's columns: 512 KB of float32, half a seco
 
 
 def correlate(x: Array, a: Array, b: Array, y: Array, taps: Array, x_step: Pair, y_step: Pair, y_start: Pair) -> None:
-    """y[n, i*ys + y0, j*ys' + y0', o] = b[o] + sum over taps t and c of x[n, i*xs + t_h, j*xs' + t_w, c] * a[g, (t, c), o].
+    """y[n, i*ys + y0, j*ys' + y0', o] = b[o] + sum over taps t and c of x[n, i*xs + t_h, j*xs' + t_w, c] * a[g, tc, o].
 
     x (N, H, W, C), 0 outside; taps (T, 2) offsets into x; a (groups, T*C/groups, O/groups).
     Writes those cells of y (N, OH, OW, O) that the steps reach.
@@ -46,7 +47,7 @@ def correlate(x: Array, a: Array, b: Array, y: Array, taps: Array, x_step: Pair,
     tiles = -(-x.shape[0] * I // max(1, POSITIONS // J))
     blocks = _output_blocks(a.shape[2], groups * tiles)
     threads = _jit.threads_for(y.size * a.shape[1])
-    padded = np.zeros((groups, round_up(a.shape[1]), round_up(a.shape[2])), x.dtype)
+    padded = zeros((groups, round_up(a.shape[1]), round_up(a.shape[2])), x.dtype)
     padded[:, : a.shape[1], : a.shape[2]] = a
     _correlate(x, padded, b, y, taps, x_step, y_step, y_start, (I, J), blocks, threads)
 
@@ -58,7 +59,7 @@ def _output_blocks(O: int, tasks: int) -> int:
 
 
 @parallel
-def _correlate(x, a, b, y, taps, x_step, y_step, y_start, size, blocks, threads):  # type: ignore[no-untyped-def]
+def _correlate(x, a, b, y, taps, x_step, y_step, y_start, size, blocks, threads):
     N, C = x.shape[0], x.shape[3] // a.shape[0]
     K, O = a.shape[1], y.shape[3] // a.shape[0]
     I, J = size
@@ -72,24 +73,24 @@ def _correlate(x, a, b, y, taps, x_step, y_step, y_start, size, blocks, threads)
         P = R * J
         depth = min(K, max(ROWS, COLUMNS // P // ROWS * ROWS))
         planes, plane_shape = _planes(x, C, taps, x_step, R, I, J)
-        starts = np.empty(R + 1, np.int64)
+        lines = np.empty(R, np.int64)
         columns, offsets = np.empty(depth * P + VECTOR, x.dtype), np.arange(K) % depth * P
         sums = np.empty(width * P, x.dtype)
         for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
             g, o0, first = task // (blocks * tiles), task // tiles % blocks * width, task % tiles * R
             o1, last = min(O, o0 + width), min(N * I, first + R)
-            _stage(image, x.shape, g * C, C, first, last, I, J, taps, x_step, planes, plane_shape, starts)
+            _stage(image, x.shape, g * C, C, first, last, I, J, taps, x_step, planes, plane_shape, lines)
             _start_sums(sums, P, b, g * O + o0, o1 - o0, width)
             for k0 in range(0, K, depth):
                 k1 = min(K, k0 + depth)
-                _columns(planes, plane_shape, starts, first, last, I, J, taps, x_step, C, k0, k1, columns, P)
+                _columns(planes, plane_shape, lines, last - first, J, taps, x_step, C, k0, k1, columns, P)
                 _multiply(sums, P, o0, o1, columns, offsets, a[g], k0, k1, (last - first) * J)
             _store(sums, P, g * O + o0, o1 - o0, first, last, I, J, out, y.shape, y_step, y_start)
 
 
 @compiled
-def _planes(x, C, taps, step, R, I, J):  # type: ignore[no-untyped-def]
-    """Room for the input rows under R output rows, which may belong to several images, and its shape (C, rows, columns)."""
+def _planes(x, C, taps, step, R, I, J):
+    """Room for the input rows under R output rows, perhaps of several images, and its shape (C, rows, columns)."""
     spread_h, spread_w = taps[:, 0].max() - taps[:, 0].min(), taps[:, 1].max() - taps[:, 1].min()
     images = R // I + 2
     shape = (C, R * step[0] + images * (spread_h + 1), (J - 1) * step[1] + spread_w + 1)
@@ -97,10 +98,10 @@ def _planes(x, C, taps, step, R, I, J):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _stage(image, shape, c0, C, first, last, I, J, taps, step, planes, plane_shape, starts):  # type: ignore[no-untyped-def]
+def _stage(image, shape, c0, C, first, last, I, J, taps, step, planes, plane_shape, lines):
     """Copy the input under the output rows first..last into planes[c, row, column], 0 outside the image.
 
-    starts[m]: for the m-th image of the tile, the plane's row that its output row 0 would read at the first tap.
+    lines[r]: where in a plane the output row first + r begins to read at the first tap.
     """
     top, left, bottom = taps[:, 0].min(), taps[:, 1].min(), taps[:, 0].max()
     _, H, W, channels = shape
@@ -109,7 +110,8 @@ def _stage(image, shape, c0, C, first, last, I, J, taps, step, planes, plane_sha
     row = 0
     for n in range(first // I, (last - 1) // I + 1):
         i0, i1 = max(first - n * I, 0), min(last - n * I, I)
-        starts[n - first // I] = row - i0 * step[0]
+        for i in range(i0, i1):
+            lines[n * I + i - first] = (row + (i - i0) * step[0]) * columns
         for h in range(i0 * step[0] + top, (i1 - 1) * step[0] + bottom + 1):
             inside = 0 <= h < H and w0 < w1
             for c in range(C):
@@ -126,7 +128,7 @@ def _stage(image, shape, c0, C, first, last, I, J, taps, step, planes, plane_sha
 
 
 @compiled
-def _columns(planes, plane_shape, starts, first, last, I, J, taps, step, C, k0, k1, columns, P):  # type: ignore[no-untyped-def]
+def _columns(planes, plane_shape, lines, R, J, taps, step, C, k0, k1, columns, P):
     """The rows k0..k1 of the tile's columns; k counts (tap, channel). Rows beyond the last tap are 0."""
     top, left = taps[:, 0].min(), taps[:, 1].min()
     for k in range(k0, k1):
@@ -135,22 +137,18 @@ def _columns(planes, plane_shape, starts, first, last, I, J, taps, step, C, k0, 
             clear(columns, out, P)
             continue
         t, c = k // C, k % C
-        n, i = first // I, first % I
-        for r in range(last - first):
-            row = starts[n - first // I] + i * step[0] + taps[t, 0] - top
-            line = (c * plane_shape[1] + row) * plane_shape[2] + taps[t, 1] - left
-            if step[1] == 1:
-                copy_vectors(columns, out + r * J, planes, line, J)
-            else:
+        tap = (c * plane_shape[1] + taps[t, 0] - top) * plane_shape[2] + taps[t, 1] - left
+        if step[1] == 1:
+            for r in range(R):
+                copy_vectors(columns, out + r * J, planes, tap + lines[r], J)
+        else:
+            for r in range(R):
                 for j in range(J):
-                    columns[at(out + r * J) + at(j)] = planes[at(line) + at(j * step[1])]
-            i += 1
-            if i == I:
-                n, i = n + 1, 0
+                    columns[at(out + r * J) + at(j)] = planes[at(tap + lines[r]) + at(j * step[1])]
 
 
 @compiled
-def _start_sums(sums, P, b, o0, O, width):  # type: ignore[no-untyped-def]
+def _start_sums(sums, P, b, o0, O, width):
     for o in range(width):
         start = b[o0 + o] if o < O and len(b) else sums.dtype.type(0)
         for p in range(P):
@@ -158,7 +156,7 @@ def _start_sums(sums, P, b, o0, O, width):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _multiply(sums, P, o0, o1, columns, offsets, a, k0, k1, length):  # type: ignore[no-untyped-def]
+def _multiply(sums, P, o0, o1, columns, offsets, a, k0, k1, length):
     """sums[o - o0] += a[k, o] * columns[k - k0] for k0 <= k < k1, four by four."""
     for p in range(0, length, 2 * POSITIONS):
         span = min(length - p, 2 * POSITIONS)
@@ -168,18 +166,18 @@ def _multiply(sums, P, o0, o1, columns, offsets, a, k0, k1, length):  # type: ig
 
 
 @compiled
-def _store(sums, P, o0, O, first, last, I, J, out, shape, step, start):  # type: ignore[no-untyped-def]
+def _store(sums, P, o0, O, first, last, I, J, out, shape, step, start):
     """Write the tile back: (O, positions) -> NHWC."""
     for r in range(first, last):
         h, w = r % I * step[0] + start[0], start[1]
         pixel = ((r // I * shape[1] + h) * shape[2] + w) * shape[3] + o0
-        for j in range(J):
-            for o in range(O):
-                out[at(pixel + j * step[1] * shape[3]) + at(o)] = sums[at(o * P) + at((r - first) * J + j)]
+        for o in range(O):
+            for j in range(J):
+                out[at(pixel + o) + at(j * step[1] * shape[3])] = sums[at(o * P + (r - first) * J) + at(j)]
 
 
 @parallel
-def _weight_gradient(x, dy, parts, taps, step, groups, spans, threads):  # type: ignore[no-untyped-def]
+def _weight_gradient(x, dy, parts, taps, step, groups, spans, threads):
     """parts[q, g, (tap, c), o] = the sum over the q-th part of the tiles of x under the tap times dy."""
     N, I, J = dy.shape[0], dy.shape[1], dy.shape[2]
     C, O = x.shape[3] // groups, dy.shape[3] // groups
@@ -192,7 +190,7 @@ def _weight_gradient(x, dy, parts, taps, step, groups, spans, threads):  # type:
         P = R * J
         depth = min(K, max(ROWS, COLUMNS // P // ROWS * ROWS))
         planes, plane_shape = _planes(x, C, taps, step, R, I, J)
-        starts = np.empty(R + 1, np.int64)
+        lines = np.empty(R, np.int64)
         columns, offsets = np.empty(depth * P + VECTOR, x.dtype), np.empty(K, np.int64)
         rows, row_offsets = np.zeros(round_up(O) * P, x.dtype), np.arange(round_up(O)) * P
         sums = np.empty((K, round_up(O)), x.dtype)
@@ -204,11 +202,11 @@ def _weight_gradient(x, dy, parts, taps, step, groups, spans, threads):  # type:
                 offsets[k] = (k - first_k) % depth * P
             for tile in range(tiles * q // chunks, tiles * (q + 1) // chunks):
                 first, last = tile * R, min(N * I, tile * R + R)
-                _stage(image, x.shape, g * C, C, first, last, I, J, taps, step, planes, plane_shape, starts)
+                _stage(image, x.shape, g * C, C, first, last, I, J, taps, step, planes, plane_shape, lines)
                 _rows(gradient, dy.shape[3], g * O, O, first * J, last * J, rows, P)
                 for k0 in range(first_k, last_k, depth):
                     k1 = min(last_k, k0 + depth)
-                    _columns(planes, plane_shape, starts, first, last, I, J, taps, step, C, k0, k1, columns, P)
+                    _columns(planes, plane_shape, lines, last - first, J, taps, step, C, k0, k1, columns, P)
                     _dot(sums, O, columns, offsets, rows, row_offsets, k0, k1, (last - first) * J)
             for k in range(first_k, last_k):
                 for o in range(O):
@@ -216,16 +214,15 @@ def _weight_gradient(x, dy, parts, taps, step, groups, spans, threads):  # type:
 
 
 @compiled
-def _rows(gradient, channels, o0, O, first, last, rows, P):  # type: ignore[no-untyped-def]
+def _rows(gradient, channels, o0, O, first, last, rows, P):
     """dy of the positions first..last as rows[o, position]."""
-    for p in range(last - first):
-        pixel = (first + p) * channels + o0
-        for o in range(O):
-            rows[at(o * P) + at(p)] = gradient[at(pixel) + at(o)]
+    for o in range(O):
+        for p in range(last - first):
+            rows[at(o * P) + at(p)] = gradient[at(first * channels + o0 + o) + at(p * channels)]
 
 
 @compiled
-def _dot(sums, O, columns, offsets, rows, row_offsets, k0, k1, length):  # type: ignore[no-untyped-def]
+def _dot(sums, O, columns, offsets, rows, row_offsets, k0, k1, length):
     for o in range(0, O, ROWS):
         for k in range(k0, k1, ROWS):
             dot_products(sums, k, o, columns, offsets, 0, rows, row_offsets, 0, length)
@@ -240,7 +237,7 @@ def weight_gradient(x: Array, dy: Array, taps: Array, step: Pair, groups: int) -
     # that the result has the same bits on any number of threads.
     chunks = max(1, min(tiles, 16, MOST_PARTS // (K * O)))
     spans = max(1, min(-(-16 // (chunks * groups)), K // 64))
-    parts = np.empty((chunks, groups, K, O // groups), x.dtype)
+    parts = empty((chunks, groups, K, O // groups), x.dtype)
     _weight_gradient(x, dy, parts, taps, step, groups, spans, _jit.threads_for(dy.size * K))
     dw = parts.sum(axis=0)[:, :rows]
     return dense(dw.transpose(1, 0, 2)).reshape(rows, O)  # (groups, K, O/groups) -> (K, O)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..memory import empty
 from . import _jit
 from ._jit import compiled, parallel
 from .tiles import ROWS, add_products, at, clear, copy, dot_products, round_up
@@ -30,7 +31,7 @@ SPAN = 1024  # how much of a row is worked on at a time: eight such pieces fit t
 def correlate(
     x: Array, filters: Array, b: Array, y: Array, taps: Array, x_step: Pair, y_step: Pair, y_start: Pair
 ) -> None:
-    """y[n, i*ys + y0, j*ys' + y0', o] = b[o] + sum over taps t and c of x[n, i*xs + t_h, j*xs' + t_w, c] * filters[o, (t, c)].
+    """y[n, i*ys + y0, j*ys' + y0', o] = b[o] + sum over k = (t, c) of x[n, i*xs + t_h, j*xs' + t_w, c] * filters[o, k].
 
     x (N, H, W, C), 0 outside; taps (T, 2) offsets into x; filters (O, T*C/groups).
     Writes those cells of y (N, OH, OW, O) that the steps reach.
@@ -50,7 +51,7 @@ def correlate(
 
 
 @parallel
-def _correlate(x, filters, b, y, taps, x_step, y_step, y_start, size, in_place, threads):  # type: ignore[no-untyped-def]
+def _correlate(x, filters, b, y, taps, x_step, y_step, y_start, size, in_place, threads):
     K, C = filters.shape[1], filters.shape[1] // len(taps)
     groups = x.shape[3] // C
     O = len(filters) // groups
@@ -83,8 +84,8 @@ def _correlate(x, filters, b, y, taps, x_step, y_step, y_start, size, in_place, 
 
 
 @compiled
-def _gather(image, shape, c0, C, first, last, size, taps, step, k0, k1, rows):  # type: ignore[no-untyped-def]
-    """rows[p - first, k - k0] = the pixel under tap t, channel c, of output position p, for k = (t, c) from k0 to k1."""
+def _gather(image, shape, c0, C, first, last, size, taps, step, k0, k1, rows):
+    """rows[p - first, k - k0] = the pixel under tap t, channel c, of output position p, for k = (t, c) in k0..k1."""
     _, H, W, channels = shape
     for p in range(first, last):
         n, ij = p // (size[0] * size[1]), p % (size[0] * size[1])
@@ -102,7 +103,7 @@ def _gather(image, shape, c0, C, first, last, size, taps, step, k0, k1, rows):  
 
 
 @compiled
-def _multiply(sums, rows, row_offsets, row0, filters, filter_offsets, k, span, P):  # type: ignore[no-untyped-def]
+def _multiply(sums, rows, row_offsets, row0, filters, filter_offsets, k, span, P):
     """sums[p, o] += dot product of row p with the filter o's numbers k to k + span."""
     for o in range(0, len(filter_offsets), ROWS):
         for p in range(0, P, ROWS):
@@ -110,7 +111,7 @@ def _multiply(sums, rows, row_offsets, row0, filters, filter_offsets, k, span, P
 
 
 @compiled
-def _store(sums, b, o0, O, first, last, size, out, shape, step, start):  # type: ignore[no-untyped-def]
+def _store(sums, b, o0, O, first, last, size, out, shape, step, start):
     """Write a tile's sums to y, with the bias."""
     flat, width = sums.ravel(), sums.shape[1]
     for p in range(first, last):
@@ -129,13 +130,13 @@ def weight_gradient(x: Array, dy: Array, taps: Array, step: Pair, groups: int) -
     M = dy.size // O
     # The positions are cut into parts whose sums are added in one order. Their number depends on the shapes
     # alone, so that the result has the same bits on any number of threads.
-    parts = np.empty((max(1, min(-(-16 // (-(-K // SPAN) * groups)), M // 256)), K, O), x.dtype)
+    parts = empty((max(1, min(-(-16 // (-(-K // SPAN) * groups)), M // 256)), K, O), x.dtype)
     _weight_gradient(x, dy, parts, taps, step, groups, _jit.threads_for(M * O // groups * K))
     return parts[0] if len(parts) == 1 else parts.sum(axis=0)
 
 
 @parallel
-def _weight_gradient(x, dy, parts, taps, step, groups, threads):  # type: ignore[no-untyped-def]
+def _weight_gradient(x, dy, parts, taps, step, groups, threads):
     C, O = x.shape[3] // groups, dy.shape[3] // groups
     K, padded = parts.shape[1], round_up(O)
     size = (dy.shape[1], dy.shape[2])
@@ -171,7 +172,7 @@ def _weight_gradient(x, dy, parts, taps, step, groups, threads):  # type: ignore
 
 
 @compiled
-def _put_transposed(sums, width, parts, q, k0, o0, O):  # type: ignore[no-untyped-def]
+def _put_transposed(sums, width, parts, q, k0, o0, O):
     """parts[q, k0 + k, o0 + o] = sums[o, k], in blocks, so that neither side misses the cache at each step."""
     for block in range(0, O, 16):
         for k in range(width):
@@ -180,7 +181,7 @@ def _put_transposed(sums, width, parts, q, k0, o0, O):  # type: ignore[no-untype
 
 
 @compiled
-def _copy_pixels(gradient, channels, o0, O, first, last, weights):  # type: ignore[no-untyped-def]
+def _copy_pixels(gradient, channels, o0, O, first, last, weights):
     """weights[p - first, o] = dy at position p, for one group's channels."""
     flat, width = weights.ravel(), weights.shape[1]
     for p in range(first, last):
@@ -188,7 +189,7 @@ def _copy_pixels(gradient, channels, o0, O, first, last, weights):  # type: igno
 
 
 @parallel
-def transposed(a, threads):  # type: ignore[no-untyped-def]
+def transposed(a, threads):
     """a.T of a matrix as an array of its own, by blocks that fit the cache: NumPy's copy misses it at every step."""
     M, N = a.shape
     out = np.empty((N, M), a.dtype)

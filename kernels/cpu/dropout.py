@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..memory import empty
 from . import _jit
 from ._arrays import dense
 from ._jit import inlined, parallel
@@ -16,7 +17,7 @@ Array = Any
 def dropout_forward(x: Array, p: float, seed: int, layer: int, step: int, first_sample: int) -> Array:
     """As the reference, the same mask bit for bit."""
     rows = dense(x).reshape(len(x), -1)  # (N, ...) -> (N, E)
-    y = np.empty_like(rows)
+    y = empty(rows.shape, rows.dtype)
     words = (seed & 0xFFFFFFFF, seed >> 32, layer, step)
     _dropout(rows, y, math.ceil(p * 2**24), x.dtype.type(1 / (1 - p)), *(np.uint64(word) for word in words),
              first_sample, _jit.threads_for(32 * x.size))  # fmt: skip
@@ -29,7 +30,7 @@ def dropout_backward(dy: Array, p: float, seed: int, layer: int, step: int, firs
 
 
 @parallel
-def _dropout(x, y, threshold, scale, k0, k1, layer, step, first_sample, threads):  # type: ignore[no-untyped-def]
+def _dropout(x, y, threshold, scale, k0, k1, layer, step, first_sample, threads):
     N, E = x.shape
     groups = (E + 3) // 4
     for thread in prange(threads):
@@ -45,13 +46,13 @@ def _dropout(x, y, threshold, scale, k0, k1, layer, step, first_sample, threads)
 def philox4x32(counter: Array, key: Array) -> Array:
     """As the reference."""
     counters = dense(counter).reshape(-1, 4)
-    words = np.empty_like(counters)
+    words = empty(counters.shape, counters.dtype)
     _fill(counters, np.uint64(key[0]), np.uint64(key[1]), words, _jit.threads_for(32 * counters.size))
     return words.reshape(counter.shape)
 
 
 @parallel
-def _fill(counters, k0, k1, words, threads):  # type: ignore[no-untyped-def]
+def _fill(counters, k0, k1, words, threads):
     M = len(counters)
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
@@ -62,7 +63,7 @@ def _fill(counters, k0, k1, words, threads):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def _philox(c0, c1, c2, c3, k0, k1):
     """Philox4x32-10 of one counter, 32-bit words in 64-bit variables so that a product keeps its high half."""
     low, high = np.uint64(0xFFFFFFFF), np.uint64(32)
     for _ in range(10):

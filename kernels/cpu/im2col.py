@@ -3,10 +3,10 @@ that hold it, so that no two threads write to one cell and the sums have one ord
 
 from typing import Any
 
-import numpy as np
 from numba import prange
 
 from ..geometry import Padding, Pair, output_sizes
+from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import inlined, parallel
@@ -19,13 +19,13 @@ def im2col(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, dilation
     """As the reference; each thread writes whole rows."""
     N, _, _, C = x.shape
     OH, OW = output_sizes(x.shape, kernel_size, stride, padding, dilation)
-    columns = np.empty((N, OH, OW, *kernel_size, C), x.dtype)
+    columns = empty((N, OH, OW, *kernel_size, C), x.dtype)
     _im2col(dense(x), columns, stride, (padding[0][0], padding[1][0]), dilation, _jit.threads_for(columns.size))
     return columns.reshape(N * OH * OW, -1)  # (N, OH, OW, KH, KW, C) -> (N*OH*OW, KH*KW*C)
 
 
 @parallel
-def _im2col(x, columns, stride, before, dilation, threads):  # type: ignore[no-untyped-def]
+def _im2col(x, columns, stride, before, dilation, threads):
     N, OH, OW, KH, KW, C = columns.shape
     H, W = x.shape[1], x.shape[2]
     image, out = x.ravel(), columns.ravel()
@@ -50,7 +50,7 @@ def col2im(
     """As the reference, gathered."""
     N, _, _, C = x_shape
     OH, OW = output_sizes(x_shape, kernel_size, stride, padding, dilation)
-    x = np.zeros(x_shape, columns.dtype)
+    x = zeros(x_shape, columns.dtype)
     # (N*OH*OW, KH*KW*C) -> (N, OH, OW, KH, KW, C)
     windows = dense(columns).reshape(N, OH, OW, *kernel_size, C)
     _col2im(windows, x, stride, (padding[0][0], padding[1][0]), dilation, _jit.threads_for(columns.size))
@@ -58,7 +58,7 @@ def col2im(
 
 
 @parallel
-def _col2im(columns, x, stride, before, dilation, threads):  # type: ignore[no-untyped-def]
+def _col2im(columns, x, stride, before, dilation, threads):
     _, OH, OW, KH, KW, C = columns.shape
     N, H, W = x.shape[0], x.shape[1], x.shape[2]
     flat, image = columns.ravel(), x.ravel()
@@ -78,6 +78,6 @@ def _col2im(columns, x, stride, before, dilation, threads):  # type: ignore[no-u
 
 
 @inlined
-def _add(out, i, x, j, n):  # type: ignore[no-untyped-def]
+def _add(out, i, x, j, n):
     for q in range(n):
         out[at(i) + at(q)] += x[at(j) + at(q)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import compiled, inlined, parallel
@@ -28,7 +29,7 @@ def linear_forward(x: Array, w: Array, b: Array | None) -> Array:
 
 def linear_backward_input(dy: Array, w: Array) -> Array:
     """As the reference: dx[i, k] is the dot product of row i of dy and row k of w."""
-    dx = np.zeros((len(dy), len(w)), dy.dtype)
+    dx = zeros((len(dy), len(w)), dy.dtype)
     threads = _jit.threads_for(dy.size * len(w))
     _dot_rows(dense(dy), dense(w), dx, threads)
     return dx
@@ -40,22 +41,26 @@ def linear_backward_weight(dy: Array, x: Array) -> Array:
 
 
 def bias_backward(dy: Array) -> Array:
-    """As the reference; each thread adds up its part of the rows."""
-    rows = dense(dy).reshape(-1, dy.shape[-1])  # (..., O) -> (M, O)
-    parts = np.zeros((min(16, -(-len(rows) // 256)), rows.shape[1]))  # float64: a million additions lose no digits
-    _column_sums(rows, parts, _jit.threads_for(rows.size))
-    return parts.sum(axis=0).astype(rows.dtype)
+    """As the reference; each thread adds up its part of the rows, in float64."""
+    O = dy.shape[-1]
+    # A row of few numbers is too short a loop: several rows are taken as one, and folded at the end.
+    several = max(1, 64 // O)
+    M = dy.size // O // several * several
+    rows = dense(dy).reshape(-1, O)  # (..., O) -> (M, O)
+    parts = zeros((max(1, min(16, M // 256)), several * O), np.float64)
+    _column_sums(rows[:M].reshape(-1, several * O), parts, _jit.threads_for(rows.size))
+    return (parts.reshape(-1, O).sum(axis=0) + rows[M:].sum(axis=0, dtype=np.float64)).astype(dy.dtype)
 
 
 def _weighted_rows(a: Array, rows: Array, b: Array) -> Array:
     """y[i] = b + sum over k of a[k, i] * rows[k]."""
-    y = np.empty((a.shape[1], rows.shape[1]), rows.dtype)
+    y = empty((a.shape[1], rows.shape[1]), rows.dtype)
     _add_rows(a, rows, b, y, _jit.threads_for(a.size * rows.shape[1]))
     return y
 
 
 @parallel
-def _add_rows(a, rows, b, y, threads):  # type: ignore[no-untyped-def]
+def _add_rows(a, rows, b, y, threads):
     (K, M), N = a.shape, rows.shape[1]
     flat, out, offsets = rows.ravel(), y.ravel(), np.arange(K) * N
     blocks = (N + BLOCK - 1) // BLOCK
@@ -76,7 +81,7 @@ def _add_rows(a, rows, b, y, threads):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _add_block(out, flat, offsets, N, a, i0, i1, last, n0, width):  # type: ignore[no-untyped-def]
+def _add_block(out, flat, offsets, N, a, i0, i1, last, n0, width):
     """One block of columns: four rows at a time where there are four, one at a time for what is left over."""
     K = len(offsets)
     for k0 in range(0, K, 64):
@@ -91,13 +96,13 @@ def _add_block(out, flat, offsets, N, a, i0, i1, last, n0, width):  # type: igno
 
 
 @inlined
-def _add_product(out, i, row, j, factor, n):  # type: ignore[no-untyped-def]
+def _add_product(out, i, row, j, factor, n):
     for q in range(n):
         out[at(i) + at(q)] += factor * row[at(j) + at(q)]
 
 
 @parallel
-def _dot_rows(x, w, s, threads):  # type: ignore[no-untyped-def]
+def _dot_rows(x, w, s, threads):
     """s[i, k] += dot product of x[i] and w[k]."""
     (M, N), K = x.shape, len(w)
     flat_x, flat_w = x.ravel(), w.ravel()
@@ -116,7 +121,7 @@ def _dot_rows(x, w, s, threads):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _dot_singly(s, i0, i1, k0, k1, x, w, N, n0, span):  # type: ignore[no-untyped-def]
+def _dot_singly(s, i0, i1, k0, k1, x, w, N, n0, span):
     for i in range(i0, i1):
         for k in range(k0, k1):
             total = s.dtype.type(0)
@@ -126,7 +131,7 @@ def _dot_singly(s, i0, i1, k0, k1, x, w, N, n0, span):  # type: ignore[no-untype
 
 
 @parallel
-def _column_sums(rows, parts, threads):  # type: ignore[no-untyped-def]
+def _column_sums(rows, parts, threads):
     (M, O), Q = rows.shape, len(parts)
     flat, sums = rows.ravel(), parts.ravel()
     for thread in prange(threads):

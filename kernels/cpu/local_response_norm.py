@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..memory import empty
 from . import _jit
 from ._arrays import dense
 from ._jit import parallel
@@ -15,7 +16,7 @@ Array = Any
 def local_response_norm_forward(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """As the reference."""
     rows = dense(x).reshape(-1, x.shape[-1])  # (..., C) -> (M, C)
-    y = np.empty_like(rows)
+    y = empty(rows.shape, rows.dtype)
     numbers = (x.dtype.type(v) for v in (alpha / size, beta, k))
     _forward(rows, y, size, *numbers, _jit.threads_for(16 * x.size))
     return y.reshape(x.shape)
@@ -24,14 +25,14 @@ def local_response_norm_forward(x: Array, size: int, alpha: float, beta: float, 
 def local_response_norm_backward(dy: Array, x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """As the reference."""
     rows = dense(x).reshape(-1, x.shape[-1])  # (..., C) -> (M, C)
-    dx = np.empty_like(rows)
+    dx = empty(rows.shape, rows.dtype)
     numbers = (x.dtype.type(v) for v in (alpha / size, beta, k))
     _backward(dense(dy).reshape(rows.shape), rows, dx, size, *numbers, _jit.threads_for(32 * x.size))
     return dx.reshape(x.shape)
 
 
 @parallel
-def _forward(x, y, size, alpha, beta, k, threads):  # type: ignore[no-untyped-def]
+def _forward(x, y, size, alpha, beta, k, threads):
     M, C = x.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
@@ -43,7 +44,7 @@ def _forward(x, y, size, alpha, beta, k, threads):  # type: ignore[no-untyped-de
 
 
 @parallel
-def _backward(dy, x, dx, size, alpha, beta, k, threads):  # type: ignore[no-untyped-def]
+def _backward(dy, x, dx, size, alpha, beta, k, threads):
     M, C = x.shape
     for thread in prange(threads):
         damped = np.empty(C, x.dtype)

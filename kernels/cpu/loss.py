@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
 from ._jit import parallel
@@ -16,7 +17,7 @@ Array = Any
 
 def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
     """As the reference; the costs of the samples are added in float64."""
-    p, costs = np.empty(logits.shape, logits.dtype), np.empty(len(logits))
+    p, costs = empty(logits.shape, logits.dtype), np.empty(len(logits))
     threads = _jit.threads_for(16 * logits.size)
     if target.ndim == 1:
         _cross_entropy(dense(logits), dense(target), p, costs, threads)
@@ -28,7 +29,7 @@ def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
 def cross_entropy_backward(dloss: Array, p: Array, target: Array) -> Array:
     """As the reference."""
     factor = p.dtype.type(dloss / len(p))
-    dlogits = np.empty(p.shape, p.dtype)
+    dlogits = empty(p.shape, p.dtype)
     threads = _jit.threads_for(p.size)
     if target.ndim == 1:
         _cross_entropy_backward(factor, dense(p), dense(target), dlogits, threads)
@@ -38,7 +39,7 @@ def cross_entropy_backward(dloss: Array, p: Array, target: Array) -> Array:
 
 
 @parallel
-def _cross_entropy(logits, target, p, costs, threads):  # type: ignore[no-untyped-def]
+def _cross_entropy(logits, target, p, costs, threads):
     N, K = logits.shape
     for thread in prange(threads):
         for n in range(N * thread // threads, N * (thread + 1) // threads):
@@ -55,7 +56,7 @@ def _cross_entropy(logits, target, p, costs, threads):  # type: ignore[no-untype
 
 
 @parallel
-def _cross_entropy_rows(logits, target, p, costs, threads):  # type: ignore[no-untyped-def]
+def _cross_entropy_rows(logits, target, p, costs, threads):
     N, K = logits.shape
     for thread in prange(threads):
         for n in range(N * thread // threads, N * (thread + 1) // threads):
@@ -74,7 +75,7 @@ def _cross_entropy_rows(logits, target, p, costs, threads):  # type: ignore[no-u
 
 
 @parallel
-def _cross_entropy_backward(factor, p, target, dlogits, threads):  # type: ignore[no-untyped-def]
+def _cross_entropy_backward(factor, p, target, dlogits, threads):
     N, K = p.shape
     for thread in prange(threads):
         for n in range(N * thread // threads, N * (thread + 1) // threads):
@@ -111,7 +112,7 @@ def _sum_of_squares(y: Array, target: Array) -> float:
 
 
 @parallel
-def _square_sums(y, target, parts, threads):  # type: ignore[no-untyped-def]
+def _square_sums(y, target, parts, threads):
     Q = len(parts)
     for thread in prange(threads):
         for q in range(Q * thread // threads, Q * (thread + 1) // threads):
@@ -123,13 +124,13 @@ def _square_sums(y, target, parts, threads):  # type: ignore[no-untyped-def]
 
 
 def _difference(factor: Any, y: Array, target: Array) -> Array:
-    dy = np.empty(y.size, y.dtype)
-    _scaled_difference(y.dtype.type(factor), flat(y), flat(target), dy, _jit.threads_for(y.size))
-    return dy.reshape(y.shape)
+    dy = empty(y.shape, y.dtype)
+    _scaled_difference(y.dtype.type(factor), flat(y), flat(target), dy.reshape(-1), _jit.threads_for(y.size))
+    return dy
 
 
 @parallel
-def _scaled_difference(factor, y, target, dy, threads):  # type: ignore[no-untyped-def]
+def _scaled_difference(factor, y, target, dy, threads):
     for thread in prange(threads):
         for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
             dy[i] = factor * (y[i] - target[i])

@@ -1,7 +1,8 @@
 """Pooling, a row of output at a time, the channels innermost as they lie in memory.
 
-What differs from the reference: no padded copy, no array for each position of the window; and backwards each cell of
-the image gathers from the windows that cover it, so that no two threads write to one cell and the sums have one order.
+What differs from the reference: no padded copy, no array for each position of the window; and backwards each row
+of the image gathers from the windows that cover it, so that no two threads write to one cell and the sums have one
+order.
 """
 
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Padding, Pair, output_sizes, window_cells
+from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import inlined, parallel
@@ -23,8 +25,8 @@ def max_pool2d_forward(
 ) -> tuple[Array, Array]:
     """As the reference."""
     OH, OW = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
-    y = np.empty((len(x), OH, OW, x.shape[3]), x.dtype)
-    index = np.empty(y.shape, np.int32)
+    y = empty((len(x), OH, OW, x.shape[3]), x.dtype)
+    index = empty(y.shape, np.int32)
     _max(dense(x), y, index, kernel_size, stride, _before(padding), _threads(x, y, kernel_size))
     return y, index
 
@@ -33,7 +35,7 @@ def max_pool2d_backward(
     dy: Array, index: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding
 ) -> Array:
     """As the reference, gathered."""
-    dx = np.zeros(x_shape, dy.dtype)
+    dx = zeros(x_shape, dy.dtype)
     threads = _threads(dx, dy, kernel_size)
     _max_backward(dense(dy), dense(index), dx, kernel_size, stride, _before(padding), threads)
     return dx
@@ -82,7 +84,7 @@ def _cells(
 
 
 def _sum_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, rows: Array, columns: Array) -> Array:
-    y = np.zeros((len(x), len(rows), len(columns), x.shape[3]), x.dtype)
+    y = zeros((len(x), len(rows), len(columns), x.shape[3]), x.dtype)
     _sum(dense(x), y, kernel_size, stride, _before(padding), rows, columns, _threads(x, y, kernel_size))
     return y
 
@@ -90,7 +92,7 @@ def _sum_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ro
 def _sum_backward(
     dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding, rows: Array, columns: Array
 ) -> Array:
-    dx = np.zeros(x_shape, dy.dtype)
+    dx = zeros(x_shape, dy.dtype)
     threads = _threads(dx, dy, kernel_size)
     _sum_gather(dense(dy), dx, kernel_size, stride, _before(padding), rows, columns, threads)
     return dx
@@ -105,7 +107,7 @@ def _threads(x: Array, y: Array, kernel_size: Pair) -> int:
 
 
 @parallel
-def _max(x, y, index, kernel, stride, before, threads):  # type: ignore[no-untyped-def]
+def _max(x, y, index, kernel, stride, before, threads):
     (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
     image, out, winners = x.ravel(), y.ravel(), index.ravel()
     for thread in prange(threads):
@@ -121,7 +123,7 @@ def _max(x, y, index, kernel, stride, before, threads):  # type: ignore[no-untyp
 
 
 @inlined
-def _keep_larger(image, cell, out, winners, pixel, C, k, first):  # type: ignore[no-untyped-def]
+def _keep_larger(image, cell, out, winners, pixel, C, k, first):
     """The larger of what a window has found and its next cell, channel by channel; NaN is larger than all."""
     if first:
         for c in range(C):
@@ -136,31 +138,30 @@ def _keep_larger(image, cell, out, winners, pixel, C, k, first):  # type: ignore
 
 
 @parallel
-def _max_backward(dy, index, dx, kernel, stride, before, threads):  # type: ignore[no-untyped-def]
+def _max_backward(dy, index, dx, kernel, stride, before, threads):
     (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
     gradient, winners, out = dy.ravel(), index.ravel(), dx.ravel()
     for thread in prange(threads):
         for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
             n, h = row // H, row % H + before[0]
-            for w in range(W):
-                v, cell = w + before[1], (row * W + w) * C
-                for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
-                    for j in range(_first(v, kernel[1], stride[1]), min(OW, v // stride[1] + 1)):
-                        pixel = ((n * OH + i) * OW + j) * C
-                        k = np.int32((h - i * stride[0]) * kernel[1] + v - j * stride[1])
+            for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
+                for j in range(OW):
+                    left, pixel = j * stride[1] - before[1], ((n * OH + i) * OW + j) * C
+                    for w in range(max(0, left), min(W, left + kernel[1])):
+                        cell, k = (row * W + w) * C, np.int32((h - i * stride[0]) * kernel[1] + w - left)
                         for c in range(C):
                             won = winners[at(pixel) + at(c)] == k
                             out[at(cell) + at(c)] += gradient[at(pixel) + at(c)] if won else dx.dtype.type(0)
 
 
 @inlined
-def _first(h, kernel, stride):  # type: ignore[no-untyped-def]
+def _first(h, kernel, stride):
     """The first window that covers cell h of the padded image."""
     return max(0, (h - kernel + stride) // stride)
 
 
 @parallel
-def _sum(x, y, kernel, stride, before, rows, columns, threads):  # type: ignore[no-untyped-def]
+def _sum(x, y, kernel, stride, before, rows, columns, threads):
     (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
     image, out = x.ravel(), y.ravel()
     for thread in prange(threads):
@@ -179,16 +180,17 @@ def _sum(x, y, kernel, stride, before, rows, columns, threads):  # type: ignore[
 
 
 @parallel
-def _sum_gather(dy, dx, kernel, stride, before, rows, columns, threads):  # type: ignore[no-untyped-def]
+def _sum_gather(dy, dx, kernel, stride, before, rows, columns, threads):
     (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
     gradient, out = dy.ravel(), dx.ravel()
     for thread in prange(threads):
         for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
             n, h = row // H, row % H + before[0]
-            for w in range(W):
-                v, cell = w + before[1], (row * W + w) * C
-                for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
-                    for j in range(_first(v, kernel[1], stride[1]), min(OW, v // stride[1] + 1)):
-                        pixel, cells = ((n * OH + i) * OW + j) * C, rows[i] * columns[j]
+            for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
+                for j in range(OW):
+                    left, pixel = j * stride[1] - before[1], ((n * OH + i) * OW + j) * C
+                    share = dx.dtype.type(1) / (rows[i] * columns[j])
+                    for w in range(max(0, left), min(W, left + kernel[1])):
+                        cell = (row * W + w) * C
                         for c in range(C):
-                            out[at(cell) + at(c)] += gradient[at(pixel) + at(c)] / cells
+                            out[at(cell) + at(c)] += share * gradient[at(pixel) + at(c)]

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-import numpy as np
 from numba import prange
 
+from ..memory import empty
 from . import _jit
 from ._arrays import dense
 from ._jit import parallel
@@ -37,13 +37,13 @@ def log_softmax_backward(dy: Array, y: Array) -> Array:
 def _by_rows(kernel: Any, *arrays: Array) -> Array:
     shape = arrays[0].shape
     rows = [dense(a).reshape(-1, shape[-1]) for a in arrays]  # (..., K) -> (M, K)
-    out = np.empty_like(rows[0])
+    out = empty(rows[0].shape, rows[0].dtype)
     kernel(*rows, out, _jit.threads_for(16 * out.size))
     return out.reshape(shape)
 
 
 @parallel
-def _softmax(x, y, threads):  # type: ignore[no-untyped-def]
+def _softmax(x, y, threads):
     M, K = x.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
@@ -59,7 +59,7 @@ def _softmax(x, y, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _softmax_backward(dy, y, dx, threads):  # type: ignore[no-untyped-def]
+def _softmax_backward(dy, y, dx, threads):
     M, K = y.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
@@ -71,7 +71,7 @@ def _softmax_backward(dy, y, dx, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _log_softmax(x, y, threads):  # type: ignore[no-untyped-def]
+def _log_softmax(x, y, threads):
     M, K = x.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
@@ -88,7 +88,7 @@ def _log_softmax(x, y, threads):  # type: ignore[no-untyped-def]
 
 
 @parallel
-def _log_softmax_backward(dy, y, dx, threads):  # type: ignore[no-untyped-def]
+def _log_softmax_backward(dy, y, dx, threads):
     M, K = y.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):

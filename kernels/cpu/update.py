@@ -36,12 +36,12 @@ def _in_place(kernel: Any, written: tuple[Array, ...], dw: Array, numbers: tuple
     gradient = np.require(dw, requirements=("C", "W")).reshape(-1)
     kernel(*rows, gradient, *constants, *flags, _jit.threads_for(dw.size))
     for array, row in zip(written, rows, strict=True):
-        if not np.shares_memory(array, row, max_work=1):
+        if not np.may_share_memory(array, row):
             array[...] = row.reshape(array.shape)
 
 
 @parallel
-def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, threads):  # type: ignore[no-untyped-def]
+def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, threads):
     for thread in prange(threads):
         for i in range(w.size * thread // threads, w.size * (thread + 1) // threads):
             g = dw[at(i)] + weight_decay * w[at(i)]
@@ -53,7 +53,7 @@ def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, threads):  # typ
 
 
 @parallel
-def _adadelta(w, square_average, update_average, dw, lr, rho, eps, weight_decay, threads):  # type: ignore[no-untyped-def]
+def _adadelta(w, square_average, update_average, dw, lr, rho, eps, weight_decay, threads):
     rest = w.dtype.type(1) - rho
     for thread in prange(threads):
         for i in range(w.size * thread // threads, w.size * (thread + 1) // threads):

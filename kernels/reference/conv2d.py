@@ -1,8 +1,8 @@
 """Convolution, its three directions in two algorithms.
 
-"im2col" copies the windows into a matrix, so that each direction is one matrix product. "implicit_gemm" needs no matrix:
-it walks over the KH*KW positions of the kernel, and at each of them a shifted, strided slice of the image meets one
-(C, O) slice of the weight. "auto" means "im2col" in this room.
+"im2col" copies the windows into a matrix, so that each direction is one matrix product. "implicit_gemm" needs no
+matrix: it walks over the KH*KW positions of the kernel, and at each of them a shifted, strided slice of the image
+meets one (C, O) slice of the weight. "auto" means "im2col" in this room.
 """
 
 from collections.abc import Callable

@@ -5,6 +5,7 @@ from typing import Any
 
 from .._function import Function, unbroadcast
 from .._tensor import Tensor
+from .checks import check_float
 
 Array = Any
 
@@ -58,6 +59,12 @@ class Divide(Function):
         return unbroadcast(da, a.shape), unbroadcast(-da * (a / b), b.shape)
 
 
+def divide(a: Tensor, b: Tensor) -> Tensor:
+    """The quotient; of floats only, since NumPy would make float64 of whole numbers."""
+    check_float(a, "/")
+    return Divide()(a, b)
+
+
 class Negate(Function):
     """y = -a; da = -dy."""
 
@@ -87,6 +94,7 @@ class Power(Function):
 
 def power(x: Tensor, exponent: float) -> Tensor:
     """x to the power of a number; x of any shape."""
+    check_float(x, "**")
     if not isinstance(exponent, numbers.Real):
         raise TypeError(f"** expected a number as its exponent, got {type(exponent).__name__}: use (log(x) * y).exp()")
     return Power(float(exponent))(x)

@@ -1,5 +1,6 @@
-"""What every layer operation asks of its arguments, so that nothing a user types reaches a compiled kernel unchecked."""
+"""What every layer operation asks of its arguments: nothing a user types reaches a compiled kernel unchecked."""
 
+import math
 import numbers
 from typing import Any
 
@@ -25,7 +26,9 @@ def pair(value: Any, name: str, minimum: int = 1) -> Pair:
         or len(values) != 2
         or not all(is_whole(v) and minimum <= v < 2**31 for v in values)
     ):
-        raise ValueError(f"{name} expected a whole number >= {minimum} or a pair of them, got {value!r}")
+        raise ValueError(
+            f"{name} expected a whole number >= {minimum} (and below 2**31) or a pair of them, got {value!r}"
+        )
     return int(values[0]), int(values[1])
 
 
@@ -37,18 +40,33 @@ def resolve_padding(
     "same" makes ceil(H / stride) rows: total = max((ceil(H / s) - 1) * s + d * (K - 1) + 1 - H, 0), of which the
     odd cell goes to the bottom and right.
     """
-    if padding == "valid":
+    if isinstance(padding, str) and padding not in ("same", "valid"):
+        raise ValueError(f'padding expected a number, a pair, "same" or "valid", got {padding!r}')
+    if isinstance(padding, str) and padding == "valid":
         return (0, 0), (0, 0)
-    if padding == "same":
+    if isinstance(padding, str):
         sides = []
         for H, K, s, d in zip(shape[1:3], kernel, stride, dilation, strict=True):
             total = max((-(-H // s) - 1) * s + d * (K - 1) + 1 - H, 0)
             sides.append((total // 2, total - total // 2))
         return sides[0], sides[1]
-    if isinstance(padding, str):
-        raise ValueError(f'padding expected a number, a pair, "same" or "valid", got {padding!r}')
     vertical, horizontal = pair(padding, "padding", minimum=0)
     return (vertical, vertical), (horizontal, horizontal)
+
+
+def check_flag(value: Any, what: str, name: str) -> None:
+    """Raise TypeError unless value is True or False: a misplaced number must not pass for one."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{what} expected {name} to be True or False, got {value!r}")
+
+
+def real(value: Any, what: str, name: str) -> float:
+    """A finite number as a float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{what} expected {name} to be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{what} expected {name} to be finite, got {value!r}")
+    return float(value)
 
 
 def check_float(x: Any, what: str) -> None:
@@ -115,6 +133,6 @@ def check_pool_windows(what: str, x: Tensor, kernel: Pair, stride: Pair, padding
         last = (output_size(size, K, s, p, 1, ceil_mode) - 1) * s - p[0]
         if p[0] >= K or last >= size:
             raise ValueError(
-                f"{what}: with kernel {kernel}, stride {stride} and padding {padding} a window over the input {x.shape} "
+                f"{what}: with kernel {kernel}, stride {stride} and padding {padding} a window over {x.shape} "
                 "lies wholly in the padding: make the padding smaller than the kernel"
             )

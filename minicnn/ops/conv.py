@@ -47,8 +47,9 @@ def conv2d(
     x: (N, H, W, C). w: (KH, KW, C // groups, O). b: (O,) or None. Returns (N, OH, OW, O) with
     OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1, likewise OW.
 
-    Forward:   y[n, i, j, o] = b[o] + sum over kh, kw, c of x[n, i*s + kh*d - top, j*s + kw*d - left, c] * w[kh, kw, c, o]
-    Backward:  dw[kh, kw, c, o] = sum over n, i, j of x[n, i*s + kh*d - top, j*s + kw*d - left, c] * dy[n, i, j, o]
+    Forward, with h = i*s + kh*d - top and v = j*s + kw*d - left:
+               y[n, i, j, o] = b[o] + sum over kh, kw, c of x[n, h, v, c] * w[kh, kw, c, o]
+    Backward:  dw[kh, kw, c, o] = sum over n, i, j of x[n, h, v, c] * dy[n, i, j, o]
                dx gathers, for each input cell, dy * w over the windows that cover it;  db[o] = sum of dy[..., o]
 
     padding: int, pair (vertical, horizontal), "same" (ceil(H / stride) rows; the odd cell at the bottom and right)
@@ -65,7 +66,7 @@ def conv2d(
         raise ValueError(f"Conv2d expected groups >= 1, got {groups!r}")
     if w.ndim != 4 or 0 in w.shape or w.shape[3] % groups:
         raise ValueError(
-            f"Conv2d expected a weight (KH, KW, C // groups, O) with O divisible by groups={groups}, got shape {w.shape}"
+            f"Conv2d expected a weight (KH, KW, C // groups, O), O divisible by groups={groups}, got shape {w.shape}"
         )
     KH, KW, C, O = w.shape
     if b is not None and b.shape != (O,):
@@ -76,5 +77,7 @@ def conv2d(
     strides, dilations = pair(stride, "stride"), pair(dilation, "dilation")
     sides = resolve_padding(padding, x.shape, (KH, KW), strides, dilations)
     check_windows("Conv2d", x, (KH, KW), strides, sides, dilations)
+    # A stride beyond the padded image makes one window, as the image's size does: no kernel need count that far.
+    strides = (min(strides[0], x.shape[1] + sum(sides[0])), min(strides[1], x.shape[2] + sum(sides[1])))
     operation = Conv2d(strides, sides, dilations, int(groups), algorithm)
     return operation(x, w) if b is None else operation(x, w, b)

@@ -3,7 +3,9 @@
 from typing import Any
 
 from .._function import Function
+from .._tensor import Tensor
 from ..device import array_module
+from .checks import check_float
 
 Array = Any
 
@@ -21,6 +23,12 @@ class Exp(Function):
         return (dy * y,)
 
 
+def exp(x: Tensor) -> Tensor:
+    """e to the power of each element; x of any shape."""
+    check_float(x, "exp")
+    return Exp()(x)
+
+
 class Log(Function):
     """y = ln x; dx = dy / x."""
 
@@ -31,6 +39,12 @@ class Log(Function):
     def backward(self, dy: Array) -> tuple[Array, ...]:
         (x,) = self.saved
         return (dy / x,)
+
+
+def log(x: Tensor) -> Tensor:
+    """The natural logarithm of each element; x of any shape."""
+    check_float(x, "log")
+    return Log()(x)
 
 
 class Sqrt(Function):
@@ -44,3 +58,9 @@ class Sqrt(Function):
     def backward(self, dy: Array) -> tuple[Array, ...]:
         (y,) = self.saved
         return (dy / (2 * y),)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """The square root of each element; x of any shape."""
+    check_float(x, "sqrt")
+    return Sqrt()(x)

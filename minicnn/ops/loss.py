@@ -59,7 +59,11 @@ def _target(logits: Tensor, labels: Tensor | Array) -> Array:
     if target.shape == (N, K) and target.dtype.kind in "fiub":
         target = target.astype(logits.dtype)
         if not bool((target >= 0).all() & (abs(target.sum(axis=1) - 1) <= 1e-3).all()):
-            raise ValueError("cross_entropy expected every row of (N, K) labels to be probabilities that add up to 1")
+            sums = target.sum(axis=1)
+            raise ValueError(
+                "cross_entropy expected every row of (N, K) labels to be probabilities that add up to 1, "
+                f"got numbers from {target.min()} on and sums from {sums.min()} to {sums.max()}"
+            )
         return target
     if target.shape != (N,):
         raise ValueError(
@@ -73,7 +77,7 @@ def _target(logits: Tensor, labels: Tensor | Array) -> Array:
         raise ValueError(
             f"cross_entropy expected labels from 0 to {K - 1} for {K} classes, got {low if low < 0 else high}"
         )
-    return xp.ascontiguousarray(target, dtype=xp.int64)
+    return xp.array(target, dtype=xp.int64)  # a copy: the caller may fill the array anew before backward reads it
 
 
 class MeanSquaredError(Function):
@@ -112,7 +116,7 @@ class HalfSquaredError(Function):
 
 
 def half_squared_error(y: Tensor, target: Tensor) -> Tensor:
-    """Half the sum over the last axis of (y - target)**2, the mean over the other axes; the lectures' E = 1/2 sum (y - t)**2.
+    """Half the sum over the last axis of (y - target)**2, and of that the mean over the other axes.
 
     Backward: dy = (y - target) / N * dloss, N the number of samples; dtarget = -dy.
     """

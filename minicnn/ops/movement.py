@@ -1,5 +1,6 @@
 """The same elements in other places: their gradients move back the way they came."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from .. import device as _device
 from .._function import Function
 from .._tensor import Tensor
 from ..device import array_module
+from .checks import check_images, is_whole
 
 Array = Any
 
@@ -48,6 +50,8 @@ class GetItem(Function):
     def __init__(self, index: Any) -> None:
         parts = index if isinstance(index, tuple) else (index,)
         parts = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
+        # Copied, since the caller may change a list or array before backward reads it.
+        parts = tuple(np.array(part) if isinstance(part, np.ndarray | list) else part for part in parts)
         self.index = parts if isinstance(index, tuple) else parts[0]
 
     def forward(self, x: Array) -> Array:
@@ -94,10 +98,15 @@ def pad(x: Tensor, padding: Sequence[tuple[int, int]], value: float = 0.0) -> Te
     Forward: y = value outside, x inside. Backward: dx = dy inside.
     Raises ValueError unless there is one pair of whole numbers >= 0 for each axis.
     """
-    pairs = tuple((int(before), int(after)) for before, after in padding)
-    if len(pairs) != x.ndim or any(n < 0 for pair in pairs for n in pair):
-        raise ValueError(f"pad expected {x.ndim} pairs (before, after) of numbers >= 0, got {tuple(padding)}")
-    return Pad(pairs, value)(x)
+    if not isinstance(x, Tensor):
+        raise TypeError(f"pad expected a Tensor, got {type(x).__name__}: wrap arrays with mc.tensor(array)")
+    pairs = tuple(padding) if isinstance(padding, tuple | list) else ()
+    whole = all(isinstance(p, tuple | list) and len(p) == 2 and all(is_whole(n) and n >= 0 for n in p) for p in pairs)
+    if len(pairs) != x.ndim or not whole:
+        raise ValueError(f"pad expected {x.ndim} pairs (before, after) of whole numbers >= 0, got {padding!r}")
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"pad expected a number as its value, got {value!r}")
+    return Pad(tuple((int(before), int(after)) for before, after in pairs), float(value))(x)
 
 
 class Concatenate(Function):
@@ -125,6 +134,8 @@ def concatenate(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
     if not tensors or not all(isinstance(x, Tensor) for x in tensors):
         raise TypeError("concatenate expected a sequence of at least one Tensor")
     first = tensors[0]
+    if not is_whole(axis):
+        raise TypeError(f"concatenate expected a whole number as its axis, got {axis!r}")
     if not -first.ndim <= axis < first.ndim:
         raise ValueError(f"concatenate expected an axis of shape {first.shape}, got {axis}")
     for x in tensors[1:]:
@@ -158,9 +169,10 @@ def upsample(x: Tensor, scale: int) -> Tensor:
 
     Forward: y[n, h, w, c] = x[n, h // scale, w // scale, c]. Backward: dx sums dy over each pixel's copies.
     """
-    if x.ndim != 4 or isinstance(scale, bool) or not isinstance(scale, int) or scale < 1:
-        raise ValueError(f"upsample expected (N, H, W, C) and a whole scale >= 1, got shape {x.shape}, scale {scale!r}")
-    return Upsample(scale)(x)
+    check_images(x, "upsample")
+    if not is_whole(scale) or not 1 <= scale < 2**31:
+        raise ValueError(f"upsample expected a whole scale >= 1 (and below 2**31), got {scale!r}")
+    return Upsample(int(scale))(x)
 
 
 class To(Function):

@@ -5,7 +5,8 @@ from typing import Any
 from .. import kernels
 from .._function import Function
 from .._tensor import Tensor
-from .checks import check_dtypes, check_float, check_images, is_whole
+from ..device import is_array
+from .checks import check_dtypes, check_flag, check_float, check_images, is_whole, real
 
 Array = Any
 
@@ -26,14 +27,15 @@ class BatchNorm(Function):
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
         x, gamma = self.saved
-        return kernels.room(dy).batch_norm_backward(dy, x, gamma, self.mean, self.var, self.eps)  # type: ignore[no-any-return]
+        return kernels.room(dy).batch_norm_backward(dy, x, gamma, self.mean, self.var, self.eps)
 
 
 class BatchNormInference(Function):
     """Batch normalisation with fixed statistics; see `batch_norm`."""
 
     def __init__(self, mean: Array, var: Array, eps: float) -> None:
-        self.statistics = (mean, var, eps)
+        # Copied, since a later training step moves the running statistics in place before backward reads them.
+        self.statistics = (mean.copy(), var.copy(), eps)
 
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
         self.save(x, gamma)
@@ -41,17 +43,19 @@ class BatchNormInference(Function):
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
         x, gamma = self.saved
-        return kernels.room(dy).batch_norm_inference_backward(dy, x, gamma, *self.statistics)  # type: ignore[no-any-return]
+        return kernels.room(dy).batch_norm_inference_backward(dy, x, gamma, *self.statistics)
 
 
 def batch_norm(
     x: Tensor, gamma: Tensor, beta: Tensor, running_mean: Array, running_var: Array,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Tensor:  # fmt: skip
-    """Normalise each channel to mean 0 and variance 1, then scale and shift it: y = gamma * (x - mean) / sqrt(var + eps) + beta.
+    """Normalise each channel to mean 0 and variance 1, then scale and shift it.
 
-    x: (N, H, W, C) or (N, C). gamma, beta: Tensors (C,). running_mean, running_var: arrays (C,), read when not training;
-    when training, the statistics are the batch's and the running ones are moved towards them in place:
+    Forward: y = gamma * (x - mean) / sqrt(var + eps) + beta
+
+    x: (N, H, W, C) or (N, C). gamma, beta: Tensors (C,). running_mean, running_var: arrays (C,), read when not
+    training; when training, the statistics are the batch's and the running ones are moved towards them in place:
     running = (1 - momentum) * running + momentum * batch. The batch's variance is biased (divided by the count M),
     the running one unbiased (divided by M - 1), as in the paper's algorithm 2.
 
@@ -63,12 +67,20 @@ def batch_norm(
     Source: Ioffe and Szegedy 2015, section 3.
     """
     check_dtypes("BatchNorm2d", x, gamma=gamma, beta=beta)
-    C = gamma.shape[0] if gamma.ndim == 1 else -1
+    check_flag(training, "BatchNorm2d", "training")
+    momentum, eps = real(momentum, "BatchNorm2d", "momentum"), real(eps, "BatchNorm2d", "eps")
+    if eps < 0:
+        raise ValueError(f"BatchNorm2d expected eps >= 0, got {eps}")
+    if gamma.ndim != 1:
+        raise ValueError(f"BatchNorm2d expected gamma of shape (C,), got {gamma.shape}")
+    C = gamma.shape[0]
     if x.ndim == 4:
         check_images(x, "BatchNorm2d", channels=C)
     elif x.ndim != 2 or x.shape[-1] != C or x.size == 0:
         raise ValueError(f"BatchNorm2d expected (N, H, W, {C}) or (N, {C}), got shape {x.shape}")
     for name, array in (("beta", beta.data), ("running_mean", running_mean), ("running_var", running_var)):
+        if not is_array(array):
+            raise TypeError(f"BatchNorm2d expected {name} as an array, got {type(array).__name__}")
         if array.shape != (C,) or array.dtype != x.dtype:
             raise ValueError(
                 f"BatchNorm2d expected {name} as {x.dtype} of shape ({C},), got {array.dtype} {array.shape}"
@@ -78,7 +90,8 @@ def batch_norm(
     M = x.size // C
     if M == 1:
         raise ValueError(
-            f"BatchNorm2d in training expected more than one value for each channel, got shape {x.shape}: use a larger batch or .eval()"
+            f"BatchNorm2d in training expected more than one value for each channel, got shape {x.shape}: "
+            "use a larger batch or .eval()"
         )
     operation = BatchNorm(eps)
     y = operation(x, gamma, beta)
@@ -107,7 +120,8 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
 
     Forward:   s[c] = k + alpha / size * sum over the window of x[c']**2,  y = x / s**beta,
                the window being the channels c - size // 2 to c + (size - 1) // 2 that exist
-    Backward:  dx[c] = dy[c] / s[c]**beta - 2 * alpha * beta / size * x[c] * sum of dy * y / s over the windows that hold c
+    Backward:  dx[c] = dy[c] / s[c]**beta - 2 * alpha * beta / size * x[c] * the sum of dy * y / s over the windows
+               that hold c
 
     alpha is divided by size, as in PyTorch. AlexNet's paper does not divide: its alpha 1e-4, n 5, k 2 is
     alpha=5e-4, size=5, k=2 here. Source: Krizhevsky et al. 2012, section 3.3.
@@ -115,6 +129,7 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     check_float(x, "LocalResponseNorm")
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"LocalResponseNorm expected (..., C) with at least two axes, got shape {x.shape}")
-    if not is_whole(size) or size < 1:
-        raise ValueError(f"LocalResponseNorm expected a whole size >= 1, got {size!r}")
-    return LocalResponseNorm(int(size), float(alpha), float(beta), float(k))(x)
+    if not is_whole(size) or not 1 <= size < 2**31:
+        raise ValueError(f"LocalResponseNorm expected a whole size >= 1 (and below 2**31), got {size!r}")
+    constants = [real(v, "LocalResponseNorm", n) for v, n in ((alpha, "alpha"), (beta, "beta"), (k, "k"))]
+    return LocalResponseNorm(int(size), *constants)(x)

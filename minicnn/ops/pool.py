@@ -5,7 +5,7 @@ from typing import Any
 from .. import kernels
 from .._function import Function
 from .._tensor import Tensor
-from .checks import Padding, Pair, check_images, check_pool_windows, pair, resolve_padding
+from .checks import Padding, Pair, check_flag, check_images, check_pool_windows, pair, resolve_padding
 
 Array = Any
 
@@ -117,6 +117,7 @@ def avg_pool2d(
     Raises ValueError if the kernel does not fit or a window would lie wholly in the padding.
     """
     windows = _windows("AvgPool2d", x, kernel_size, stride, padding, ceil_mode)
+    check_flag(count_include_pad, "AvgPool2d", "count_include_pad")
     return AvgPool2d(*windows, ceil_mode, count_include_pad)(x)
 
 
@@ -125,6 +126,7 @@ def _windows(
 ) -> tuple[Pair, Pair, Padding]:
     """The window's geometry, resolved and checked against x."""
     check_images(x, what)
+    check_flag(ceil_mode, what, "ceil_mode")
     kernel = pair(kernel_size, "kernel_size")
     strides = kernel if stride is None else pair(stride, "stride")
     sides = resolve_padding(padding, x.shape, kernel, strides)
@@ -151,7 +153,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: int | Pair) -> Tensor:
     """The mean of windows chosen so that the result is (N, OH, OW, C) for output_size (OH, OW).
 
     Window i covers the rows from floor(i * H / OH) to ceil((i + 1) * H / OH), likewise the columns.
-    Forward: y = the mean of the window. Backward: dx[cell] = the sum of dy / window size over the windows that cover it.
+    Forward: y = the mean of the window. Backward: dx[cell] = the sum of dy / window size over the windows on it.
     """
     check_images(x, "AdaptiveAvgPool2d")
     return AdaptiveAvgPool2d(pair(output_size, "output_size"))(x)

@@ -6,42 +6,54 @@ from typing import Any
 from .._function import Function
 from .._tensor import Tensor
 from ..device import array_module
+from .checks import check_float, is_whole
 
 Array = Any
 Axis = int | tuple[int, ...] | None
 
 
-def _with_axis(dy: Array, axis: Axis, keepdims: bool, ndim: int) -> Array:
-    """dy with the reduced axes back as axes of length 1."""
-    if keepdims or axis is None:
-        return dy if keepdims else dy.reshape((1,) * ndim)
-    axes = (axis,) if isinstance(axis, int) else axis
-    return array_module(dy).expand_dims(dy, tuple(a % ndim for a in axes))
+def _axes(x: Tensor, axis: Axis, what: str) -> tuple[int, ...]:
+    """The axes that `axis` names, counted from the front."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    if not all(is_whole(a) for a in axes):
+        raise TypeError(f"{what} expected an axis, several or None, got {axis!r}")
+    if not all(-x.ndim <= a < x.ndim for a in axes) or len({a % x.ndim for a in axes}) < len(axes):
+        raise ValueError(f"{what} expected different axes of an array of shape {x.shape}, got axis {axis}")
+    return tuple(int(a) % x.ndim for a in axes)
 
 
 class Sum(Function):
     """y = the sum of x over `axis`; dx = dy, copied to every element that was summed."""
 
-    def __init__(self, axis: Axis, keepdims: bool) -> None:
-        self.axis, self.keepdims = axis, keepdims
+    def __init__(self, axes: tuple[int, ...], keepdims: bool) -> None:
+        self.axes, self.keepdims = axes, keepdims
 
     def forward(self, x: Array) -> Array:
         self.save(x.shape)
-        return array_module(x).asarray(x.sum(axis=self.axis, keepdims=self.keepdims))
+        return array_module(x).asarray(x.sum(axis=self.axes, keepdims=self.keepdims))
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
         (shape,) = self.saved
-        dy = _with_axis(dy, self.axis, self.keepdims, len(shape))
-        return (array_module(dy).broadcast_to(dy, shape),)
+        xp = array_module(dy)
+        dy = dy if self.keepdims else xp.expand_dims(dy, self.axes)
+        return (xp.broadcast_to(dy, shape),)
+
+
+def sum_over(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    """The sum over `axis`."""
+    return Sum(_axes(x, axis, "sum"), keepdims)(x)
 
 
 def mean(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     """The sum over `axis` divided by the number of elements in it."""
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    check_float(x, "mean")
+    axes = _axes(x, axis, "mean")
     count = math.prod(x.shape[a] for a in axes)
     if count == 0:
         raise ValueError(f"mean expected at least one element, got shape {x.shape} over axis {axis}")
-    return Sum(axis, keepdims)(x) * (1 / count)
+    return Sum(axes, keepdims)(x) * (1 / count)
 
 
 class Max(Function):
@@ -63,8 +75,7 @@ class Max(Function):
 
 def max_over(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     """The largest element over `axis`: the reduced axes are moved behind the others and made one."""
-    axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-    axes = tuple(a % x.ndim for a in axes) if x.ndim else ()
+    axes = _axes(x, axis, "max")
     kept = tuple(a for a in range(x.ndim) if a not in axes)
     if math.prod(x.shape[a] for a in axes) == 0:
         raise ValueError(f"max expected at least one element, got shape {x.shape} over axis {axis}")

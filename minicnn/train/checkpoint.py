@@ -44,7 +44,8 @@ def save_checkpoint(path: PathLike, trainer: Trainer) -> None:
     arrays = {name: _values(name, holder) for name, holder in _holders(trainer.model).items()}
     arrays |= {f"optimizer.{name}": value for name, value in state.items() if _is_array(value)}
     tensors = {name: np.asarray(to_device(array, "cpu"), order="C") for name, array in arrays.items()}
-    _write(Path(os.path.realpath(path)), as_safetensors(tensors, metadata=_metadata(trainer)))
+    settings = {name: value for name, value in state.items() if not _is_array(value)}
+    _write(Path(os.path.realpath(path)), as_safetensors(tensors, metadata=_metadata(trainer, settings)))
 
 
 def load_checkpoint(path: PathLike, trainer: Trainer) -> None:
@@ -109,17 +110,16 @@ def _write(path: Path, content: bytes) -> None:
             beside.unlink(missing_ok=True)
 
 
-def _metadata(trainer: Trainer) -> dict[str, str]:
-    """What the file says of itself."""
-    optimizer, schedule = trainer.optimizer, trainer.schedule
-    numbers = {name: value for name, value in optimizer.state_dict().items() if not _is_array(value)}
+def _metadata(trainer: Trainer, settings: dict[str, Any]) -> dict[str, str]:
+    """What the file says of itself; `settings` are the optimizer's."""
+    schedule = trainer.schedule
     state = {
         "epoch": trainer.epoch,
         "history": trainer.history,
         "seed": _random.current_seed(),
         "model": type(trainer.model).__name__,
         "dropout": {name: [layer.seed, layer.layer] for name, layer in _dropouts(trainer.model).items()},
-        "optimizer": {"class": type(optimizer).__name__, "settings": numbers},
+        "optimizer": {"class": type(trainer.optimizer).__name__, "settings": settings},
         "schedule": schedule and {"class": type(schedule).__name__, "settings": schedule.state_dict()},
     }
     return {"format": "minicnn", "layout": "HWIO", "version": VERSION, "state": json.dumps(state)}
@@ -152,25 +152,31 @@ def _state_in(place: str, metadata: dict[str, str]) -> dict[str, Any]:
             "use the minicnn that wrote it"
         )
     try:
-        state = json.loads(metadata["state"])
+        state: dict[str, Any] = json.loads(metadata["state"])
         _check_state(state)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{place}: the state in the metadata is damaged ({error!r})") from error
-    return state  # type: ignore[no-any-return]
+    return state
 
 
 def _check_state(state: dict[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError unless the state has the form that `_metadata` gives it."""
-    if not is_whole(state["epoch"]) or state["epoch"] < 0 or not 0 <= int(state["seed"]) < 2**64:
-        raise ValueError("epoch or seed")
-    if not all(isinstance(row, list) and len(row) == state["epoch"] for row in state["history"].values()):
-        raise ValueError("history, which has one number an epoch")
-    for entry in (state["optimizer"], state["schedule"]):
-        if entry is not None and not (isinstance(entry["class"], str) and isinstance(entry["settings"], dict)):
-            raise ValueError("optimizer or schedule")
-    if not all(is_whole(seed) and is_whole(layer) for seed, layer in state["dropout"].values()):
-        raise ValueError("dropout")
-    str(state["model"])
+    """Raise unless the state has the form that `_metadata` gives it; the rest is for the parts to judge."""
+    rows, streams = state["history"].values(), state["dropout"].values()
+    parts = (state["optimizer"], state["schedule"] or state["optimizer"])
+    sound = {
+        "epoch": is_whole(state["epoch"]) and state["epoch"] >= 0,
+        "history": all(isinstance(row, list) and len(row) == state["epoch"] for row in rows),
+        "seed": _is_in(state["seed"], 2**64),
+        "model": isinstance(state["model"], str),
+        "dropout": all(_is_in(seed, 2**64) and _is_in(layer, 2**32) for seed, layer in streams),
+        "settings": all(isinstance(part["class"], str) and isinstance(part["settings"], dict) for part in parts),
+    }
+    if not all(sound.values()):
+        raise ValueError(f"wrong: {', '.join(name for name in sound if not sound[name])}")
+
+
+def _is_in(value: Any, end: int) -> bool:
+    return is_whole(value) and 0 <= value < end
 
 
 def _check_model(model: nn.Module, tensors: dict[str, Array], state: dict[str, Any]) -> None:

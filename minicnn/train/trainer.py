@@ -55,15 +55,16 @@ class Trainer:
     ) -> None:
         for name, part, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
             if not isinstance(part, kind):
-                raise TypeError(f"Trainer expected {name} to be a {kind.__name__}, got {type(part).__name__}")
+                raise TypeError(f"Trainer expected {name} to be of class {kind.__name__}, got {type(part).__name__}")
         if not callable(loss):
             raise TypeError(f"Trainer expected loss to be a function of (outputs, labels), got {loss!r}")
         if schedule is not None and not isinstance(schedule, Schedule):
             raise TypeError(f"Trainer expected schedule to be a Schedule or None, got {type(schedule).__name__}")
         if schedule is not None and schedule.optimizer is not optimizer:
             raise ValueError("Trainer got a schedule of another optimizer: make it of the one that trains")
-        if not {id(p) for p in model.parameters()} & {id(p) for p in optimizer.params}:
-            raise ValueError("the optimizer holds no Parameter of this model: make it with model.parameters()")
+        # It may hold a part of them (fine-tuning), but what is not the model's would not be saved with it.
+        if not {id(p) for p in optimizer.params} <= {id(p) for p in model.parameters()}:
+            raise ValueError("the optimizer holds Parameters that are not this model's: make it of model.parameters()")
         self.model = model
         self.optimizer = optimizer
         self.loss = loss

@@ -268,7 +268,7 @@ def test_states_that_lack_something():
     optimizer = optim.Adadelta(parameters())
     walk(optimizer, gradients(1))
     state = optimizer.state_dict()
-    with pytest.raises(ValueError, match="misses update_average.1"):
+    with pytest.raises(ValueError, match=r"misses update_average\.1"):
         optimizer.load_state_dict({name: value for name, value in state.items() if name != "update_average.1"})
     with pytest.raises(ValueError, match="misses rho"):
         optimizer.load_state_dict(optim.SGD(parameters(), 0.1).state_dict())
@@ -284,8 +284,8 @@ def test_a_subclass_needs_only_update():
     parameter.grad = np.array([2.0, 0.0, -3.0])
     optimizer.step()
     np.testing.assert_array_equal(parameter.data, [0.5, 1.0, 1.5])
+    plain = optim.Optimizer([parameter], 0.5)
     with pytest.raises(NotImplementedError, match="Optimizer has no update"):
-        plain = optim.Optimizer([parameter], 0.5)
         plain.step()
 
 

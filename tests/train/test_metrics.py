@@ -79,8 +79,14 @@ def test_the_table_fits_80_columns_and_says_what_0_over_0_is():
 
 @pytest.mark.parametrize(
     ("confusion", "names"),
-    [(np.ones((2, 3), int), None), (np.zeros((2, 2), int), None), (-np.eye(2, dtype=int), None), (np.eye(2), None)]
-    + [(np.eye(2, dtype=int), ["one"]), (np.zeros((0, 0), int), None)],
+    [
+        (np.ones((2, 3), int), None),
+        (np.zeros((2, 2), int), None),
+        (-np.eye(2, dtype=int), None),
+        (np.eye(2), None),
+        (np.eye(2, dtype=int), ["one"]),
+        (np.zeros((0, 0), int), None),
+    ],
 )
 def test_class_report_refuses(confusion, names):
     with pytest.raises(ValueError, match="class_report expected"):

@@ -2,10 +2,10 @@
 
 import io
 import sys
+import time
 
 import pytest
 
-import minicnn as mc
 from minicnn.train.progress import EpochBar
 
 
@@ -30,8 +30,8 @@ def test_a_terminal_gets_a_bar_and_one_line_an_epoch(small, dataset, monkeypatch
 
 def test_a_batch_shows_where_it_is(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("TQDM_MININTERVAL", "0")
     with EpochBar(3, 10, 4, 30) as bar:
+        time.sleep(0.15)  # the bar is redrawn at most every tenth of a second
         bar.update(8, {"loss": 0.5, "accuracy": 0.25})
     text = sys.stderr.getvalue()
     assert "epoch 3/10" in text
@@ -47,9 +47,9 @@ def test_nothing_is_written_elsewhere_or_unasked(small, dataset, monkeypatch, ca
     assert capsys.readouterr().out == ""
 
 
-def test_the_bar_goes_away_on_an_error(dataset, monkeypatch):
+def test_the_bar_goes_away_on_an_error(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with pytest.raises(KeyError), EpochBar(1, 1, 1, 1) as bar:
+    bar = EpochBar(1, 1, 1, 1)
+    with pytest.raises(KeyError), bar:
         raise KeyError
-    assert bar._bar.disable
-    assert mc.Trainer is not None
+    assert sys.stderr.getvalue().endswith(" \r")

@@ -1,0 +1,163 @@
+"""The loops of the cpu room as plain Python, where NumPy refuses every index outside an array.
+
+Compiled, these loops test no index: one that is too large reads or writes a neighbour's memory. Here the same source is
+loaded a second time without the compiler. Scratch memory starts as NaN, so that a number which was never written
+shows in the result. Tiles are made tiny, so that small images have many of them, with every kind of remainder.
+"""
+
+import importlib.util
+import sys
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from test_reference_contract import CALLS, convert
+
+from minicnn.kernels import cpu, reference
+
+NAME = "minicnn.kernels.uncompiled"
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=60)
+TINY = {
+    "conv2d_planes": {"POSITIONS": 6, "COLUMNS": 48},
+    "conv2d_rows": {"NUMBERS": 24, "SPAN": 5},
+    "linear": {"BLOCK": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def uncompiled():
+    """A copy of the cpu room, imported under another name with the compiler switched off."""
+    numba.config.DISABLE_JIT = True
+    try:
+        spec = importlib.util.spec_from_file_location(NAME, cpu.__file__, submodule_search_locations=list(cpu.__path__))
+        room = sys.modules[NAME] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(room)
+    finally:
+        numba.config.DISABLE_JIT = False
+    activation = sys.modules[f"{NAME}.activation"]
+    for part in ("activation", "softmax", "loss"):
+        # The compiler picks the function by dtype; both are plain Python.
+        setattr(
+            sys.modules[f"{NAME}.{part}"],
+            "exp_nonpositive",
+            lambda x: activation._exp32(x) if x.dtype == np.float32 else activation._exp64(x),
+        )
+    sys.modules[f"{NAME}._jit"].threads_for = lambda work, grain=1: 3
+    yield room
+    for name in [name for name in sys.modules if name.startswith(NAME)]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def poisoned():
+    """Memory that nobody has written yet is NaN, or a number far outside every array."""
+    empty = np.empty
+    with pytest.MonkeyPatch.context() as patch:
+
+        def poisoned_empty(shape, dtype=float, order="C"):
+            array = empty(shape, dtype, order)
+            array.fill(np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max)
+            return array
+
+        patch.setattr(np, "empty", poisoned_empty)
+        patch.setattr(np, "empty_like", lambda a: poisoned_empty(a.shape, a.dtype))
+        yield
+
+
+@pytest.fixture(params=["usual tiles", "tiny tiles"])
+def tiles(request, uncompiled, poisoned, monkeypatch):
+    if request.param == "tiny tiles":
+        for part, constants in TINY.items():
+            for constant, value in constants.items():
+                monkeypatch.setattr(sys.modules[f"{NAME}.{part}"], constant, value)
+
+
+def agree(room, name, arguments):
+    got, expected = (getattr(r, name)(*arguments) for r in (room, reference))
+    for a, b in zip(*((r if isinstance(r, tuple) else (r,)) for r in (got, expected)), strict=True):
+        assert a.shape == b.shape
+        assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(("name", "arguments"), CALLS, ids=[f"{i}-{call[0]}" for i, call in enumerate(CALLS)])
+def test_every_kernel_stays_inside_its_arrays(uncompiled, tiles, name, arguments):
+    agree(uncompiled, name, convert(arguments, np.float64))
+
+
+@st.composite
+def axes(draw, most_dilation=2):
+    """size, kernel, stride, (before, after), dilation of one axis; the smallest size is that of a single window."""
+    kernel, stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, most_dilation))
+    before, after = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+    if most_dilation == 1:  # pooling: no window lies wholly in the padding
+        before, after = min(before, kernel - 1), min(after, kernel - 1)
+    smallest = max(1, dilation * (kernel - 1) + 1 - before - after)
+    return draw(st.integers(smallest, smallest + 4)), kernel, stride, (before, after), dilation
+
+
+@pytest.mark.parametrize("way", ["conv2d_rows", "conv2d_planes"])
+@SETTINGS
+@given(axes(), axes(), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 6))
+def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, columns, N, groups, c, o):
+    (H, KH, SH, vertical, DH), (W, KW, SW, horizontal, DW) = rows, columns
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((N, H, W, groups * c)), rng.standard_normal((KH, KW, c, groups * o))
+    where = (SH, SW), (vertical, horizontal), (DH, DW), groups, "implicit_gemm"
+    dy = rng.standard_normal(reference.conv2d_forward(x, w, None, *where).shape)
+    with pytest.MonkeyPatch.context() as patch:
+        for part, constants in TINY.items():
+            for constant, value in constants.items():
+                patch.setattr(sys.modules[f"{NAME}.{part}"], constant, value)
+        conv2d = sys.modules[f"{NAME}.conv2d"]
+        patch.setattr(conv2d, "_rows_are_long", lambda numbers, filters: way == "conv2d_rows")
+        agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(groups * o), *where))
+        agree(uncompiled, "conv2d_backward_input", (dy, w, x.shape, *where))
+        agree(uncompiled, "conv2d_backward_weight", (dy, x, w.shape, *where))
+
+
+@SETTINGS
+@given(axes(1), axes(1), st.integers(1, 2), st.integers(1, 3), st.booleans(), st.booleans())
+def test_pooling_stays_inside_its_arrays(uncompiled, poisoned, rows, columns, N, C, ceil_mode, include):
+    (H, KH, SH, vertical, _), (W, KW, SW, horizontal, _) = rows, columns
+    x = np.random.default_rng(0).standard_normal((N, H, W, C))
+    where = (KH, KW), (SH, SW), (vertical, horizontal)
+    y, index = reference.max_pool2d_forward(x, *where, ceil_mode)
+    agree(uncompiled, "max_pool2d_forward", (x, *where, ceil_mode))
+    agree(uncompiled, "max_pool2d_backward", (y, index, x.shape, *where))
+    agree(uncompiled, "avg_pool2d_forward", (x, *where, ceil_mode, include))
+    agree(uncompiled, "avg_pool2d_backward", (y, x.shape, *where, include))
+
+
+@SETTINGS
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+def test_matrix_products_stay_inside_their_arrays(uncompiled, poisoned, M, N, K):
+    rng = np.random.default_rng(0)
+    x, w, b, dy = (rng.standard_normal(shape) for shape in [(M, K), (K, N), (N,), (M, N)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[f"{NAME}.linear"], "BLOCK", 3)
+        agree(uncompiled, "linear_forward", (x, w, b))
+        agree(uncompiled, "linear_backward_input", (dy, w))
+        agree(uncompiled, "linear_backward_weight", (dy, x))
+
+
+def test_an_index_outside_an_array_is_noticed(uncompiled, monkeypatch):
+    tiles = sys.modules[f"{NAME}.tiles"]
+    array = np.zeros(16)
+    with pytest.raises(IndexError):
+        tiles.copy_vectors(array, 1, np.ones(32), 0, 1)
+    with pytest.raises(OverflowError):
+        array[tiles.at(-1)]
+    monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "VECTOR", 0)
+    x, w = np.ones((1, 5, 5, 1)), np.ones((3, 3, 1, 1))
+    with pytest.raises(IndexError):
+        uncompiled.conv2d_forward(x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1, "implicit_gemm")
+
+
+def test_memory_that_was_never_written_is_noticed(uncompiled, poisoned, monkeypatch):
+    monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "_start_sums", lambda *arguments: None)
+    x, w = np.ones((1, 5, 5, 1)), np.ones((3, 3, 1, 1))
+    y = uncompiled.conv2d_forward(x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1, "implicit_gemm")
+    assert np.isnan(y).all()
