@@ -9,10 +9,14 @@ neither, its own pool ("workqueue") would end the process, so there the second c
 """
 
 import functools
+import hashlib
 import threading
+from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
@@ -21,9 +25,30 @@ _turn = threading.Lock()
 _overlap: bool | None = None
 
 
+_sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache on disk, which forgets a function when any file of this room has changed.
+
+    Numba asks only whether the function's own file has: whoever edits `tiles.py` would go on running the old loops
+    inside every function of another file that calls them.
+    """
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), _sources.hexdigest())
+
+
+def _cached(kernel: Any) -> Any:
+    """Keep what a compiled function becomes on disk between runs; with NUMBA_DISABLE_JIT=1 there is nothing to keep."""
+    if isinstance(kernel, Dispatcher):
+        kernel._cache = _Cache(kernel.py_func)
+    return kernel
+
+
 def compiled(function: Any) -> Any:
     """A serial compiled function, kept on disk between runs."""
-    return numba.njit(function, cache=True, fastmath=_FASTMATH, error_model="numpy")
+    return _cached(numba.njit(function, fastmath=_FASTMATH, error_model="numpy"))
 
 
 def inlined(function: Any) -> Any:
@@ -33,8 +58,9 @@ def inlined(function: Any) -> Any:
 
 def parallel(function: Any) -> Any:
     """A compiled function whose `prange` loops run on all threads, kept on disk between runs."""
-    options: dict[str, Any] = {"cache": True, "fastmath": _FASTMATH, "error_model": "numpy"}
-    kernel = numba.njit(function, parallel={"fusion": False}, **options)  # type: ignore[call-overload]
+    kernel = _cached(
+        numba.njit(function, parallel={"fusion": False}, fastmath=_FASTMATH, error_model="numpy")  # type: ignore[call-overload]
+    )
 
     @functools.wraps(function)
     def launch(*arguments: Any) -> Any:

@@ -403,13 +403,13 @@ WRONG_BACKWARDS = {
     "shape": (lambda dy: (dy[:1].copy(),), r"for input 0 a gradient of shape \(1,\).*expected \(2,\) and float32"),
     "dtype": (lambda dy: (dy.astype(np.float64),), r"dtype float64, expected \(2,\) and float32"),
     "integers": (lambda dy: (dy.astype(int),), "dtype int64, expected"),
-    "too many": (lambda dy: (dy, dy), "must return a tuple of 1 arrays"),
-    "too few": (lambda dy: (), "must return a tuple of 1 arrays"),
-    "no tuple": (lambda dy: dy, "must return a tuple of 1 arrays"),
-    "a list": (lambda dy: [dy], "must return a tuple of 1 arrays"),
-    "nothing": (lambda dy: None, "must return a tuple of 1 arrays, got None"),
-    "a number": (lambda dy: (1.0,), "must return arrays, got float for input 0"),
-    "a Tensor": (lambda dy: (mc.tensor(dy),), "must return arrays, got Tensor for input 0"),
+    "too many": (lambda dy: (dy, dy), "of 1 arrays, got"),
+    "too few": (lambda dy: (), "of 1 arrays, got"),
+    "no tuple": (lambda dy: dy, "of 1 arrays, got"),
+    "a list": (lambda dy: [dy], "of 1 arrays, got"),
+    "nothing": (lambda dy: None, "of 1 arrays, got None"),
+    "a number": (lambda dy: (1.0,), "arrays, got float for input 0"),
+    "a Tensor": (lambda dy: (mc.tensor(dy),), "arrays, got Tensor for input 0"),
 }
 
 
@@ -417,7 +417,7 @@ WRONG_BACKWARDS = {
 def test_a_wrong_backward_is_named(name):
     backward, message = WRONG_BACKWARDS[name]
     a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
-    with pytest.raises(RuntimeError, match="^Plain.backward (must return|returned).*" + message):
+    with pytest.raises(RuntimeError, match=r"^Plain\.backward .*" + message):
         (Plain(backward)(a) + b).sum().backward()
     assert a.grad is None
     assert b.grad is None
@@ -518,7 +518,7 @@ def test_backward_gives_the_arrays_of_the_graph_back():
     loss.backward()
     # Without the collector: nothing in a graph refers back, so that counting references is enough.
     assert all(ref() is None for ref in made)
-    assert loss.item() == 1 + 2**32
+    assert loss.item() == 2**32  # float32 drops the 1
 
 
 def test_a_graph_that_is_dropped_gives_its_arrays_back():

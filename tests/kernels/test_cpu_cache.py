@@ -1,0 +1,35 @@
+"""What is compiled is kept on disk between runs, and thrown away when any file of the room has changed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from minicnn import kernels
+
+SCRIPT = """
+import numpy as np
+from copied.cpu.softmax import softmax_forward, _softmax
+dispatcher = _softmax.__closure__[0].cell_contents
+print(softmax_forward(np.zeros((1, 4), np.float32))[0, 0])
+print(sum(dispatcher.stats.cache_hits.values()))
+"""
+
+
+def run(folder: Path) -> list[str]:
+    output = subprocess.run([sys.executable, "-c", SCRIPT], cwd=folder, capture_output=True, text=True, check=True)
+    return output.stdout.split()
+
+
+def test_an_edit_in_another_file_is_compiled_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    source = Path(kernels.__file__).parent
+    shutil.copytree(source, tmp_path / "copied", ignore=shutil.ignore_patterns("__pycache__"))
+    assert run(tmp_path) == ["0.25", "0"]
+    assert run(tmp_path) == ["0.25", "1"], "the second run compiled again"
+    # exp is called by softmax from another file: make it return 0, so that softmax divides 0 by 0.
+    callee = tmp_path / "copied" / "cpu" / "activation.py"
+    text = callee.read_text()
+    assert text.count("    y = (s * r * r + r + np.float32(1)) * power\n") == 1
+    callee.write_text(text.replace("(s * r * r + r + np.float32(1))", "(s * r * r + r + np.float32(1)) * 0"))
+    assert run(tmp_path) == ["nan", "0"]

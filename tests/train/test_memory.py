@@ -1,0 +1,43 @@
+"""A long run takes no more memory than a short one."""
+
+import os
+import resource
+import sys
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import functional as F
+from minicnn import models, optim
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm, which only Linux has")
+def test_memory_is_flat_over_2000_training_steps():
+    mc.seed(0)
+    model = models.lenet5()
+    optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    generator = np.random.default_rng(0)
+    images = generator.random((64, 28, 28, 1), np.float32)
+    labels = generator.integers(0, 10, 64)
+
+    def steps(count: int) -> None:
+        for i in range(count):
+            # The size changes from step to step, as that of a last batch does.
+            n = 16 + i % 17
+            loss = F.cross_entropy(model(mc.tensor(images[:n])), labels[:n])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    steps(200)
+    before = resident_bytes()
+    steps(2000)
+    growth = resident_bytes() - before
+    # A leak of one batch of the smallest activation a step, (16, 84) float32, would be 10 MiB.
+    assert growth < 4 << 20, f"2000 steps took {growth / 2**20:.1f} MiB (process {os.getpid()})"
