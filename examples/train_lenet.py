@@ -2,8 +2,8 @@
 
     python examples/train_lenet.py
 
-trains on all 60,000 digits, prints how well each of the 10,000 test digits' classes is recognised, and writes into a
-new folder below runs/:
+trains on all 60,000 digits, prints how well each class of the 10,000 test
+digits is recognised, and writes into a new folder below runs/:
 
     learning_curves.png    loss and accuracy, epoch by epoch
     confusion_matrix.png   which digit was taken for which
@@ -13,7 +13,11 @@ new folder below runs/:
     model.safetensors      the weights, and all that is needed to go on
     run.json               the settings
 
-Ctrl-C stops it; --resume FOLDER goes on after the last finished epoch as if it had never stopped.
+Ctrl-C stops it; --resume FOLDER goes on after the last finished epoch, as if it
+had never stopped. The Keras digit network as its authors train it:
+
+    python examples/train_lenet.py --model digit_cnn --optimizer adadelta \\
+        --weight-decay 0 --batch-size 128 --epochs 12
 """
 
 import argparse
@@ -80,6 +84,8 @@ def load_settings(folder: Path) -> argparse.Namespace:
 
 def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
     """The model, its optimizer and its schedule."""
+    if settings.epochs < 1:
+        raise ValueError(f"--epochs expected a number from 1, got {settings.epochs}")
     mc.seed(settings.seed)
     model = models.build(settings.model, settings.variant).to(settings.device)
     if settings.optimizer == "sgd":
@@ -94,9 +100,10 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
     return mc.Trainer(model, optimizer, loss, schedule=optim.CosineAnnealingLR(optimizer, settings.epochs))
 
 
-def load_data(settings: argparse.Namespace) -> tuple[data.ArrayDataset, data.ArrayDataset]:
-    """The training and the test set."""
-    return data.mnist() if settings.dataset == "mnist" else data.fashion_mnist(settings.data_folder)
+def load_data(settings: argparse.Namespace) -> tuple[data.DataLoader, data.ArrayDataset]:
+    """The training set in shuffled batches, and the test set."""
+    train, test = data.mnist() if settings.dataset == "mnist" else data.fashion_mnist(settings.data_folder)
+    return data.DataLoader(train, settings.batch_size, shuffle=True), test
 
 
 def run_folder(settings: argparse.Namespace) -> Path:
@@ -122,19 +129,18 @@ def write_text(path: Path, text: str) -> None:
     os.replace(beside, path)
 
 
-def train(trainer: mc.Trainer, settings: argparse.Namespace, folder: Path) -> data.ArrayDataset:
-    """Train for the epochs that are left, saving after each; the test set."""
-    training, test = load_data(settings)
+def train(trainer: mc.Trainer, loader: data.DataLoader, test: data.ArrayDataset, settings: argparse.Namespace,
+          folder: Path) -> None:  # fmt: skip
+    """Train for the epochs that are left, saving after each."""
     print(mc.summary(trainer.model, models.input_shape(settings.model)))
     left = settings.epochs - trainer.epoch
-    print(f"\n{left} epochs on {len(training)} images of {settings.dataset}, into {folder}")
+    print(f"\n{left} epochs on {len(loader.dataset)} images of {settings.dataset}, into {folder}")
     if settings.kernels == "cpu":
         print("The kernels are compiled when they are first used, so the first epoch of the first run takes longer.")
     start = time.perf_counter()
     if left > 0:
-        trainer.fit(training, left, settings.batch_size, validation=test, checkpoint=folder / CHECKPOINT)
+        trainer.fit(loader, left, validation=test, checkpoint=folder / CHECKPOINT)
     print(f"trained for {time.perf_counter() - start:.1f} s")
-    return test
 
 
 def report(trainer: mc.Trainer, test: data.ArrayDataset, folder: Path) -> None:
@@ -165,11 +171,12 @@ def main() -> None:
             mc.set_threads(settings.threads)
         with mc.kernels.use(settings.kernels):
             trainer = make_trainer(settings)
+            loader, test = load_data(settings)
             folder = run_folder(settings)
             if settings.resume:
                 trainer.load(folder / CHECKPOINT)
             try:
-                test = train(trainer, settings, folder)
+                train(trainer, loader, test, settings, folder)
             except KeyboardInterrupt:
                 sys.exit(
                     f"\nstopped after {trainer.epoch} finished epochs, which are kept: go on with --resume {folder}"

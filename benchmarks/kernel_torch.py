@@ -1,0 +1,287 @@
+"""What PyTorch calls the operation of each kernel, on the same arrays.
+
+`counterparts` gives the operation in one or two memory layouts: "nchw", PyTorch's default, and "nhwc", which it calls
+channels_last: there images are our very arrays, seen with other axes. All conversions happen before the clock runs, and
+the results are turned back to our layout only where they are compared. Backward directions are the operators that
+PyTorch's own autograd calls; two operations that it puts together from others are run by autograd from a graph that is
+kept (local response normalisation and cross-entropy).
+
+Missing are dropout and Philox, which draw other random numbers there, and the half squared error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from harness import Contender
+from kernel_cases import Case
+from torch.nn import functional as F
+
+Array = Any
+Tensor = torch.Tensor
+aten: Any = torch.ops.aten
+
+
+def counterparts(case: Case, arguments: tuple[Any, ...]) -> dict[str, Contender]:
+    """{layout: the same operation in PyTorch}; empty where there is none. Torch owns no array of `arguments`."""
+    for prefix, build in _BUILDERS.items():
+        if case.kernel.startswith(prefix):
+            images = any(isinstance(a, np.ndarray) and a.ndim == 4 for a in arguments) and build not in _FLAT
+            made = {layout: build(case.kernel, arguments, layout) for layout in (("nchw", "nhwc") if images else ("",))}
+            return {layout: contender for layout, contender in made.items() if contender is not None}
+    return {}
+
+
+# Layouts
+
+
+def _image(x: Array, layout: str) -> Tensor:
+    """(N, H, W, C) -> (N, C, H, W), in memory as the layout says."""
+    t = torch.from_numpy(x).permute(0, 3, 1, 2)
+    return t.contiguous(memory_format=torch.contiguous_format if layout == "nchw" else torch.channels_last)
+
+
+def _weight(w: Array, layout: str) -> Tensor:
+    """(KH, KW, C, O) -> (O, C, KH, KW), in memory as the layout says."""
+    t = torch.from_numpy(w).permute(3, 2, 0, 1)
+    return t.contiguous(memory_format=torch.contiguous_format if layout == "nchw" else torch.channels_last)
+
+
+def _copy(a: Array) -> Tensor:
+    return torch.from_numpy(np.array(a, order="C"))
+
+
+def _from_image(t: Tensor) -> Array:
+    return t.detach().permute(0, 2, 3, 1).numpy()  # (N, C, H, W) -> (N, H, W, C)
+
+
+def _plain(t: Tensor) -> Array:
+    return t.detach().numpy()
+
+
+def _empty_image(shape: tuple[int, ...], layout: str) -> Tensor:
+    """Some backward operators read the shape of x through x itself, and nothing of its values."""
+    return _image(np.zeros(shape, np.float32), layout)
+
+
+def _symmetric(padding: Any) -> list[int]:
+    (top, bottom), (left, right) = padding
+    assert top == bottom and left == right, "PyTorch's operators pad both sides alike"
+    return [top, left]
+
+
+# Convolution and the fully connected layer
+
+
+def _convolution(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    *arrays, stride, padding, dilation, groups, _ = arguments
+    where = (stride, _symmetric(padding), dilation)
+    if kernel == "conv2d_forward":
+        x, w, b = _image(arrays[0], layout), _weight(arrays[1], layout), torch.from_numpy(arrays[2])
+        return Contender(lambda: F.conv2d(x, w, b, *where, groups), _from_image)
+    dy = _image(arrays[0], layout)
+    if kernel == "conv2d_backward_input":
+        x, w, mask = _empty_image(arrays[2], layout), _weight(arrays[1], layout), [True, False, False]
+    else:
+        x, w = _image(arrays[1], layout), _weight(np.zeros(arrays[2], np.float32), layout)
+        mask = [False, True, False]
+    backward = aten.convolution_backward
+    call = lambda: backward(dy, x, w, None, *where, False, [0, 0], groups, mask)  # noqa: E731
+    if kernel == "conv2d_backward_input":
+        return Contender(call, lambda result: _from_image(result[0]))
+    return Contender(call, lambda result: _plain(result[1].permute(2, 3, 1, 0)))  # (O, C, KH, KW) -> (KH, KW, C, O)
+
+
+def _columns(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender | None:
+    if layout == "nhwc":
+        return None  # unfold and fold know one layout
+    a, *shape, kernel_size, stride, padding, dilation = arguments
+    where = {"dilation": dilation, "padding": _symmetric(padding), "stride": stride}
+    N, H, W, C = shape[0] if shape else a.shape
+    K = kernel_size[0] * kernel_size[1]
+    if kernel == "im2col":
+        x = _image(a, "nchw")
+        return Contender(lambda: F.unfold(x, kernel_size, **where), lambda y: _plain(
+            y.reshape(N, C, K, -1).permute(0, 3, 2, 1).reshape(-1, K * C)))  # (N, C*K, L) -> (N*L, K*C)  # fmt: skip
+    # (N*L, K*C) -> (N, C*K, L)
+    columns = torch.from_numpy(a).reshape(N, -1, K, C).permute(0, 3, 2, 1).reshape(N, C * K, -1).contiguous()
+    return Contender(lambda: F.fold(columns, (H, W), kernel_size, **where), _from_image)
+
+
+def _linear(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    a = torch.from_numpy(arguments[0])
+    if kernel == "linear_backward_weight":
+        x = torch.from_numpy(arguments[1])
+        return Contender(lambda: a.t().mm(x), lambda dw: _plain(dw.t()))  # (out, in) -> (in, out)
+    w = _copy(arguments[1].T)  # (in, out) -> (out, in), as torch.nn.Linear holds it
+    if kernel == "linear_backward_input":
+        return Contender(lambda: a.mm(w), _plain)
+    b = torch.from_numpy(arguments[2])
+    return Contender(lambda: F.linear(a, w, b), _plain)
+
+
+def _bias(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    dy = torch.from_numpy(arguments[0])
+    axes = tuple(range(dy.ndim - 1))
+    return Contender(lambda: dy.sum(axes), _plain)
+
+
+# Pooling
+
+
+def _max_pool(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    if kernel == "max_pool2d_forward":
+        x, kernel_size, stride, padding, ceil_mode = arguments
+        t, where = _image(x, layout), (kernel_size, stride, _symmetric(padding), (1, 1), ceil_mode)
+        # Its index counts cells of the image and ours cells of the window: only y is compared.
+        return Contender(lambda: aten.max_pool2d_with_indices(t, *where), lambda result: _from_image(result[0]))
+    dy, index, x_shape, kernel_size, stride, padding = arguments
+    where = (kernel_size, stride, _symmetric(padding), (1, 1), False)
+    kh, kw = np.divmod(index, kernel_size[1])
+    h = np.arange(index.shape[1])[:, None, None] * stride[0] + kh - padding[0][0]
+    w = np.arange(index.shape[2])[:, None] * stride[1] + kw - padding[1][0]
+    cells = _image((h * x_shape[2] + w).astype(np.int64), layout)
+    d, t = _image(dy, layout), _empty_image(x_shape, layout)
+    return Contender(lambda: aten.max_pool2d_with_indices_backward(d, t, *where, cells), _from_image)
+
+
+def _avg_pool(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    """Average pooling, and the sum, which is an average divided by 1."""
+    divisor = 1 if kernel.startswith("sum") else None
+    if kernel.endswith("forward"):
+        x, kernel_size, stride, padding, ceil_mode, *_ = arguments
+        t, where = _image(x, layout), (kernel_size, stride, _symmetric(padding), ceil_mode, False, divisor)
+        return Contender(lambda: F.avg_pool2d(t, *where), _from_image)
+    dy, x_shape, kernel_size, stride, padding, *_ = arguments
+    d, t = _image(dy, layout), _empty_image(x_shape, layout)
+    where = (kernel_size, stride, _symmetric(padding), False, False, divisor)
+    return Contender(lambda: aten.avg_pool2d_backward(d, t, *where), _from_image)
+
+
+def _adaptive_pool(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    t = _image(arguments[0], layout)
+    if kernel.endswith("forward"):
+        return Contender(lambda: F.adaptive_avg_pool2d(t, arguments[1]), _from_image)
+    x = _empty_image(arguments[1], layout)
+    return Contender(lambda: aten._adaptive_avg_pool2d_backward(t, x), _from_image)
+
+
+# Normalisation
+
+
+def _batch_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender | None:
+    training = "inference" not in kernel
+    if training and arguments[0].size == arguments[0].shape[-1]:
+        return None  # PyTorch refuses to train on one value a channel
+    *arrays, eps = arguments
+    if kernel.endswith("forward"):
+        x, (gamma, beta, *running) = _image(arrays[0], layout), (torch.from_numpy(a) for a in arrays[1:])
+        statistics = running or [None, None]
+        return Contender(
+            lambda: aten.native_batch_norm(x, gamma, beta, *statistics, training, 0.1, eps),
+            lambda result: _from_image(result[0]),
+        )
+    dy, x = _image(arrays[0], layout), _image(arrays[1], layout)
+    gamma, mean, var = (torch.from_numpy(a) for a in arrays[2:])
+    inverse = (var + eps).rsqrt()
+    running = [None, None] if training else [mean, var]
+    rest = (gamma, *running, mean, inverse, training, eps, [True, True, True])
+    return Contender(
+        lambda: aten.native_batch_norm_backward(dy, x, *rest),
+        lambda result: (_from_image(result[0]), _plain(result[1]), _plain(result[2])),
+    )
+
+
+def _local_response_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    *arrays, size, alpha, beta, k = arguments
+    if kernel.endswith("forward"):
+        x = _image(arrays[0], layout)
+        return Contender(lambda: F.local_response_norm(x, size, alpha, beta, k), _from_image)
+    dy, x = _image(arrays[0], layout), _image(arrays[1], layout).requires_grad_()
+    y = F.local_response_norm(x, size, alpha, beta, k)
+    return Contender(lambda: torch.autograd.grad(y, x, dy, retain_graph=True), lambda result: _from_image(result[0]))
+
+
+# Element by element, and row by row
+
+
+def _activation(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    name, direction = kernel.split("_")
+    tensors = [torch.from_numpy(a) for a in arguments]
+    if direction == "forward":
+        return Contender(lambda: getattr(torch, name)(*tensors), _plain)
+    if name == "relu":
+        return Contender(lambda: aten.threshold_backward(*tensors, 0), _plain)
+    backward = getattr(aten, f"{name}_backward")
+    return Contender(lambda: backward(*tensors), _plain)
+
+
+def _softmax(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    name, direction = kernel.rsplit("_", 1)
+    tensors = [torch.from_numpy(a) for a in arguments]
+    if direction == "forward":
+        return Contender(lambda: getattr(torch, name)(*tensors, -1), _plain)
+    backward = getattr(aten, f"_{name}_backward_data")
+    return Contender(lambda: backward(*tensors, -1, torch.float32), _plain)
+
+
+def _cross_entropy(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    target = torch.from_numpy(arguments[-1])
+    if kernel.endswith("forward"):
+        logits = torch.from_numpy(arguments[0])
+        return Contender(lambda: F.cross_entropy(logits, target), _plain)
+    share, p, _ = arguments
+    # Softmax of log p is p again: these are logits that have the given probabilities.
+    logits, dloss = torch.from_numpy(p).log().requires_grad_(), torch.tensor(float(share))
+    loss = F.cross_entropy(logits, target)
+    call = lambda: torch.autograd.grad(loss, logits, dloss, retain_graph=True)  # noqa: E731
+    return Contender(call, lambda result: _plain(result[0]))
+
+
+def _mean_squared_error(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    tensors = [torch.from_numpy(np.asarray(a)) for a in arguments]
+    if kernel.endswith("forward"):
+        return Contender(lambda: F.mse_loss(*tensors), _plain)
+    return Contender(lambda: aten.mse_loss_backward(*tensors, 1), _plain)
+
+
+def _update(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    """A step of the whole optimizer object, which is how PyTorch offers it."""
+    w = _copy(arguments[0]).requires_grad_()
+    w.grad = _copy(arguments[1])
+    if kernel == "sgd_update":
+        _, _, _, lr, momentum, nesterov, decay = arguments
+        optimizer: Any = torch.optim.SGD([w], lr, momentum, weight_decay=decay, nesterov=nesterov)
+    else:
+        *_, lr, rho, eps, decay = arguments
+        optimizer = torch.optim.Adadelta([w], lr, rho, eps, decay)
+    return Contender(optimizer.step, lambda _: _plain(w))
+
+
+Builder = Callable[[str, tuple[Any, ...], str], "Contender | None"]
+_BUILDERS: dict[str, Builder] = {
+    "conv2d": _convolution,
+    "im2col": _columns,
+    "col2im": _columns,
+    "linear": _linear,
+    "bias": _bias,
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _avg_pool,
+    "sum_pool2d": _avg_pool,
+    "adaptive_avg_pool2d": _adaptive_pool,
+    "batch_norm": _batch_norm,
+    "local_response_norm": _local_response_norm,
+    "relu": _activation,
+    "tanh": _activation,
+    "sigmoid": _activation,
+    "softmax": _softmax,
+    "log_softmax": _softmax,
+    "cross_entropy": _cross_entropy,
+    "mean_squared_error": _mean_squared_error,
+    "sgd_update": _update,
+    "adadelta_update": _update,
+}
+_FLAT = (_bias, _activation, _update)  # whatever the shape, these see a row of numbers: no layout to choose

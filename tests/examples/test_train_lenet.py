@@ -1,0 +1,112 @@
+"""The main job, as a person runs it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "train_lenet.py"
+FILES = ["confusion_matrix.png", "filters.png", "history.json", "learning_curves.png", "model.safetensors", "run.json",
+         "worst_mistakes.png"]  # fmt: skip
+
+
+def run(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *options], cwd=cwd, capture_output=True, text=True)
+
+
+def test_help_names_every_option_and_fits_the_terminal(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--help"], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "COLUMNS": "80"},
+    )  # fmt: skip
+    assert done.returncode == 0
+    for option in ("model", "variant", "dataset", "optimizer", "lr", "epochs", "batch-size", "seed", "device", "kernels",
+                   "resume"):  # fmt: skip
+        assert f"--{option} " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "lenet55"], "no model is called 'lenet55': did you mean lenet5"),
+        (["--variant", "keros"], "lenet5 expected a variant of 'keras', 'd2l', '1998', got 'keros'"),
+        (["--lr", "-1"], "lr"),
+        (["--lr", "0"], "lr"),
+        (["--lr", "nan"], "lr"),
+        (["--epochs", "0"], "epochs expected"),
+        (["--batch-size", "0"], "batch_size"),
+        (["--threads", "0"], "threads expected a number from 1"),
+        (["--seed", "-1"], "seed expected a number"),
+        (["--dataset", "fashion-mnist", "--data-folder", "nowhere"], "nowhere"),
+        (["--resume", "nowhere"], "there is nothing to resume in nowhere"),
+    ],
+)
+def test_nonsense_is_one_sentence_and_leaves_nothing_behind(tmp_path, options, said):
+    done = run(*options, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_folder_with_a_run_is_not_written_over(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"precious")
+    done = run("--out", ".", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "holds a run already" in done.stderr
+    assert (tmp_path / "model.safetensors").read_bytes() == b"precious"
+
+
+@pytest.mark.slow
+def test_lenet5_reaches_99_percent_within_two_minutes(tmp_path):
+    start = time.perf_counter()
+    done = run(cwd=tmp_path)
+    seconds = time.perf_counter() - start
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "the progress display must be quiet where nobody looks"
+    (accuracy,) = re.findall(r"test accuracy ([\d.]+) %", done.stdout)
+    assert float(accuracy) >= 99.0
+    assert seconds < 120
+    assert "precision" in done.stdout
+    folder = tmp_path / "runs" / "lenet5-mnist"
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    history = json.loads((folder / "history.json").read_text())
+    assert round(100 * history["val_accuracy"][-1], 2) == float(accuracy)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_and_resumed_ends_with_the_same_bits(tmp_path):
+    options = ["--epochs", "3", "--batch-size", "256"]
+    whole = run(*options, "--out", "whole", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *options, "--out", "parts"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    checkpoint = tmp_path / "parts" / "model.safetensors"
+    deadline = time.monotonic() + 100
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "finished epochs, which are kept: go on with --resume parts" in error
+    assert "Traceback" not in error
+
+    resumed = run("--resume", "parts", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == FILES
+    expected, got = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert expected.keys() == got.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
