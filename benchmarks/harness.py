@@ -24,6 +24,7 @@ import platform
 import secrets
 import statistics
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 PACKAGES = ("numpy", "numba", "torch")
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 WIDTH = 80
+BUSY = 0.5  # processes that wanted a core in the minute before this one did
+_LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else "unknown"
 
 
 # Options and threads
@@ -43,16 +46,17 @@ WIDTH = 80
 
 def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     """A parser with the options that all benchmarks share; `rounds` is the default of --rounds."""
-    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--threads", type=_positive, default=cores(), metavar="N",
-                        help="threads for every contender alike: Numba, BLAS and PyTorch (default: %(default)s, all cores)")  # fmt: skip
-    result.add_argument("--rounds", type=_positive, metavar="N",
-                        help=f"rounds, of one burst of each contender (default: {rounds}, or 2 with --quick)")  # fmt: skip
+    paragraphs = "\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in description.split("\n\n"))
+    result = argparse.ArgumentParser(description=paragraphs, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--threads", type=positive, default=cores(), metavar="N",
+                        help="threads of Numba, BLAS and PyTorch alike (default: %(default)s, all cores)")  # fmt: skip
+    result.add_argument("--rounds", type=positive, metavar="N",
+                        help=f"rounds of one burst a contender (default: {rounds}, with --quick 2)")  # fmt: skip
     result.add_argument("--quick", action="store_true", help="short bursts and 2 rounds: shows that it runs, no more")
     result.add_argument("--no-torch", action="store_true", help="leave PyTorch out, even where it is installed")
     result.add_argument("--json", type=_output, metavar="PATH", help="write the machine and every round to a JSON file")
     result.add_argument("--plot", type=_plot, metavar="PATH",
-                        help="draw the ratios as bars on a logarithmic axis (png, svg or pdf; needs matplotlib)")  # fmt: skip
+                        help="draw the ratios, on a logarithmic axis (png, svg, pdf; needs matplotlib)")  # fmt: skip
     result.set_defaults(default_rounds=rounds)
     return result
 
@@ -86,7 +90,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of at least 1, from the command line."""
     number = int(text)
     if number < 1:
         raise ValueError(text)
@@ -112,8 +117,12 @@ def _plot(text: str) -> Path:
 # The machine
 
 
-def machine(threads: int, precision: str = "float32") -> dict[str, str | int]:
-    """What a figure means nothing without: processor, cores, system, versions, threads, precision."""
+def machine(threads: int, precision: str = "float32") -> dict[str, Any]:
+    """What a figure means nothing without: processor, cores, system, versions, threads, precision, load.
+
+    "load" is how many processes wanted a core in the minute before the start. Where others are at work figures are
+    worth little: threads that wait for one whose core was taken lose far more time than their share.
+    """
     return {
         "processor": _processor(),
         "cores": cores(),
@@ -124,12 +133,16 @@ def machine(threads: int, precision: str = "float32") -> dict[str, str | int]:
         "numba threads": _threading_layer(),
         "threads": threads,
         "precision": precision,
+        "load": _LOAD,
     }
 
 
-def describe(described: Mapping[str, str | int]) -> str:
-    """The machine as lines of `name  value`."""
-    return "\n".join(f"{name:<14} {value}"[:WIDTH] for name, value in described.items())
+def describe(described: Mapping[str, Any]) -> str:
+    """The machine as lines of `name  value`, with a warning where it was busy."""
+    lines = [f"{name:<14} {value}"[:WIDTH] for name, value in described.items()]
+    if isinstance(described["load"], float) and described["load"] > BUSY:
+        lines.append("note: the machine was busy before the start; measure again when it is quiet")
+    return "\n".join(lines)
 
 
 def _processor() -> str:
@@ -156,7 +169,8 @@ def _version(name: str) -> str:
 def _blas() -> str:
     import numpy as np
 
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload]
+    config: Any = np.show_config(mode="dicts")
+    blas = config["Build Dependencies"]["blas"]
     return f"{blas['name']} {blas['version']}"
 
 
@@ -238,7 +252,8 @@ def burst(call: Callable[[], Any], seconds: float, at_least: int = 2) -> float:
 
     Each result is given back before the next call, and Python's garbage collector rests meanwhile.
     """
-    clock, times = time.perf_counter, []
+    times: list[float] = []
+    clock = time.perf_counter
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -298,9 +313,8 @@ def _arrays(result: Any) -> tuple[Any, ...]:
 
 def duration(seconds: float) -> str:
     """Three digits and a unit, at most eight characters: "12.3 us"."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= 0.9995 * size:
-            break
+    unit, size = next((u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("us", 0.0)) if seconds >= 0.9995 * s)
+    size = size or 1e-6
     number = seconds / size
     return f"{number:.{0 if number >= 99.95 else 1 if number >= 9.995 else 2}f} {unit}"
 

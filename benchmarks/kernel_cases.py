@@ -26,7 +26,7 @@ class Case:
 
     kernel: str
     shape: str
-    arguments: Callable[[np.random.Generator], tuple[Any, ...]]
+    arguments: Callable[..., tuple[Any, ...]]
     updates: tuple[int, ...] = ()
 
     @property
@@ -184,7 +184,13 @@ POOLS = [
     ((1, 112, 112, 64), 3, 2, 1),
     ((1, 224, 224, 64), 2, 2, 0),
 ]
-ADAPTIVE_POOLS = [((1, 1, 1, 1), 1), ((1, 7, 7, 2048), 1), ((32, 8, 8, 64), 1), ((1, 13, 13, 512), 7), ((1, 224, 224, 64), 7)]  # fmt: skip
+ADAPTIVE_POOLS = [
+    ((1, 1, 1, 1), 1),
+    ((1, 7, 7, 2048), 1),
+    ((32, 8, 8, 64), 1),
+    ((1, 13, 13, 512), 7),
+    ((1, 224, 224, 64), 7),
+]
 
 
 def _pools() -> Iterator[Case]:

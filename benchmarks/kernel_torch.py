@@ -26,7 +26,10 @@ aten: Any = torch.ops.aten
 
 
 def counterparts(case: Case, arguments: tuple[Any, ...]) -> dict[str, Contender]:
-    """{layout: the same operation in PyTorch}; empty where there is none. Torch owns no array of `arguments`."""
+    """{layout: the same operation in PyTorch}; empty where there is none.
+
+    Arrays that are only read are shared with PyTorch where their layout is the same.
+    """
     for prefix, build in _BUILDERS.items():
         if case.kernel.startswith(prefix):
             images = any(isinstance(a, np.ndarray) and a.ndim == 4 for a in arguments) and build not in _FLAT
@@ -69,7 +72,8 @@ def _empty_image(shape: tuple[int, ...], layout: str) -> Tensor:
 
 def _symmetric(padding: Any) -> list[int]:
     (top, bottom), (left, right) = padding
-    assert top == bottom and left == right, "PyTorch's operators pad both sides alike"
+    if top != bottom or left != right:
+        raise ValueError(f"PyTorch's operators pad both sides alike, got {padding}: choose another shape")
     return [top, left]
 
 
@@ -179,7 +183,7 @@ def _batch_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contend
     *arrays, eps = arguments
     if kernel.endswith("forward"):
         x, (gamma, beta, *running) = _image(arrays[0], layout), (torch.from_numpy(a) for a in arrays[1:])
-        statistics = running or [None, None]
+        statistics: Any = running or [None, None]
         return Contender(
             lambda: aten.native_batch_norm(x, gamma, beta, *statistics, training, 0.1, eps),
             lambda result: _from_image(result[0]),
@@ -187,8 +191,8 @@ def _batch_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contend
     dy, x = _image(arrays[0], layout), _image(arrays[1], layout)
     gamma, mean, var = (torch.from_numpy(a) for a in arrays[2:])
     inverse = (var + eps).rsqrt()
-    running = [None, None] if training else [mean, var]
-    rest = (gamma, *running, mean, inverse, training, eps, [True, True, True])
+    given: Any = [None, None] if training else [mean, var]
+    rest = (gamma, *given, mean, inverse, training, eps, [True, True, True])
     return Contender(
         lambda: aten.native_batch_norm_backward(dy, x, *rest),
         lambda result: (_from_image(result[0]), _plain(result[1]), _plain(result[2])),
@@ -244,7 +248,7 @@ def _cross_entropy(kernel: str, arguments: tuple[Any, ...], layout: str) -> Cont
 def _mean_squared_error(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
     tensors = [torch.from_numpy(np.asarray(a)) for a in arguments]
     if kernel.endswith("forward"):
-        return Contender(lambda: F.mse_loss(*tensors), _plain)
+        return Contender(lambda: F.mse_loss(tensors[0], tensors[1]), _plain)
     return Contender(lambda: aten.mse_loss_backward(*tensors, 1), _plain)
 
 

@@ -4,12 +4,16 @@
 does not let it assume that there is no NaN or infinity, so those come out as in the reference.
 `fusion` is off: Numba may otherwise merge two parallel loops of which one reads what the other writes.
 
-Two Python threads may call kernels at once. Numba's pools of threads on OpenMP and TBB allow that; where a machine has
-neither, its own pool ("workqueue") would end the process, so there the second caller waits for the first.
+The pool of threads is TBB's where it is installed (on x86-64 it is a dependency). OpenMP's threads wait actively for
+each other: when another program takes one of the cores for a moment, all of them stand still; and a forked child
+dies in it. Numba's own pool ("workqueue") wakes slowly. Two Python threads may call kernels at once: TBB and OpenMP allow that; "workqueue" would end the process, so
+there the second caller waits for the first.
 """
 
+import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import threading
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,20 @@ _turn = threading.Lock()
 _overlap: bool | None = None
 
 
+def _load_tbb() -> None:
+    """Load the library of the package `tbb`: Numba asks the system for it, which does not look where pip puts it."""
+    try:
+        files = importlib.metadata.files("tbb") or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.name == "libtbb.so.12":
+            ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
+
+
+_load_tbb()
+
+# What stands in the files of this room, in one number.
 _sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
