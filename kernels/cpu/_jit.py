@@ -4,10 +4,10 @@
 does not let it assume that there is no NaN or infinity, so those come out as in the reference.
 `fusion` is off: Numba may otherwise merge two parallel loops of which one reads what the other writes.
 
-The pool of threads is TBB's where it is installed (on x86-64 it is a dependency). OpenMP's threads wait actively for
-each other: when another program takes one of the cores for a moment, all of them stand still; and a forked child
-dies in it. Numba's own pool ("workqueue") wakes slowly. Two Python threads may call kernels at once: TBB and OpenMP allow that; "workqueue" would end the process, so
-there the second caller waits for the first.
+The pool of threads is TBB's where it is installed (on x86-64 Linux it is a dependency). OpenMP's threads wait
+actively for each other: when another program takes one of the cores for a moment, all of them stand still; and a
+forked child dies in it. Numba's own pool ("workqueue") wakes slowly. Two Python threads may call kernels at once: TBB
+and OpenMP allow that; "workqueue" would end the process, so there the second caller waits for the first.
 """
 
 import ctypes
