@@ -1,4 +1,7 @@
-"""Local response normalisation, a pixel at a time: its sums stay in the cache between the two steps."""
+"""Local response normalisation, a pixel at a time: its sums stay in the cache between the steps.
+
+The window is walked neighbour by neighbour for all channels at once, so that each walk is vector code.
+"""
 
 from typing import Any
 
@@ -8,7 +11,8 @@ from numba import prange
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
-from ._jit import parallel
+from ._jit import inlined, parallel
+from .tiles import at
 
 Array = Any
 
@@ -35,29 +39,53 @@ def local_response_norm_backward(dy: Array, x: Array, size: int, alpha: float, b
 def _forward(x, y, size, alpha, beta, k, threads):
     M, C = x.shape
     for thread in prange(threads):
+        scale = np.empty(C, x.dtype)
         for m in range(M * thread // threads, M * (thread + 1) // threads):
+            _scale(x, m, size, alpha, k, scale)
+            _power(scale, beta)
             for c in range(C):
-                energy = x.dtype.type(0)
-                for j in range(max(0, c - size // 2), min(C, c + (size - 1) // 2 + 1)):
-                    energy += x[m, j] * x[m, j]
-                y[m, c] = x[m, c] * (k + alpha * energy) ** -beta
+                y[m, c] = x[m, c] * scale[c]
 
 
 @parallel
 def _backward(dy, x, dx, size, alpha, beta, k, threads):
     M, C = x.shape
     for thread in prange(threads):
-        damped = np.empty(C, x.dtype)
+        scale, power = np.empty(C, x.dtype), np.empty(C, x.dtype)
+        damped, total = np.empty(C, x.dtype), np.empty(C, x.dtype)
         for m in range(M * thread // threads, M * (thread + 1) // threads):
+            _scale(x, m, size, alpha, k, scale)
+            power[:] = scale
+            _power(power, beta)
             for c in range(C):
-                energy = x.dtype.type(0)
-                for j in range(max(0, c - size // 2), min(C, c + (size - 1) // 2 + 1)):
-                    energy += x[m, j] * x[m, j]
-                scale = k + alpha * energy
-                dx[m, c] = dy[m, c] * scale**-beta
-                damped[c] = dx[m, c] * x[m, c] / scale
+                dx[m, c] = dy[m, c] * power[c]
+                damped[c] = dx[m, c] * x[m, c] / scale[c]
+                total[c] = 0
+            for offset in range(-((size - 1) // 2), size // 2 + 1):
+                for c in range(max(0, -offset), C - max(0, offset)):
+                    total[at(c)] += damped[at(c + offset)]
             for c in range(C):
-                total = x.dtype.type(0)
-                for j in range(max(0, c - (size - 1) // 2), min(C, c + size // 2 + 1)):
-                    total += damped[j]
-                dx[m, c] -= 2 * alpha * beta * x[m, c] * total
+                dx[m, c] -= 2 * alpha * beta * x[m, c] * total[c]
+
+
+@inlined
+def _scale(x, m, size, alpha, k, scale):
+    """scale[c] = k + alpha * the sum of squares in the window of c; one neighbour of all channels after another."""
+    C = len(scale)
+    for c in range(C):
+        scale[c] = k
+    for offset in range(-(size // 2), (size - 1) // 2 + 1):
+        for c in range(max(0, -offset), C - max(0, offset)):
+            scale[at(c)] += alpha * x[m, at(c + offset)] * x[m, at(c + offset)]
+
+
+@inlined
+def _power(scale, beta):
+    """scale**-beta; for 3/4, which everybody uses, two square roots, which become vector code."""
+    if beta == scale.dtype.type(0.75):
+        for c in range(len(scale)):
+            root = np.sqrt(scale[c])
+            scale[c] = scale.dtype.type(1) / (root * np.sqrt(root))
+    else:
+        for c in range(len(scale)):
+            scale[c] = scale[c] ** -beta

@@ -11,6 +11,7 @@ from . import _jit
 from ._arrays import dense, flat
 from ._jit import parallel
 from .activation import exp_nonpositive
+from .tiles import at
 
 Array = Any
 
@@ -118,7 +119,7 @@ def _square_sums(y, target, parts, threads):
         for q in range(Q * thread // threads, Q * (thread + 1) // threads):
             total = 0.0
             for i in range(y.size * q // Q, y.size * (q + 1) // Q):
-                difference = y[i] - target[i]
+                difference = y[at(i)] - target[at(i)]
                 total += np.float64(difference) * difference
             parts[q] = total
 
@@ -133,4 +134,4 @@ def _difference(factor: Any, y: Array, target: Array) -> Array:
 def _scaled_difference(factor, y, target, dy, threads):
     for thread in prange(threads):
         for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
-            dy[i] = factor * (y[i] - target[i])
+            dy[at(i)] = factor * (y[at(i)] - target[at(i)])
