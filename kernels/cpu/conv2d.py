@@ -27,10 +27,13 @@ Array = Any
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
+ALGORITHMS = ["auto", "im2col", "implicit_gemm"]
 # From so many numbers in a filter, and so many filters, conv2d_rows is the faster way.
 MANY_NUMBERS, MANY_FILTERS = 200, 24
 # With so few positions conv2d_planes has too little to sum over in a weight gradient.
-FEW_POSITIONS = 1024
+FEW_POSITIONS = 4096
+# From so many filters the weight gradient of a 1x1 convolution is that of a linear layer.
+WIDE = 128
 
 
 def conv2d_forward(
@@ -39,7 +42,7 @@ def conv2d_forward(
     """As the reference; see the head of this file for the algorithms."""
     KH, KW, C, O = w.shape
     size = output_sizes(x.shape, (KH, KW), stride, padding, dilation)
-    if algorithm == "im2col":
+    if _is_im2col(algorithm):
         return _im2col_forward(x, w, b, stride, padding, dilation, groups).reshape(len(x), *size, O)
     y = empty((len(x), *size, O), x.dtype)
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
@@ -47,7 +50,7 @@ def conv2d_forward(
     x, w, geometry = dense(x), dense(w), (taps, stride, (1, 1), (0, 0))
     if _rows_are_long(KH * KW * C, O // groups):
         # (KH, KW, C, O) -> (O, KH*KW*C)
-        conv2d_rows.correlate(x, conv2d_rows.transposed(w.reshape(-1, O), 1), bias, y, *geometry)
+        conv2d_rows.correlate(x, conv2d_rows.transposed(w.reshape(-1, O)), bias, y, *geometry)
     else:
         # (KH, KW, C, groups, O/groups) -> (groups, KH*KW*C, O/groups)
         a = w.reshape(-1, groups, O // groups).transpose(1, 0, 2)
@@ -60,37 +63,40 @@ def conv2d_backward_input(
     algorithm: str,
 ) -> Array:  # fmt: skip
     """As the reference; "implicit_gemm" is a convolution of dy with stride 1 for each phase of the input."""
-    if algorithm == "im2col":
+    if _is_im2col(algorithm):
         return _im2col_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
-    phases = [
-        (
-            a,
-            b,
-            *_phase(a, w.shape[0], stride[0], padding[0][0], dilation[0]),
-            *_phase(b, w.shape[1], stride[1], padding[1][0], dilation[1]),
-        )
-        for a in range(stride[0])
-        for b in range(stride[1])
-    ]
     # Where a stride is longer than the kernel no output reads some of the input: its gradient is 0.
-    unread = any(not rows or not columns for _, _, rows, _, columns, _ in phases)
+    unread = stride[0] > w.shape[0] or stride[1] > w.shape[1] or dilation != (1, 1)
     dx = zeros(x_shape, dy.dtype) if unread else empty(x_shape, dy.dtype)
-    dy, no_bias = dense(dy), np.zeros(0, dy.dtype)
-    for a, b, rows, row_taps, columns, column_taps in phases:
-        taps = np.array([(h, v) for h in row_taps for v in column_taps], np.int64).reshape(-1, 2)
-        if len(taps):
-            T, C, O = len(taps), w.shape[2], w.shape[3] // groups
-            # (KH, KW, C, O) -> (taps, C, groups, O/groups)
-            part = dense(w if w.shape[0] * w.shape[1] == T else w[rows][:, columns]).reshape(T, C, groups, O)
-            geometry = (taps, (1, 1), stride, (a, b))
-            if _rows_are_long(T * O, C):
-                filters = dense(part.transpose(2, 1, 0, 3)).reshape(groups * C, T * O)
-                conv2d_rows.correlate(dy, filters, no_bias, dx, *geometry)
-            else:
-                conv2d_planes.correlate(
-                    dy, part.transpose(2, 0, 3, 1).reshape(groups, T * O, C), no_bias, dx, *geometry
-                )
+    dy = dense(dy)
+    for a in range(min(stride[0], x_shape[1])):
+        rows, row_taps = _phase(a, w.shape[0], stride[0], padding[0][0], dilation[0])
+        for b in range(min(stride[1], x_shape[2])):
+            columns, column_taps = _phase(b, w.shape[1], stride[1], padding[1][0], dilation[1])
+            taps = np.array([(h, v) for h in row_taps for v in column_taps], np.int64).reshape(-1, 2)
+            if len(taps):
+                part = w if len(taps) == w.shape[0] * w.shape[1] else w[rows][:, columns]
+                _lead_back(dy, dense(part), dx, taps, groups, stride, (a, b))
     return dx
+
+
+def _lead_back(dy: Array, w: Array, dx: Array, taps: Array, groups: int, stride: Pair, phase: Pair) -> None:
+    """One phase of dx: dy convolved with w (KH, KW, C, O), the channels of each group exchanged."""
+    T, C, O = len(taps), w.shape[2], w.shape[3] // groups
+    geometry = (np.zeros(0, dy.dtype), dx, taps, (1, 1), stride, phase)
+    if _rows_are_long(T * O, C):
+        conv2d_rows.correlate(dy, conv2d_rows.exchanged(w.reshape(T, C, -1), groups), *geometry)
+    else:
+        # (T, C, groups, O/groups) -> (groups, T, O/groups, C)
+        a = w.reshape(T, C, groups, O).transpose(2, 0, 3, 1).reshape(groups, T * O, C)
+        conv2d_planes.correlate(dy, a, *geometry)
+
+
+def _is_im2col(algorithm: str) -> bool:
+    """Which of the two algorithms is asked for; a name that only another room has is refused, not replaced."""
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm in the cpu room is one of {ALGORITHMS}, got {algorithm!r}")
+    return algorithm == "im2col"
 
 
 def _rows_are_long(numbers: int, filters: int) -> bool:
@@ -104,9 +110,11 @@ def conv2d_backward_weight(
 ) -> Array:  # fmt: skip
     """As the reference; see the head of this file for the algorithms."""
     KH, KW, C, O = w_shape
-    if algorithm == "im2col":
+    if _is_im2col(algorithm):
         return _im2col_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
     x, dy = dense(x), dense(dy)
+    if (KH, KW, groups, stride) == (1, 1, 1, (1, 1)) and x.shape[:3] == dy.shape[:3] and O >= WIDE:
+        return linear_backward_weight(dy.reshape(-1, O), x.reshape(-1, C)).reshape(w_shape)
     taps = _taps(KH, KW, dilation, padding)
     few_positions = dy.size // O < FEW_POSITIONS and _rows_are_long(KH * KW * C, O // groups)
     room = conv2d_rows if few_positions else conv2d_planes

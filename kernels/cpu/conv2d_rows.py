@@ -188,15 +188,37 @@ def _copy_pixels(gradient, channels, o0, O, first, last, weights):
         copy(flat, (p - first) * width, gradient, p * channels + o0, O)
 
 
-@parallel
-def transposed(a, threads):
+def transposed(a: Array) -> Array:
     """a.T of a matrix as an array of its own, by blocks that fit the cache: NumPy's copy misses it at every step."""
-    M, N = a.shape
-    out = np.empty((N, M), a.dtype)
-    for block in prange((N + 31) // 32):
-        n0, n1 = block * 32, min(N, block * 32 + 32)
-        for m0 in range(0, M, 32):
-            for n in range(n0, n1):
-                for m in range(m0, min(M, m0 + 32)):
-                    out[n, m] = a[m, n]
+    out = empty((a.shape[1], a.shape[0]), a.dtype)
+    _transpose(a, out, _jit.threads_for(a.size))
     return out
+
+
+@parallel
+def _transpose(a, out, threads):
+    (M, N), blocks = a.shape, (a.shape[1] + 31) // 32
+    for thread in prange(threads):
+        for block in range(blocks * thread // threads, blocks * (thread + 1) // threads):
+            n0, n1 = block * 32, min(N, block * 32 + 32)
+            for m0 in range(0, M, 32):
+                for n in range(n0, n1):
+                    for m in range(m0, min(M, m0 + 32)):
+                        out[n, m] = a[m, n]
+
+
+def exchanged(w: Array, groups: int) -> Array:
+    """Weights (T, C, O) as filters that lead back: (O, C) of a group exchanged, (T, C, groups*O) -> (groups*C, T*O)."""
+    T, C, O = w.shape[0], w.shape[1], w.shape[2] // groups
+    out = empty((groups * C, T * O), w.dtype)
+    _exchange(w.ravel(), out.ravel(), T, C, O, groups, _jit.threads_for(w.size))
+    return out
+
+
+@parallel
+def _exchange(w, out, T, C, O, groups, threads):
+    for thread in prange(threads):
+        for row in range(groups * C * thread // threads, groups * C * (thread + 1) // threads):
+            g, c = row // C, row % C
+            for t in range(T):
+                copy(out, (row * T + t) * O, w, ((t * C + c) * groups + g) * O, O)

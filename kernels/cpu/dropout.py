@@ -16,7 +16,7 @@ Array = Any
 
 def dropout_forward(x: Array, p: float, seed: int, layer: int, step: int, first_sample: int) -> Array:
     """As the reference, the same mask bit for bit."""
-    rows = dense(x).reshape(len(x), -1)  # (N, ...) -> (N, E)
+    rows = dense(x).reshape(len(x), math.prod(x.shape[1:]))  # (N, ...) -> (N, E)
     y = empty(rows.shape, rows.dtype)
     words = (seed & 0xFFFFFFFF, seed >> 32, layer, step)
     _dropout(rows, y, math.ceil(p * 2**24), x.dtype.type(1 / (1 - p)), *(np.uint64(word) for word in words),

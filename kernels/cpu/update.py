@@ -26,7 +26,8 @@ def adadelta_update(
     lr: float, rho: float, eps: float, weight_decay: float,
 ) -> None:  # fmt: skip
     """As the reference; writes w, square_average and update_average."""
-    _in_place(_adadelta, (w, square_average, update_average), dw, (lr, rho, eps, weight_decay))
+    # 1 - rho is taken before rho is rounded to float32: of 1 - 0.9999 little would be left afterwards.
+    _in_place(_adadelta, (w, square_average, update_average), dw, (lr, rho, 1 - rho, eps, weight_decay))
 
 
 def _in_place(kernel: Any, written: tuple[Array, ...], dw: Array, numbers: tuple[float, ...], *flags: bool) -> None:
@@ -53,8 +54,7 @@ def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, threads):
 
 
 @parallel
-def _adadelta(w, square_average, update_average, dw, lr, rho, eps, weight_decay, threads):
-    rest = w.dtype.type(1) - rho
+def _adadelta(w, square_average, update_average, dw, lr, rho, rest, eps, weight_decay, threads):
     for thread in prange(threads):
         for i in range(w.size * thread // threads, w.size * (thread + 1) // threads):
             g = dw[at(i)] + weight_decay * w[at(i)]

@@ -154,9 +154,9 @@ def test_an_index_outside_an_array_is_noticed(uncompiled, monkeypatch):
     # Without the slack behind its buffers, the copy in whole vectors writes behind the last row of a full tile.
     monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "VECTOR", 0)
     monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "POSITIONS", 5)
-    x, w = np.ones((1, 5, 5, 1)), np.ones((3, 3, 1, 1))
+    x, w = np.ones((1, 6, 6, 1)), np.ones((2, 2, 1, 1))
     with pytest.raises(IndexError):
-        uncompiled.conv2d_forward(x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1, "implicit_gemm")
+        uncompiled.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "implicit_gemm")
 
 
 def test_memory_that_was_never_written_is_noticed(uncompiled, poisoned, monkeypatch):
