@@ -26,10 +26,10 @@ columns:
   reference, cpu, torch   median time of a call
   cpu/ref, cpu/tor        median over the rounds of the ratio of times; below 1
                           the cpu room is faster
-  as                      the memory layout in which PyTorch is faster, and which
-                          it was given: its default (nchw) or channels_last
-                          (nhwc); empty where there is no choice. The conversion
-                          is not timed.
+  as                      the memory layout that PyTorch was given, the one in
+                          which it is faster: its default (nchw) or
+                          channels_last (nhwc); empty where there is no choice.
+                          The conversion is not timed.
   !                       the row does not hold: cpu/ref is above {RATIO}, and
                           cpu takes more than {SLACK * 1e6:.0f} us longer
 

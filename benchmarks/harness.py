@@ -347,6 +347,7 @@ def write_json(path: Path, content: Any) -> None:
 def write_plot(path: Path, bars: Mapping[str, Mapping[str, float]], title: str) -> None:
     """Draw {label: {series: ratio}} as horizontal bars on a logarithmic axis, with a line at 1."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     series = list(dict.fromkeys(name for ratios in bars.values() for name in ratios))
     figure = Figure(figsize=(8, 1.2 + 0.17 * len(bars) * max(1, len(series))), layout="constrained")
@@ -357,9 +358,12 @@ def write_plot(path: Path, bars: Mapping[str, Mapping[str, float]], title: str) 
         # A bar on a logarithmic axis has no zero to stand on: it stands on 1, where both are equally fast.
         axes.barh([y + i * height for y, _ in known], [ratio - 1 for _, ratio in known], height, left=1, label=name)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(1, color="#222222", linewidth=0.8)
     axes.set_yticks([y + 0.4 - height / 2 for y in range(len(bars))], list(bars), fontsize=7)
-    axes.set_ylim(len(bars) - 0.1, -0.3)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlabel("time ratio; left of 1, the one named first is faster")
     axes.set_title(title, fontsize=9)
     axes.legend(fontsize=8)

@@ -36,7 +36,8 @@ def _dropout(x, y, threshold, scale, k0, k1, layer, step, first_sample, threads)
     for thread in prange(threads):
         for job in range(N * groups * thread // threads, N * groups * (thread + 1) // threads):
             n, group = job // groups, job % groups
-            words = _philox(np.uint64(group), np.uint64(first_sample + n), step, layer, k0, k1)
+            sample = np.uint64(first_sample + n) & np.uint64(0xFFFFFFFF)
+            words = _philox(np.uint64(group), sample, step, layer, k0, k1)
             for i in range(min(4, E - 4 * group)):
                 e = 4 * group + i
                 keep = (words[i] >> np.uint64(8)) >= np.uint64(threshold)

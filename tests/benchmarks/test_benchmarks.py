@@ -69,15 +69,16 @@ def test_kernels_draws(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_lenet_in_one_process_and_in_several(tmp_path):
-    for more in ([], ["--separate"]):
-        path = tmp_path / "a.json"
-        text = run("bench_lenet.py", *TINY, "--batch-size", "4", "--json", path, *more)
-        assert max(map(len, text.splitlines())) <= 80
-        content = json.loads(path.read_text())
-        assert content["contenders"].keys() == {"minicnn cpu", "minicnn reference"}
-        assert content["settings"]["batch size"] == 4
-        assert content["settings"]["separate"] == bool(more)
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--separate"]])
+def test_lenet_in_one_process_and_in_several(tmp_path, more):
+    path = tmp_path / "a.json"
+    text = run("bench_lenet.py", *TINY, "--batch-size", "4", "--json", path, *more)
+    assert max(map(len, text.splitlines())) <= 80
+    content = json.loads(path.read_text())
+    assert content["contenders"].keys() == {"minicnn cpu", "minicnn reference"}
+    assert content["settings"]["batch size"] == 4
+    assert content["settings"]["separate"] == bool(more)
 
 
 @pytest.mark.slow

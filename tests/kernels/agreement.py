@@ -1,4 +1,4 @@
-"""What the tests of the cpu room share: how near to the reference a result must lie, and into how many parts work is cut."""
+"""What the tests of the cpu room share: how near to the reference a result lies, and how work is cut into parts."""
 
 import contextlib
 
