@@ -46,7 +46,7 @@ _load_tbb()
 _sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """Numba's cache on disk, which forgets a function when any file of this room has changed.
 
     Numba asks only whether the function's own file has: whoever edits `tiles.py` would go on running the old loops
@@ -60,7 +60,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 def _cached(kernel: Any) -> Any:
     """Keep what a compiled function becomes on disk between runs; with NUMBA_DISABLE_JIT=1 there is nothing to keep."""
     if isinstance(kernel, Dispatcher):
-        kernel._cache = _Cache(kernel.py_func)
+        kernel._cache = _Cache(kernel.py_func)  # type: ignore[attr-defined]
     return kernel
 
 

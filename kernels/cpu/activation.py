@@ -16,7 +16,7 @@ from ..memory import empty
 from . import _jit
 from ._arrays import flat
 from ._jit import inlined, parallel
-from .tiles import at
+from .tiles import at, share
 
 Array = Any
 
@@ -99,7 +99,7 @@ def _apply_two(kernel: Any, dy: Array, y: Array) -> Array:
 @parallel
 def _relu(x, y, threads):
     for thread in prange(threads):
-        for i in range(x.size * thread // threads, x.size * (thread + 1) // threads):
+        for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
             v = x[at(i)]
             y[at(i)] = x.dtype.type(0) if v <= 0 else v
 
@@ -107,14 +107,14 @@ def _relu(x, y, threads):
 @parallel
 def _relu_backward(dy, y, dx, threads):
     for thread in prange(threads):
-        for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
+        for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
             dx[at(i)] = y.dtype.type(0) if y[at(i)] <= 0 else dy[at(i)]
 
 
 @parallel
 def _tanh(x, y, threads):
     for thread in prange(threads):
-        for i in range(x.size * thread // threads, x.size * (thread + 1) // threads):
+        for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
             y[at(i)] = _tanh32(x[at(i)])
 
 
@@ -141,7 +141,7 @@ def _tanh32(x):
 @parallel
 def _tanh_backward(dy, y, dx, threads):
     for thread in prange(threads):
-        for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
+        for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
             dx[at(i)] = dy[at(i)] * (y.dtype.type(1) - y[at(i)] * y[at(i)])
 
 
@@ -149,7 +149,7 @@ def _tanh_backward(dy, y, dx, threads):
 def _sigmoid(x, y, threads):
     one = x.dtype.type(1)
     for thread in prange(threads):
-        for i in range(x.size * thread // threads, x.size * (thread + 1) // threads):
+        for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
             v = x[at(i)]
             e = exp_nonpositive(-abs(v))
             y[at(i)] = (e if v < 0 else one) / (one + e)
@@ -158,5 +158,5 @@ def _sigmoid(x, y, threads):
 @parallel
 def _sigmoid_backward(dy, y, dx, threads):
     for thread in prange(threads):
-        for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
+        for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
             dx[at(i)] = dy[at(i)] * y[at(i)] * (y.dtype.type(1) - y[at(i)])

@@ -11,7 +11,7 @@ from . import _jit
 from ._arrays import dense, flat
 from ._jit import parallel
 from .activation import exp_nonpositive
-from .tiles import at
+from .tiles import at, share
 
 Array = Any
 
@@ -133,5 +133,5 @@ def _difference(factor: Any, y: Array, target: Array) -> Array:
 @parallel
 def _scaled_difference(factor, y, target, dy, threads):
     for thread in prange(threads):
-        for i in range(y.size * thread // threads, y.size * (thread + 1) // threads):
+        for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
             dy[at(i)] = factor * (y[at(i)] - target[at(i)])

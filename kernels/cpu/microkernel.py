@@ -30,7 +30,7 @@ def panel_width(itemsize):
 
 
 @intrinsic
-def multiply_tile(typing, a, rows, a0, step, panel, K, tile):  # type: ignore[no-untyped-def]
+def multiply_tile(typing, a, rows, a0, step, panel, K, tile):
     """tile[r, n] = sum over k < K of a[a0 + rows[r] + k*step] * panel[k, n], for r < HEIGHT and n < panel_width.
 
     a, panel and tile are flat arrays of one dtype, rows an array of HEIGHT whole numbers.

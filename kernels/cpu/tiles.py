@@ -39,6 +39,16 @@ def at(i: int) -> np.uint64:
     return np.uint64(i)
 
 
+@inlined
+def share(n, thread, threads):
+    """Where a thread's share of n numbers begins, for a loop that treats each of them alone.
+
+    Always at a whole group of 64, as many as four vectors hold. What is left over behind the last vector is other code
+    with other last digits: it must be the same few numbers on any number of threads.
+    """
+    return n if thread == threads else n * thread // threads // 64 * 64
+
+
 @compiled
 def add_products(y, y0, y_step, x, offsets, x0, k, a, o, P):
     """y[y0 + i*y_step + p] += sum over j < 4 of a[k + j, o + i] * x[offsets[k + j] + x0 + p], for i < 4 and p < P."""

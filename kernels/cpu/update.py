@@ -7,7 +7,7 @@ from numba import prange
 
 from . import _jit
 from ._jit import parallel
-from .tiles import at
+from .tiles import at, share
 
 Array = Any
 
@@ -44,7 +44,7 @@ def _in_place(kernel: Any, written: tuple[Array, ...], dw: Array, numbers: tuple
 @parallel
 def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, threads):
     for thread in prange(threads):
-        for i in range(w.size * thread // threads, w.size * (thread + 1) // threads):
+        for i in range(share(w.size, thread, threads), share(w.size, thread + 1, threads)):
             g = dw[at(i)] + weight_decay * w[at(i)]
             if velocity.size:
                 v = momentum * velocity[at(i)] + g
@@ -56,7 +56,7 @@ def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, threads):
 @parallel
 def _adadelta(w, square_average, update_average, dw, lr, rho, rest, eps, weight_decay, threads):
     for thread in prange(threads):
-        for i in range(w.size * thread // threads, w.size * (thread + 1) // threads):
+        for i in range(share(w.size, thread, threads), share(w.size, thread + 1, threads)):
             g = dw[at(i)] + weight_decay * w[at(i)]
             square = rho * square_average[at(i)] + rest * g * g
             delta = np.sqrt(update_average[at(i)] + eps) / np.sqrt(square + eps) * g

@@ -33,7 +33,7 @@ def multiply_tile(a, rows, a0, step, panel, K, tile):
     for r, row in enumerate(rows):
         tile[r * width : (r + 1) * width] = 0
         for k in range(K):
-            tile[r * width : (r + 1) * width] += a[a0 + row + k * step] * panel[k * width : (k + 1) * width]
+            tile[r * width : (r + 1) * width] += a[np.uint64(a0 + row + k * step)] * panel[k * width : (k + 1) * width]
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +141,12 @@ def test_pooling_stays_inside_its_arrays(uncompiled, poisoned, rows, columns, N,
 
 
 @SETTINGS
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20))
 def test_matrix_products_stay_inside_their_arrays(uncompiled, poisoned, M, N, K):
     rng = np.random.default_rng(0)
     x, w, b, dy = (rng.standard_normal(shape) for shape in [(M, K), (K, N), (N,), (M, N)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[f"{NAME}.linear"], "BLOCK", 3)
+        patch.setattr(sys.modules[f"{NAME}.linear"], "DEPTH", 3)
         agree(uncompiled, "linear_forward", (x, w, b))
         agree(uncompiled, "linear_backward_input", (dy, w))
         agree(uncompiled, "linear_backward_weight", (dy, x))

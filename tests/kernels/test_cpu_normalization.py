@@ -1,0 +1,100 @@
+"""Batch normalisation and local response normalisation of the cpu room against the reference."""
+
+import numpy as np
+import pytest
+from agreement import DTYPES, call, converted, split
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from minicnn.kernels import cpu, reference
+
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=120)
+# float32: a result is a few products of numbers near 1, each rounded once, and a sum taken in float64.
+TOLERANCE = {np.float32: {"rtol": 1e-5, "atol": 1e-5}, np.float64: {"rtol": 1e-11, "atol": 1e-11}}
+SHAPES = st.one_of(
+    st.tuples(st.integers(2, 400), st.sampled_from([1, 2, 3, 16, 33])),
+    st.tuples(st.integers(1, 3), st.integers(2, 9), st.integers(1, 9), st.sampled_from([1, 2, 5, 40])),
+)
+
+
+def assert_agrees(name, arguments, dtype):
+    given = converted(arguments, dtype)
+    for got, expected in zip(call(cpu, name, given), call(reference, name, converted(given, np.float64)), strict=True):
+        assert got.dtype == dtype
+        assert got.shape == expected.shape
+        scale = max(1.0, abs(expected).max())
+        assert_allclose(got / scale, expected / scale, **TOLERANCE[dtype], err_msg=name)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@SETTINGS
+@given(shape=SHAPES, dtype=st.sampled_from(DTYPES))
+def test_batch_normalisation_is_the_reference(parts, shape, dtype):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, *shape))
+    gamma, beta = rng.standard_normal((2, shape[-1]))
+    _, mean, var = reference.batch_norm_forward(x, gamma, beta, 1e-5)
+    # Two equal numbers have a variance of nothing but eps, and a quotient by its root is no test of anything.
+    var = var + 0.1
+    with split(parts):
+        assert_agrees("batch_norm_forward", (x, gamma, beta, 1e-2), dtype)
+        assert_agrees("batch_norm_backward", (dy, x, gamma, mean, var, 1e-5), dtype)
+        assert_agrees("batch_norm_inference_forward", (x, gamma, beta, mean, var, 1e-5), dtype)
+        assert_agrees("batch_norm_inference_backward", (dy, x, gamma, mean, var, 1e-5), dtype)
+
+
+def test_a_small_variance_around_a_large_mean_survives_float32():
+    x = (1000 + 0.01 * np.random.default_rng(0).standard_normal((20000, 2))).astype(np.float32)
+    _, mean, var = cpu.batch_norm_forward(x, np.ones(2, np.float32), np.zeros(2, np.float32), 0.0)
+    assert_allclose(mean, x.mean(axis=0, dtype=float), rtol=1e-7)
+    assert_allclose(var, x.var(axis=0, dtype=float), rtol=1e-2)
+
+
+def test_a_spoilt_number_reaches_only_its_channel():
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 300, 5))
+    ones = np.ones(5)
+    for value in (np.nan, np.inf):
+        spoilt = x.copy()
+        spoilt[17, 3] = value
+        with np.errstate(invalid="ignore"):
+            for name, arguments in [
+                ("batch_norm_forward", (spoilt, ones, ones, 1e-5)),
+                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, 1e-5)),
+                ("batch_norm_backward", (dy, spoilt, ones, ones, ones, 1e-5)),
+                ("batch_norm_inference_forward", (spoilt, ones, ones, ones, ones, 1e-5)),
+                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, 1e-5)),
+            ]:
+                results = (call(room, name, arguments) for room in (cpu, reference))
+                for got, expected in zip(*results, strict=True):
+                    assert np.isfinite(expected[..., [0, 1, 2, 4]]).all()
+                    assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@SETTINGS
+@given(
+    shape=SHAPES,
+    size=st.integers(1, 9),
+    constants=st.sampled_from([(1e-4, 0.75, 1.0), (0.5, 0.75, 2.0), (1.0, 0.5, 1.5), (2.0, 1.0, 0.5)]),
+    dtype=st.sampled_from(DTYPES),
+)
+def test_local_response_normalisation_is_the_reference(parts, shape, size, constants, dtype):
+    x, dy = np.random.default_rng(0).standard_normal((2, *shape))
+    with split(parts):
+        assert_agrees("local_response_norm_forward", (x, size, *constants), dtype)
+        assert_agrees("local_response_norm_backward", (dy, x, size, *constants), dtype)
+
+
+def test_a_spoilt_number_reaches_only_the_channels_around_it():
+    x, dy = np.random.default_rng(0).standard_normal((2, 4, 12))
+    for value in (np.nan, np.inf):
+        spoilt = x.copy()
+        spoilt[1, 5] = value
+        with np.errstate(invalid="ignore"):
+            for name, arguments in [("forward", (spoilt,)), ("backward", (spoilt, x)), ("backward", (dy, spoilt))]:
+                name = f"local_response_norm_{name}"
+                got, expected = (getattr(r, name)(*arguments, 4, 0.5, 0.75, 1.0) for r in (cpu, reference))
+                assert np.isfinite(expected[:, [0, 11]]).all()
+                assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
