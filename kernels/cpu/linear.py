@@ -41,6 +41,9 @@ def _product(a: Array, b: Array, bias: Array) -> Array:
     """a @ b + bias, for matrices that are dense or the transpose of a dense one."""
     (M, K), N = a.shape, b.shape[1]
     y = empty((M, N), a.dtype)
+    if 0 in (M, K, N):  # sums over nothing
+        y[...] = bias if len(bias) else 0
+        return y
     a_steps, b_steps = (tuple(s // m.itemsize for s in m.strides) for m in (a, b))
     flat = [m.reshape(-1) if m.flags.c_contiguous else m.T.reshape(-1) for m in (a, b)]
     threads = _jit.threads_for(M * K * N)

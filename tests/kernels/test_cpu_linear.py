@@ -31,14 +31,14 @@ def assert_products_agree(M, K, N, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("M", range(1, 10))
-def test_every_remainder_of_groups_of_four(M, dtype):
+def test_every_small_size(M, dtype):
     for (K, N), parts in itertools.product(itertools.product(range(1, 10), repeat=2), (1, 3)):
         with split(parts):
             assert_products_agree(M, K, N, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("length", [63, 64, 65, 511, 512, 513, 1024, 1025])
+@pytest.mark.parametrize("length", [15, 16, 17, 31, 32, 33, 63, 64, 65, 511, 512, 513, 1024, 1025])
 def test_every_side_at_the_edges_of_the_blocks(length, dtype):
     for M, K, N in [(length, 6, 7), (6, length, 7), (6, 7, length), (5, length, length), (1, length, 513)]:
         assert_products_agree(M, K, N, dtype)
