@@ -49,8 +49,8 @@ def conv2d_forward(
     taps = _taps(KH, KW, dilation, padding)
     x, w, geometry = dense(x), dense(w), (taps, stride, (1, 1), (0, 0))
     if _rows_are_long(KH * KW * C, O // groups):
-        # (KH, KW, C, O) -> (O, KH*KW*C)
-        conv2d_rows.correlate(x, conv2d_rows.transposed(w.reshape(-1, O)), bias, y, *geometry)
+        # (KH, KW, C, O) -> (KH*KW*C, O)
+        conv2d_rows.correlate(x, w.reshape(-1, O), bias, y, *geometry)
     else:
         # (KH, KW, C, groups, O/groups) -> (groups, KH*KW*C, O/groups)
         a = w.reshape(-1, groups, O // groups).transpose(1, 0, 2)

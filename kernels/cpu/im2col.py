@@ -9,8 +9,8 @@ from ..geometry import Padding, Pair, output_sizes
 from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
-from ._jit import inlined, parallel
-from .tiles import at, clear, copy
+from ._jit import parallel
+from .tiles import add, clear, copy
 
 Array = Any
 
@@ -74,10 +74,4 @@ def _col2im(columns, x, stride, before, dilation, threads):
                         left = w + before[1] - kw * dilation[1]
                         if left >= 0 and left % stride[1] == 0 and left // stride[1] < OW:
                             window = (n * OH + up // stride[0]) * OW + left // stride[1]
-                            _add(image, (row * W + w) * C, flat, ((window * KH + kh) * KW + kw) * C, C)
-
-
-@inlined
-def _add(out, i, x, j, n):
-    for q in range(n):
-        out[at(i) + at(q)] += x[at(j) + at(q)]
+                            add(image, (row * W + w) * C, flat, ((window * KH + kh) * KW + kw) * C, C)

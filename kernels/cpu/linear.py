@@ -14,8 +14,8 @@ from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import compiled, inlined, parallel
-from .microkernel import HEIGHT, multiply_tile, panel_width
-from .tiles import ROWS, add_products, at, clear, copy
+from .microkernel import HEIGHT, multiply_tile, pack_panel, panel_width
+from .tiles import ROWS, add, add_products, at, clear, copy
 
 Array = Any
 
@@ -72,7 +72,7 @@ def _multiply(a, b, a_steps, b_steps, shape, bias, y, threads):
             i0, i1 = M * band // bands, M * (band + 1) // bands
             for k0 in range(0, K, DEPTH):
                 depth = min(DEPTH, K - k0)
-                _pack(b, k0 * b_steps[0] + n0 * b_steps[1], b_steps, depth, min(width, N - n0), panel, width)
+                pack_panel(b, k0 * b_steps[0] + n0 * b_steps[1], b_steps, depth, min(width, N - n0), panel, width)
                 for i in range(i0, i1, HEIGHT):
                     # A tile that is not full repeats its last row; only what exists is stored.
                     for r in range(HEIGHT):
@@ -129,16 +129,6 @@ def _dot_few(a, b, a_steps, b_steps, shape, y, threads):
 
 
 @compiled
-def _pack(b, start, steps, depth, count, panel, width):
-    """panel[k, n] = b[k, n] for `count` columns, and 0 in the others."""
-    for k in range(depth):
-        for n in range(count):
-            panel[at(k * width) + at(n)] = b[at(start + k * steps[0]) + at(n * steps[1])]
-        for n in range(count, width):
-            panel[at(k * width) + at(n)] = 0
-
-
-@compiled
 def _store(tile, width, out, i0, i1, n0, N, bias, first):
     """Add a tile to the result; the first one of a place starts from the bias."""
     count = min(width, N - n0)
@@ -149,7 +139,7 @@ def _store(tile, width, out, i0, i1, n0, N, bias, first):
         if first and not len(bias):
             copy(out, place, tile, (i - i0) * width, count)
         else:
-            _add(out, place, tile, (i - i0) * width, count)
+            add(out, place, tile, (i - i0) * width, count)
 
 
 def bias_backward(dy: Array) -> Array:
@@ -171,10 +161,4 @@ def _column_sums(rows, parts, threads):
     for thread in prange(threads):
         for q in range(Q * thread // threads, Q * (thread + 1) // threads):
             for m in range(M * q // Q, M * (q + 1) // Q):
-                _add(sums, q * O, flat, m * O, O)
-
-
-@inlined
-def _add(out, i, x, j, n):
-    for q in range(n):
-        out[at(i) + at(q)] += x[at(j) + at(q)]
+                add(sums, q * O, flat, m * O, O)

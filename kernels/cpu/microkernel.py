@@ -16,7 +16,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ._jit import inlined
+from ._jit import compiled, inlined
+from .tiles import at
 
 HEIGHT = 8  # rows of a tile
 VECTORS = 2  # vectors across it
@@ -27,6 +28,16 @@ BYTES = 64  # in a vector
 def panel_width(itemsize):
     """Columns of a tile: 32 of float32, 16 of float64."""
     return VECTORS * BYTES // itemsize
+
+
+@compiled
+def pack_panel(b, start, steps, depth, count, panel, width):
+    """panel[k, n] = b[start + k*steps[0] + n*steps[1]] for k < depth and n < count, and 0 for n up to `width`."""
+    for k in range(depth):
+        for n in range(count):
+            panel[at(k * width) + at(n)] = b[at(start + k * steps[0]) + at(n * steps[1])]
+        for n in range(count, width):
+            panel[at(k * width) + at(n)] = 0
 
 
 @intrinsic

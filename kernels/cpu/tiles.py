@@ -177,6 +177,13 @@ def copy_vectors(out, i, x, j, n):
 
 
 @inlined
+def add(out, i, x, j, n):
+    """out[i : i + n] += x[j : j + n] for flat arrays."""
+    for q in range(n):
+        out[at(i) + at(q)] += x[at(j) + at(q)]
+
+
+@inlined
 def clear(out, i, n):
     """out[i : i + n] = 0 for a flat array."""
     for q in range(n):

@@ -52,7 +52,8 @@ def uncompiled():
         sys.modules[f"{NAME}.{part}"].exp_nonpositive = lambda x: (
             activation._exp32(x) if x.dtype == np.float32 else activation._exp64(x)
         )
-    sys.modules[f"{NAME}.linear"].multiply_tile = multiply_tile
+    for part in ("linear", "conv2d_rows"):
+        sys.modules[f"{NAME}.{part}"].multiply_tile = multiply_tile
     sys.modules[f"{NAME}._jit"].threads_for = lambda work, grain=1: 3
     yield room
     for name in [name for name in sys.modules if name.startswith(NAME)]:
