@@ -62,7 +62,10 @@ def conv2d_backward_input(
     dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int,
     algorithm: str,
 ) -> Array:  # fmt: skip
-    """As the reference; "implicit_gemm" is a convolution of dy with stride 1 for each phase of the input."""
+    """As the reference; "implicit_gemm" is a convolution of dy with stride 1 for each phase of the input.
+
+    It multiplies the zeros around dy too: an infinite weight makes NaN of border cells that it does not reach.
+    """
     if _is_im2col(algorithm):
         return _im2col_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
     # Where a stride is longer than the kernel no output reads some of the input: its gradient is 0.
