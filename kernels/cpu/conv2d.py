@@ -29,9 +29,7 @@ Padding = tuple[Pair, Pair]
 
 ALGORITHMS = ["auto", "im2col", "implicit_gemm"]
 # From so many numbers in a filter, and so many filters, conv2d_rows is the faster way.
-MANY_NUMBERS, MANY_FILTERS = 200, 24
-# With so few positions conv2d_planes has too little to sum over in a weight gradient.
-FEW_POSITIONS = 4096
+MANY_NUMBERS, MANY_FILTERS = 64, 24
 # From so many filters the weight gradient of a 1x1 convolution is that of a linear layer.
 WIDE = 128
 
@@ -119,8 +117,7 @@ def conv2d_backward_weight(
     if (KH, KW, groups, stride) == (1, 1, 1, (1, 1)) and x.shape[:3] == dy.shape[:3] and O >= WIDE:
         return linear_backward_weight(dy.reshape(-1, O), x.reshape(-1, C)).reshape(w_shape)
     taps = _taps(KH, KW, dilation, padding)
-    few_positions = dy.size // O < FEW_POSITIONS and _rows_are_long(KH * KW * C, O // groups)
-    room = conv2d_rows if few_positions else conv2d_planes
+    room = conv2d_rows if _rows_are_long(KH * KW * C, O // groups) else conv2d_planes
     return room.weight_gradient(x, dy, taps, stride, groups).reshape(w_shape)  # (KH*KW*C, O) -> (KH, KW, C, O)
 
 
