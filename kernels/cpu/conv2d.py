@@ -30,6 +30,7 @@ Padding = tuple[Pair, Pair]
 ALGORITHMS = ["auto", "im2col", "implicit_gemm"]
 # From so many numbers in a filter, and so many filters, conv2d_rows is the faster way.
 MANY_NUMBERS, MANY_FILTERS = 64, 24
+LONG_RUN = 8  # channels, which lie side by side: shorter pieces cost more to copy than to multiply
 # From so many filters the weight gradient of a 1x1 convolution is that of a linear layer.
 WIDE = 128
 
@@ -46,7 +47,7 @@ def conv2d_forward(
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
     taps = _taps(KH, KW, dilation, padding)
     x, w, geometry = dense(x), dense(w), (taps, stride, (1, 1), (0, 0))
-    if _rows_are_long(KH * KW * C, O // groups):
+    if _rows_are_long(KH * KW * C, C, O // groups):
         # (KH, KW, C, O) -> (KH*KW*C, O)
         conv2d_rows.correlate(x, w.reshape(-1, O), bias, y, *geometry)
     else:
@@ -85,7 +86,7 @@ def _lead_back(dy: Array, w: Array, dx: Array, taps: Array, groups: int, stride:
     """One phase of dx: dy convolved with w (KH, KW, C, O), the channels of each group exchanged."""
     T, C, O = len(taps), w.shape[2], w.shape[3] // groups
     geometry = (np.zeros(0, dy.dtype), dx, taps, (1, 1), stride, phase)
-    if _rows_are_long(T * O, C):
+    if _rows_are_long(T * O, O, C):
         conv2d_rows.correlate(dy, conv2d_rows.exchanged(w.reshape(T, C, -1), groups), *geometry)
     else:
         # (T, C, groups, O/groups) -> (groups, T, O/groups, C)
@@ -100,9 +101,9 @@ def _is_im2col(algorithm: str) -> bool:
     return algorithm == "im2col"
 
 
-def _rows_are_long(numbers: int, filters: int) -> bool:
-    """Whether `conv2d_rows` serves filters of that many numbers, else `conv2d_planes`."""
-    return numbers >= MANY_NUMBERS and filters >= MANY_FILTERS
+def _rows_are_long(numbers: int, run: int, filters: int) -> bool:
+    """Whether `conv2d_rows` serves so many filters of that many numbers, in runs of `run`, else `conv2d_planes`."""
+    return numbers >= MANY_NUMBERS and run >= LONG_RUN and filters >= MANY_FILTERS
 
 
 def conv2d_backward_weight(
@@ -117,7 +118,7 @@ def conv2d_backward_weight(
     if (KH, KW, groups, stride) == (1, 1, 1, (1, 1)) and x.shape[:3] == dy.shape[:3] and O >= WIDE:
         return linear_backward_weight(dy.reshape(-1, O), x.reshape(-1, C)).reshape(w_shape)
     taps = _taps(KH, KW, dilation, padding)
-    room = conv2d_rows if _rows_are_long(KH * KW * C, O // groups) else conv2d_planes
+    room = conv2d_rows if _rows_are_long(KH * KW * C, C, O // groups) else conv2d_planes
     return room.weight_gradient(x, dy, taps, stride, groups).reshape(w_shape)  # (KH*KW*C, O) -> (KH, KW, C, O)
 
 
