@@ -58,7 +58,7 @@ def assert_all_directions_agree(problem, algorithm, dtype):
 def test_implicit_gemm_is_the_reference(way, parts, problem, dtype):
     """Both of its loops, whatever the shape: small shapes alone would never see `conv2d_rows`."""
     with split(parts), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv2d, "_rows_are_long", lambda numbers, filters: way == "rows")
+        patch.setattr(conv2d, "_rows_are_long", lambda numbers, run, filters: way == "rows")
         assert_all_directions_agree(problem, "implicit_gemm", dtype)
 
 
