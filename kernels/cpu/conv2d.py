@@ -4,7 +4,8 @@
     "implicit_gemm"   the same sums without that matrix, a tile at a time in the cache:
                       `conv2d_rows` where a filter has many numbers, `conv2d_planes` where it has few
 
-"auto" means "implicit_gemm": it is faster on every shape measured, and needs no memory.
+"auto" means "implicit_gemm", which needs no memory for the matrix; benchmarks/bench_kernels.py shows on which shapes
+it is the faster one.
 
 The input gradient is a convolution too. In the forward pass output (i, j) reads input (i*s + kh*d - top, ...).
 Backwards, input row u*s + a reads output row u + (a + top - kh*d) / s, for the kh where that divides: for each of the

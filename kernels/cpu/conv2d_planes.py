@@ -1,17 +1,14 @@
 """Convolution without the column matrix: the columns of a few rows of output at a time, in the cache.
 
 The reference multiplies im2col(x) by w. That matrix holds each pixel KH*KW times, is written to memory and read
-back; for one 3x3 layer of VGG it takes a gigabyte. Here a thread takes a tile of about 512 output positions and
+back. Here a thread takes a tile of about 512 output positions and
     1. copies the input rows under it into planes, one for each channel, zeros where the padding is (`_stage`);
     2. copies from the planes the tile's columns, transposed: one row for each (kh, kw, c), one position after the
        other (`_columns`); at most 512 KB of them at a time, which stays in the second-level cache;
     3. adds up y[o] += w[k, o] * columns[k] with `tiles.add_products`, long rows with 16 products for 8 loads;
     4. writes the tile back as NHWC (`_store`).
-The weight gradient does 1 and 2 and then takes dot products of the columns with dy.
-
-The input gradient is the same operation with other numbers. In the forward pass output (i, j) reads input
-(i*s + kh*d - top, ...). Backwards, input row u*s + a reads output row u + (a + top - kh*d) / s, for the kh where that
-divides: for each of the s*s phases (a, a') a convolution of dy with stride 1 (`_phase`). So `_correlate` serves both.
+The weight gradient does 1 and 2 and then takes dot products of the columns with dy. The input gradient is the same
+operation as the forward one, with other taps: see the head of `conv2d`.
 """
 
 from typing import Any

@@ -47,7 +47,7 @@ def _product(a: Array, b: Array, bias: Array) -> Array:
     a_steps, b_steps = (tuple(s // m.itemsize for s in m.strides) for m in (a, b))
     flat = [m.reshape(-1) if m.flags.c_contiguous else m.T.reshape(-1) for m in (a, b)]
     threads = _jit.threads_for(M * K * N)
-    if min(M, K) < HEIGHT and (b_steps[1] == 1 or K == 0):  # an empty array has no steps
+    if min(M, K) < HEIGHT and b_steps[1] == 1:
         _add_few(a.T, flat[1], bias, y, threads)
     elif b_steps[0] == 1 and M < HEIGHT:
         _dot_few(*flat, a_steps, b_steps, (M, K, N), y, threads)
