@@ -127,7 +127,7 @@ def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, co
             for constant, value in constants.items():
                 patch.setattr(sys.modules[f"{NAME}.{part}"], constant, value)
         conv2d = sys.modules[f"{NAME}.conv2d"]
-        patch.setattr(conv2d, "_rows_are_long", lambda numbers, filters: way == "conv2d_rows")
+        patch.setattr(conv2d, "_rows_are_long", lambda numbers, run, filters: way == "conv2d_rows")
         agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(groups * o), *where))
         agree(uncompiled, "conv2d_backward_input", (dy, w, x.shape, *where))
         agree(uncompiled, "conv2d_backward_weight", (dy, x, w.shape, *where))
