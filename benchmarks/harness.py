@@ -203,12 +203,13 @@ class Contender:
 class Pace:
     """How long a race takes: rounds, seconds of one burst, seconds of silence before each.
 
-    The default silence is longer than the 2^26 clock ticks for which OpenBLAS' workers spin.
+    The default silence is longer than the tenth of a second for which the workers of OpenBLAS go on spinning: a kernel
+    of another pool that is timed meanwhile finds one core less.
     """
 
     rounds: int
     burst: float = 0.01
-    pause: float = 0.03
+    pause: float = 0.15
 
 
 @dataclass(frozen=True)
@@ -250,11 +251,13 @@ def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dic
     return Race(bursts)
 
 
-def burst(call: Callable[[], Any], seconds: float, at_least: int = 2) -> float:
+def burst(call: Callable[[], Any], seconds: float, at_least: int = 3) -> float:
     """Call again and again for that many seconds; returns the median seconds of a call.
 
+    The first call is not timed: it wakes the threads and brings back to the caches what the others have pushed out.
     Each result is given back before the next call, and Python's garbage collector rests meanwhile.
     """
+    call()
     times: list[float] = []
     clock = time.perf_counter
     collecting = gc.isenabled()

@@ -1,14 +1,13 @@
-"""Convolution without the column matrix: the columns of a few rows of output at a time, in the cache.
+"""Convolution with few filters: the column matrix of a few rows of output at a time, transposed, in the cache.
 
-The reference multiplies im2col(x) by w. That matrix holds each pixel KH*KW times, is written to memory and read
-back. Here a thread takes a tile of about 512 output positions and
+A tile of the micro-kernel lays filters side by side in a vector; six of them leave most of it empty. Here positions lie
+side by side instead. A thread takes a tile of about 512 output positions and
     1. copies the input rows under it into planes, one for each channel, zeros where the padding is (`_stage`);
     2. copies from the planes the tile's columns, transposed: one row for each (kh, kw, c), one position after the
        other (`_columns`); at most 512 KB of them at a time, which stays in the second-level cache;
     3. adds up y[o] += w[k, o] * columns[k] with `tiles.add_products`, long rows with 16 products for 8 loads;
     4. writes the tile back as NHWC (`_store`).
-The weight gradient does 1 and 2 and then takes dot products of the columns with dy. The input gradient is the same
-operation as the forward one, with other taps: see the head of `conv2d`.
+The weight gradient does 1 and 2 and then takes dot products of the columns with dy.
 """
 
 from typing import Any
@@ -31,58 +30,51 @@ MOST_PARTS = 1 << 22  # numbers in the partial sums of a weight gradient
 COLUMNS = 1 << 17  # numbers in a tile's columns: 512 KB of float32, half a second-level cache
 
 
-def correlate(x: Array, a: Array, b: Array, y: Array, taps: Array, x_step: Pair, y_step: Pair, y_start: Pair) -> None:
-    """y[n, i*ys + y0, j*ys' + y0', o] = b[o] + sum over taps t and c of x[n, i*xs + t_h, j*xs' + t_w, c] * a[g, tc, o].
-
-    x (N, H, W, C), 0 outside; taps (T, 2) offsets into x; a (groups, T*C/groups, O/groups).
-    Writes those cells of y (N, OH, OW, O) that the steps reach.
-    """
-    I, J = (len(range(start, n, step)) for start, n, step in zip(y_start, y.shape[1:3], y_step, strict=True))
-    if 0 in (I, J):
-        return
-    groups = a.shape[0]
-    tiles = -(-x.shape[0] * I // max(1, POSITIONS // J))
-    blocks = _output_blocks(a.shape[2], groups * tiles)
-    threads = _jit.threads_for(y.size * a.shape[1])
+def forward(
+    x: Array, w: Array, b: Array, y: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> None:
+    """Fill y (N, OH, OW, O) from x (N, H, W, C), w (KH, KW, C/groups, O) and b (O,) or (0,)."""
+    O = y.shape[3]
+    # (KH, KW, C, groups, O/groups) -> (groups, KH*KW*C, O/groups)
+    a = w.reshape(-1, groups, O // groups).transpose(1, 0, 2)
     padded = zeros((groups, round_up(a.shape[1]), round_up(a.shape[2])), x.dtype)
     padded[:, : a.shape[1], : a.shape[2]] = a
-    _correlate(x, padded, b, y, taps, x_step, y_step, y_start, (I, J), blocks, threads)
+    taps, threads = _taps(w.shape, padding, dilation), _jit.threads_for(y.size * a.shape[1])
+    _forward(x, padded, b, y, taps, stride, threads)
 
 
-def _output_blocks(O: int, tasks: int) -> int:
-    """Into how many parts to cut the output channels, so that few tiles still occupy every thread."""
-    wanted = -(-2 * _jit.threads_for(1 << 62) // tasks)
-    return max(1, min(wanted, O // 16))
+def _taps(w_shape: tuple[int, ...], padding: Padding, dilation: Pair) -> Array:
+    """(KH*KW, 2): where each cell of the kernel reads, relative to i*stride, j*stride."""
+    (top, _), (left, _) = padding
+    KH, KW = w_shape[:2]
+    return np.array([(h * dilation[0] - top, w * dilation[1] - left) for h in range(KH) for w in range(KW)], np.int64)
 
 
 @parallel
-def _correlate(x, a, b, y, taps, x_step, y_step, y_start, size, blocks, threads):
-    N, C = x.shape[0], x.shape[3] // a.shape[0]
-    K, O = a.shape[1], y.shape[3] // a.shape[0]
-    I, J = size
+def _forward(x, a, b, y, taps, step, threads):
+    groups, K, width = a.shape
+    C, O = x.shape[3] // groups, y.shape[3] // groups
+    N, I, J, channels = y.shape
     R = max(1, POSITIONS // J)
     tiles = (N * I + R - 1) // R
-    width = (O // blocks + ROWS - 1) // ROWS * ROWS
-    blocks = (O + width - 1) // width
-    tasks = a.shape[0] * blocks * tiles
     image, out = x.ravel(), y.ravel()
     for thread in prange(threads):
         P = R * J
         depth = min(K, max(ROWS, COLUMNS // P // ROWS * ROWS))
-        planes, plane_shape = _planes(x, C, taps, x_step, R, I, J)
+        planes, plane_shape = _planes(x, C, taps, step, R, I, J)
         lines = np.empty(R, np.int64)
         columns, offsets = np.empty(depth * P + VECTOR, x.dtype), np.arange(K) % depth * P
         sums = np.empty(width * P, x.dtype)
-        for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
-            g, o0, first = task // (blocks * tiles), task // tiles % blocks * width, task % tiles * R
-            o1, last = min(O, o0 + width), min(N * I, first + R)
-            _stage(image, x.shape, g * C, C, first, last, I, J, taps, x_step, planes, plane_shape, lines)
-            _start_sums(sums, P, b, g * O + o0, o1 - o0, width)
+        for task in range(groups * tiles * thread // threads, groups * tiles * (thread + 1) // threads):
+            g, first = task // tiles, task % tiles * R
+            last = min(N * I, first + R)
+            _stage(image, x.shape, g * C, C, first, last, I, J, taps, step, planes, plane_shape, lines)
+            _start_sums(sums, P, b, g * O, O, width)
             for k0 in range(0, K, depth):
                 k1 = min(K, k0 + depth)
-                _columns(planes, plane_shape, lines, last - first, J, taps, x_step, C, k0, k1, columns, P)
-                _multiply(sums, P, o0, o1, columns, offsets, a[g], k0, k1, (last - first) * J)
-            _store(sums, P, g * O + o0, o1 - o0, first, last, I, J, out, y.shape, y_step, y_start)
+                _columns(planes, plane_shape, lines, last - first, J, taps, step, C, k0, k1, columns, P)
+                _multiply(sums, P, O, columns, offsets, a[g], k0, k1, (last - first) * J)
+            _store(sums, P, (last - first) * J, out, first * J * channels + g * O, O, channels)
 
 
 @compiled
@@ -153,24 +145,21 @@ def _start_sums(sums, P, b, o0, O, width):
 
 
 @compiled
-def _multiply(sums, P, o0, o1, columns, offsets, a, k0, k1, length):
-    """sums[o - o0] += a[k, o] * columns[k - k0] for k0 <= k < k1, four by four."""
+def _multiply(sums, P, O, columns, offsets, a, k0, k1, length):
+    """sums[o] += a[k, o] * columns[k - k0] for k0 <= k < k1, four by four."""
     for p in range(0, length, 2 * POSITIONS):
         span = min(length - p, 2 * POSITIONS)
-        for o in range(o0, o1, ROWS):
+        for o in range(0, O, ROWS):
             for k in range(k0, k1, ROWS):
-                add_products(sums, (o - o0) * P + p, P, columns, offsets, p, k, a, o, span)
+                add_products(sums, o * P + p, P, columns, offsets, p, k, a, o, span)
 
 
 @compiled
-def _store(sums, P, o0, O, first, last, I, J, out, shape, step, start):
+def _store(sums, P, length, out, place, O, channels):
     """Write the tile back: (O, positions) -> NHWC."""
-    for r in range(first, last):
-        h, w = r % I * step[0] + start[0], start[1]
-        pixel = ((r // I * shape[1] + h) * shape[2] + w) * shape[3] + o0
-        for o in range(O):
-            for j in range(J):
-                out[at(pixel + o) + at(j * step[1] * shape[3])] = sums[at(o * P + (r - first) * J) + at(j)]
+    for o in range(O):
+        for p in range(length):
+            out[at(place + o) + at(p * channels)] = sums[at(o * P) + at(p)]
 
 
 @parallel
@@ -225,9 +214,12 @@ def _dot(sums, O, columns, offsets, rows, row_offsets, k0, k1, length):
             dot_products(sums, k, o, columns, offsets, 0, rows, row_offsets, 0, length)
 
 
-def weight_gradient(x: Array, dy: Array, taps: Array, step: Pair, groups: int) -> Array:
-    """(T*C/groups, O): the sum over all positions of x under the tap times dy."""
-    O, rows = dy.shape[3], len(taps) * x.shape[3] // groups
+def weight_gradient(
+    dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> Array:
+    """(KH, KW, C/groups, O): the sum over all positions of what a cell of the kernel reads times dy."""
+    KH, KW, C, O = w_shape
+    rows = KH * KW * C
     K = round_up(rows)
     tiles = -(-dy.size // O // max(1, POSITIONS // dy.shape[2] * dy.shape[2]))
     # The tiles are cut into parts whose sums are added in one order. Their number depends on the shapes alone, so
@@ -235,6 +227,7 @@ def weight_gradient(x: Array, dy: Array, taps: Array, step: Pair, groups: int) -
     chunks = max(1, min(tiles, 16, MOST_PARTS // (K * O)))
     spans = max(1, min(-(-16 // (chunks * groups)), K // 64))
     parts = empty((chunks, groups, K, O // groups), x.dtype)
-    _weight_gradient(x, dy, parts, taps, step, groups, spans, _jit.threads_for(dy.size * K))
+    taps, threads = _taps(w_shape, padding, dilation), _jit.threads_for(dy.size * K)
+    _weight_gradient(x, dy, parts, taps, stride, groups, spans, threads)
     dw = parts.sum(axis=0)[:, :rows]
-    return dense(dw.transpose(1, 0, 2)).reshape(rows, O)  # (groups, K, O/groups) -> (K, O)
+    return dense(dw.transpose(1, 0, 2)).reshape(w_shape)  # (groups, K, O/groups) -> (KH, KW, C, O)

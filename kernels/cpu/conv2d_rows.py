@@ -1,13 +1,16 @@
-"""Convolution with many channels: a few rows of the column matrix at a time, in the cache, as they lie in memory.
+"""Convolution as the lesson has it, a few hundred rows of the column matrix at a time.
 
-NHWC already has a row of the column matrix, in pieces of C numbers. A thread takes a tile of output positions, copies
-their rows (`_gather`; a 1x1 convolution needs no copy at all), 512 KB of them at most, and multiplies:
+    y  = im2col(x) @ w
+    dw = im2col(x).T @ dy
+    dx = col2im(dy @ w.T)
 
-    y  = rows @ w          tile by tile in the registers (`microkernel`)
-    dw = rows.T @ dy
+The whole column matrix never exists: the reference writes it to memory and reads it back, here a thread copies the
+rows of a block (`_gather`) into its cache and multiplies them there, and on the way back it adds a block's products to
+the image while they are still in the cache (`_scatter`). NHWC has a row of the matrix ready in runs: the channels of a
+pixel lie side by side, and without dilation and groups so do the pixels of a row of the kernel.
 
-The whole matrix never exists: the reference writes it to memory and reads it back. The input gradient is the forward
-operation with the taps mirrored; see `conv2d`. `conv2d_planes` serves filters with few numbers.
+No two threads write to one number: of y they share out positions or filters, of dw rows, of dx images, rows of images
+or channels. Each number is summed in one order, whatever the number of threads.
 """
 
 from typing import Any
@@ -17,177 +20,258 @@ from numba import prange
 
 from ..memory import empty
 from . import _jit
-from ._jit import compiled, parallel
-from .microkernel import HEIGHT, multiply_tile, pack_panel, panel_width
-from .tiles import add, at, clear, copy
+from ._jit import compiled, inlined, parallel
+from .blocks import DEPTH, ROWS_AT_ONCE, block_rows, multiply, pack, shares
+from .microkernel import HEIGHT, panel_width
+from .tiles import add, clear, copy
 
 Array = Any
 Pair = tuple[int, int]
-
-NUMBERS = 1 << 17  # in the rows of one tile: 512 KB of float32, half a second-level cache
-SPAN = 1024  # how much of a row is worked on at a time
+Padding = tuple[Pair, Pair]
 
 
-def correlate(
-    x: Array, matrix: Array, b: Array, y: Array, taps: Array, x_step: Pair, y_step: Pair, y_start: Pair
+def _runs(kernel: Pair, C: int, padding: Padding, dilation: Pair, merge: bool) -> tuple[Array, int]:
+    """Where a row of the column matrix lies in the image, from pixel (i*stride, j*stride) on: taps (T, 2) and the
+    length of the run that begins at each. `merge`: the pixels of a row of the kernel are one run."""
+    KH, KW = kernel
+    taps = [
+        (kh * dilation[0] - padding[0][0], kw * dilation[1] - padding[1][0])
+        for kh in range(KH)
+        for kw in range(1 if merge else KW)
+    ]
+    return np.array(taps, np.int64), KW * C if merge else C
+
+
+def _side_by_side(w_shape: tuple[int, ...], dilation: Pair, groups: int) -> bool:
+    """Whether nothing lies between the pixels that a row of the kernel reads."""
+    return groups == 1 and (dilation[1] == 1 or w_shape[1] == 1)
+
+
+def forward(
+    x: Array, w: Array, b: Array, y: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> None:
-    """y[n, i*ys + y0, j*ys' + y0', o] = b[o] + sum over k = (t, c) of x[n, i*xs + t_h, j*xs' + t_w, c] * matrix[k, o].
-
-    x (N, H, W, C), 0 outside; taps (T, 2) offsets into x; matrix (T*C/groups, O), c and o within one group.
-    Writes those cells of y (N, OH, OW, O) that the steps reach.
-    """
-    I, J = (len(range(start, n, step)) for start, n, step in zip(y_start, y.shape[1:3], y_step, strict=True))
-    if 0 in (I, J):
-        return
-    in_place = not taps.any() and len(taps) == 1 and x_step == (1, 1) and x.shape[1:3] == (I, J)
-    in_place = in_place and matrix.shape[0] == x.shape[3]
-    threads = _jit.threads_for(len(x) * I * J * matrix.size)
-    _correlate(x, matrix, b, y, taps, x_step, y_step, y_start, (I, J), in_place, threads)
+    """Fill y (N, OH, OW, O) from x (N, H, W, C), w (KH, KW, C/groups, O) and b (O,) or (0,)."""
+    taps, run = _runs(w.shape[:2], w.shape[2], padding, dilation, _side_by_side(w.shape, dilation, groups))
+    M, O = y.size // y.shape[3], w.shape[3] // groups
+    threads = _jit.threads_for(M * w.size)
+    # (KH, KW, C, O) -> (KH*KW*C, O)
+    _forward(x, w.reshape(-1, w.shape[3]), b, y, taps, run, stride, groups, shares(M, O, y.itemsize, threads), threads)
 
 
 @parallel
-def _correlate(x, matrix, b, y, taps, x_step, y_step, y_start, size, in_place, threads):
-    K, C = matrix.shape[0], matrix.shape[0] // len(taps)
-    groups = x.shape[3] // C
-    O, M, width = matrix.shape[1] // groups, len(x) * size[0] * size[1], panel_width(y.itemsize)
-    # Enough tiles for every thread, each of whole tiles of the microkernel.
-    P = max(1, min(NUMBERS // min(K, SPAN), (M + threads - 1) // threads))
-    P = (P + HEIGHT - 1) // HEIGHT * HEIGHT
-    tiles = (M + P - 1) // P
-    image, flat, out = x.ravel(), matrix.ravel(), y.ravel()
+def _forward(x, w, b, y, taps, run, stride, groups, share, threads):
+    K, channels, width = w.shape[0], w.shape[1], panel_width(w.itemsize)
+    O, M, size = channels // groups, y.shape[0] * y.shape[1] * y.shape[2], y.shape[1:3]
+    bands, blocks = share
+    P, panels = block_rows(M, bands), (O + width - 1) // width
+    image, matrix, out = x.ravel(), w.ravel(), y.ravel()
     for thread in prange(threads):
-        rows = np.empty(1 if in_place else P * min(K, SPAN), x.dtype)
-        panel, tile = np.empty(min(K, SPAN) * width, x.dtype), np.empty(HEIGHT * width, x.dtype)
-        offsets, sums = np.empty(HEIGHT, np.int64), np.empty(P * O, x.dtype)
-        for task in range(groups * tiles * thread // threads, groups * tiles * (thread + 1) // threads):
-            g, first = task // tiles, task % tiles * P
-            last = min(M, first + P)
-            clear(sums, 0, P * O)
-            for k in range(0, K, SPAN):
-                span = min(SPAN, K - k)
-                if not in_place:
-                    _gather(image, x.shape, g * C, C, first, last, size, taps, x_step, k, k + span, rows)
-                for n in range(0, O, width):
-                    start, count = k * groups * O + g * O + n, min(width, O - n)
-                    pack_panel(flat, start, (groups * O, 1), span, count, panel, width)
-                    for p in range(0, last - first, HEIGHT):
-                        _row_offsets(offsets, p, last - first, K if in_place else span)
-                        if in_place:
-                            multiply_tile(image, offsets, first * K + k, 1, panel, span, tile)
-                        else:
-                            multiply_tile(rows, offsets, 0, 1, panel, span, tile)
-                        _add_tile(sums, O, tile, width, p, min(last - first, p + HEIGHT), n, count)
-            _store(sums, b, g * O, O, first, last, size, out, y.shape, y_step, y_start)
-
-
-@compiled
-def _row_offsets(offsets, i, stop, step):
-    """Where the rows i, i + 1, ... begin; a tile that is not full repeats its last row, which is not stored."""
-    for r in range(HEIGHT):
-        offsets[r] = min(i + r, stop - 1) * step
-
-
-@compiled
-def _add_tile(sums, O, tile, width, i0, i1, n0, count):
-    for i in range(i0, i1):
-        add(sums, i * O + n0, tile, (i - i0) * width, count)
-
-
-@compiled
-def _gather(image, shape, c0, C, first, last, size, taps, step, k0, k1, rows):
-    """rows[p - first, k - k0] = the pixel under tap t, channel c, of output position p, for k = (t, c) in k0..k1."""
-    _, H, W, channels = shape
-    for p in range(first, last):
-        n, ij = p // (size[0] * size[1]), p % (size[0] * size[1])
-        i, j = ij // size[1], ij % size[1]
-        out = (p - first) * (k1 - k0) - k0
-        k, t, c = k0, k0 // C, k0 % C
-        while k < k1:
-            count = min(C - c, k1 - k)
-            h, w = i * step[0] + taps[t, 0], j * step[1] + taps[t, 1]
-            if 0 <= h < H and 0 <= w < W:
-                copy(rows, out + k, image, ((n * H + h) * W + w) * channels + c0 + c, count)
-            else:
-                clear(rows, out + k, count)
-            k, t, c = k + count, t + 1, 0
-
-
-@compiled
-def _store(sums, b, o0, O, first, last, size, out, shape, step, start):
-    """Write a tile's sums to y, with the bias."""
-    for p in range(first, last):
-        n, ij = p // (size[0] * size[1]), p % (size[0] * size[1])
-        h, w = ij // size[1] * step[0] + start[0], ij % size[1] * step[1] + start[1]
-        pixel = ((n * shape[1] + h) * shape[2] + w) * shape[3] + o0
-        copy(out, pixel, sums, (p - first) * O, O)
-        if len(b):
-            add(out, pixel, b, o0, O)
-
-
-def weight_gradient(x: Array, dy: Array, taps: Array, step: Pair, groups: int) -> Array:
-    """(T*C/groups, O): the sum over all positions of row p of the column matrix times dy[p, o]."""
-    O, K = dy.shape[3], len(taps) * x.shape[3] // groups
-    M = dy.size // O
-    # The positions are cut into parts whose sums are added in one order. Their number depends on the shapes
-    # alone, so that the result has the same bits on any number of threads.
-    parts = empty((max(1, min(-(-16 // (-(-K // SPAN) * groups)), M // 256)), K, O), x.dtype)
-    _weight_gradient(x, dy, parts, taps, step, groups, _jit.threads_for(M * O // groups * K))
-    return parts[0] if len(parts) == 1 else parts.sum(axis=0)
-
-
-@parallel
-def _weight_gradient(x, dy, parts, taps, step, groups, threads):
-    C, O = x.shape[3] // groups, dy.shape[3] // groups
-    K, size, width = parts.shape[1], (dy.shape[1], dy.shape[2]), panel_width(x.itemsize)
-    M = len(dy) * size[0] * size[1]
-    spans = (K + SPAN - 1) // SPAN
-    tasks = len(parts) * groups * spans
-    image, gradient = x.ravel(), dy.ravel()
-    for thread in prange(threads):
-        P = min(NUMBERS // min(K, SPAN), M)
-        rows, offsets = np.empty(P * min(K, SPAN), x.dtype), np.empty(HEIGHT, np.int64)
-        panel, tile = np.empty(P * width, x.dtype), np.empty(HEIGHT * width, x.dtype)
-        sums = np.empty(min(K, SPAN) * O, x.dtype)
+        rows, panel = np.empty(P * min(K, DEPTH), x.dtype), np.empty(min(K, DEPTH) * width, x.dtype)
+        scratch = np.empty(HEIGHT * width, x.dtype)
+        tasks = groups * bands * blocks
         for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
-            q, g, k0 = task // (groups * spans), task // spans % groups, task % spans * SPAN
-            k1 = min(K, k0 + SPAN)
-            clear(sums, 0, (k1 - k0) * O)
-            stop = M * (q + 1) // len(parts)
-            for first in range(M * q // len(parts), stop, P):
-                last = min(stop, first + P)
-                _gather(image, x.shape, g * C, C, first, last, size, taps, step, k0, k1, rows)
-                for n in range(0, O, width):
-                    start, count = first * dy.shape[3] + g * O + n, min(width, O - n)
-                    pack_panel(gradient, start, (dy.shape[3], 1), last - first, count, panel, width)
-                    for k in range(0, k1 - k0, HEIGHT):
-                        _row_offsets(offsets, k, k1 - k0, 1)
-                        multiply_tile(rows, offsets, 0, k1 - k0, panel, last - first, tile)
-                        _add_tile(sums, O, tile, width, k, min(k1 - k0, k + HEIGHT), n, count)
-            for k in range(k0, k1):
-                for o in range(O):
-                    parts[q, k, g * O + o] = sums[at((k - k0) * O) + at(o)]
+            g, block, first = task // (bands * blocks), task // bands % blocks, task % bands * P
+            last = min(M, first + P)
+            o0, o1 = panels * block // blocks * width, min(O, panels * (block + 1) // blocks * width)
+            if len(b):
+                for p in range(first, last):
+                    copy(out, p * channels + g * O + o0, b, g * O + o0, o1 - o0)
+            for k in range(0, K, DEPTH):
+                depth = min(DEPTH, K - k)
+                _gather(image, x.shape, g * (x.shape[3] // groups), size, first, last, stride, taps, run, k, depth, rows)
+                for n in range(o0, o1, width):
+                    count, column = min(width, o1 - n), g * O + n
+                    pack(matrix, k * channels + column, channels, 1, depth, count, panel, 0)
+                    multiply(rows, 0, depth, 1, last - first, panel, 0, depth,
+                             out, first * channels + column, channels, count, k > 0 or len(b) > 0, scratch)  # fmt: skip
 
 
-def exchanged(w: Array, groups: int) -> Array:
-    """Weights (T, C, O) as the matrix that leads back, (T*O/groups, groups*C): each group's channels exchanged."""
-    T, C, O = w.shape[0], w.shape[1], w.shape[2] // groups
-    out = empty((T * O, groups * C), w.dtype)
-    _exchange(w, out, O, groups, _jit.threads_for(w.size))
-    return out
+@compiled
+def _gather(image, shape, c0, size, first, last, stride, taps, run, k0, depth, rows):
+    """rows[p - first, k - k0] = number k of the column matrix's row p, for first <= p < last and k0 <= k < k0 + depth.
+
+    All positions of one row of the output at once, run by run; 0 outside the image (N, H, W, C).
+    """
+    _, H, W, C = shape
+    p = first
+    while p < last:
+        n, i, j = p // (size[0] * size[1]), p // size[1] % size[0], p % size[1]
+        times = min(last - p, size[1] - j)
+        k, t, r = k0, k0 // run, k0 % run
+        while k < k0 + depth:
+            count = min(run - r, k0 + depth - k)
+            out, h = (p - first) * depth + k - k0, i * stride[0] + taps[t, 0]
+            place = (j * stride[1] + taps[t, 1]) * C + c0 + r
+            if 0 <= h < H:
+                _copy_runs(rows, out, depth, image, (n * H + h) * W * C, place, stride[1] * C, W * C, count, times)
+            else:
+                for q in range(times):
+                    clear(rows, out + q * depth, count)
+            k, t, r = k + count, t + 1, 0
+        p += times
+
+
+@inlined
+def _copy_runs(rows, out, o_step, image, line, place, step, length, count, times):
+    """Copy runs of `count` numbers from places in a line of the image; 0 before and behind the line."""
+    for q in range(times):
+        o, i = out + q * o_step, place + q * step
+        if i >= 0 and i + count <= length:
+            copy(rows, o, image, line + i, count)
+        else:
+            _copy_part(rows, o, image, line, i, length, count)
+
+
+@compiled
+def _copy_part(rows, o, image, line, i, length, count):
+    """A run at the edge. It is rare, and in a function of its own: inside the loop it slows down all others."""
+    before = min(count, max(0, -i))
+    inside = max(0, min(count, length - i) - before)
+    clear(rows, o, before)
+    copy(rows, o + before, image, line + i + before, inside)
+    clear(rows, o + before + inside, count - before - inside)
+
+
+def input_gradient(
+    dy: Array, w: Array, dx: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> None:
+    """Fill dx (N, H, W, C) from dy (N, OH, OW, O) and w (KH, KW, C/groups, O)."""
+    N, H, _, C = dx.shape
+    threads = _jit.threads_for(dy.size // groups * w.size // w.shape[3])
+    bands, blocks, C = 1, 1, C // groups
+    if N * groups % threads and N * groups < 8 * threads:  # too few images to go round: share each of them
+        if C % (threads * panel_width(w.itemsize)) == 0:
+            blocks = threads
+        else:
+            bands = min(threads, H)
+    merge = blocks == 1 and _side_by_side(w.shape, dilation, groups)
+    taps, run = _runs(w.shape[:2], C // blocks, padding, dilation, merge)
+    packed = _packed_back(w.reshape(-1, C, w.shape[3]), groups, blocks, threads)  # (KH, KW, C, O) -> (KH*KW, C, O)
+    _input_gradient(dy, packed, dx, taps, run, stride, groups, (bands, blocks), threads)
+
+
+def _packed_back(w: Array, groups: int, blocks: int, threads: int) -> Array:
+    """(groups*blocks, panels, O/groups, width): the panels of w.T, for each group and each block of its channels."""
+    T, C, O = w.shape
+    width = panel_width(w.itemsize)
+    packed = empty((groups * blocks, -(-T * C // (blocks * width)), O // groups, width), w.dtype)
+    _pack_back(w, packed, groups, blocks, threads)
+    return packed
 
 
 @parallel
-def _exchange(w, out, O, groups, threads):
-    """In blocks of 16 by 16 numbers, a cache line each way, so that neither side misses the cache at each step."""
-    T, C, width = w.shape
-    flat, back = w.ravel(), out.ravel()
-    blocks = (O + 15) // 16
-    jobs = T * groups * blocks
+def _pack_back(w, packed, groups, blocks, threads):
+    (T, C, channels), (parts, panels, O, width) = w.shape, packed.shape
+    matrix, flat, C = w.ravel(), packed.ravel(), C // blocks
     for thread in prange(threads):
-        for job in range(jobs * thread // threads, jobs * (thread + 1) // threads):
-            t, g, o0 = job // (groups * blocks), job // blocks % groups, job % blocks * 16
-            for c0 in range(0, C, 16):
-                for o in range(o0, min(O, o0 + 16)):
-                    to, source = ((t * O + o) * groups + g) * C, t * C * width + g * O + o
-                    for c in range(c0, min(C, c0 + 16)):
-                        back[at(to) + at(c)] = flat[at(source) + at(c * width)]
+        for job in range(parts * panels * thread // threads, parts * panels * (thread + 1) // threads):
+            g, block, k = job // (blocks * panels), job // panels % blocks, job % panels * width
+            # A block of the channels is whole panels, all of one tap; without blocks k counts the rows of w.
+            row = k if blocks == 1 else (k // C * blocks + block) * C + k % C
+            pack(matrix, row * channels + g * O, 1, channels, O, min(width, T * C - k), flat, job * O * width)
+
+
+@parallel
+def _input_gradient(dy, packed, dx, taps, run, stride, groups, share, threads):
+    N, OH, OW, channels = dy.shape
+    H, line, (bands, blocks) = dx.shape[1], dx.shape[2] * dx.shape[3], share
+    _, panels, O, width = packed.shape
+    C, K = dx.shape[3] // (groups * blocks), len(taps) * run
+    R = max(1, ROWS_AT_ONCE // OW)  # rows of dy in a block
+    gradient, matrix, image = dy.ravel(), packed.ravel(), dx.ravel()
+    for thread in prange(threads):
+        products, scratch = np.empty(min(R, OH) * OW * width, dy.dtype), np.empty(HEIGHT * width, dy.dtype)
+        tasks = N * groups * blocks * bands
+        for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
+            n, part, band = task // (groups * blocks * bands), task // bands % (groups * blocks), task % bands
+            h0, h1 = H * band // bands, H * (band + 1) // bands
+            for h in range(h0, h1):
+                if C == dx.shape[3]:
+                    clear(image, (n * H + h) * line, line)
+                else:
+                    for pixel in range(dx.shape[2]):
+                        clear(image, (n * H + h) * line + pixel * dx.shape[3] + part * C, C)
+            # The rows of dy that lead to this band, in blocks that are the same for every band.
+            first = max(0, -((taps[:, 0].max() - h0) // stride[0]))
+            last = min(OH, (h1 - 1 - taps[:, 0].min()) // stride[0] + 1)
+            for i in range(first // R * R, last, R):
+                i0, i1 = max(i, first), min(i + R, last)
+                for k in range(0, K, width):
+                    for o in range(0, O, DEPTH):
+                        start = (n * OH + i0) * OW * channels + part // blocks * O + o
+                        place = ((part * panels + k // width) * O + o) * width
+                        multiply(gradient, start, channels, 1, (i1 - i0) * OW, matrix, place, min(DEPTH, O - o),
+                                 products, 0, width, width, o > 0, scratch)  # fmt: skip
+                    _scatter(products, width, image, dx.shape, n, part * C, (h0, h1), (i0, i1), OW, stride, taps, run, k,
+                             min(width, K - k))  # fmt: skip
+
+
+@compiled
+def _scatter(products, width, image, shape, n, c0, band, rows, OW, stride, taps, run, k0, depth):
+    """Add number k of row (i, j) of the products to the pixel and channel that `_gather` would read it from.
+
+    For k0 <= k < k0 + depth, rows[0] <= i < rows[1] and pixels in the band's rows of image n.
+    """
+    _, H, W, C = shape
+    for i in range(rows[0], rows[1]):
+        k, t, r = k0, k0 // run, k0 % run
+        while k < k0 + depth:
+            count = min(run - r, k0 + depth - k)
+            source, h = (i - rows[0]) * OW * width + k - k0, i * stride[0] + taps[t, 0]
+            if band[0] <= h < band[1]:
+                line, place = (n * H + h) * W * C, taps[t, 1] * C + c0 + r
+                for j in range(OW):
+                    w, o = place + j * stride[1] * C, source + j * width
+                    if w >= 0 and w + count <= W * C:
+                        add(image, line + w, products, o, count)
+                    else:
+                        _add_part(image, line, w, W * C, products, o, count)
+            k, t, r = k + count, t + 1, 0
+
+
+@compiled
+def _add_part(image, line, w, length, products, o, count):
+    """A run at the edge; see `_copy_part`."""
+    before = min(count, max(0, -w))
+    add(image, line + w + before, products, o + before, max(0, min(count, length - w) - before))
+
+
+def weight_gradient(
+    dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> Array:
+    """(KH, KW, C/groups, O): the sum over all positions of row p of the column matrix times dy[p]."""
+    KH, KW, C, O = w_shape
+    taps, run = _runs((KH, KW), C, padding, dilation, _side_by_side(w_shape, dilation, groups))
+    M, K = dy.size // O, KH * KW * C
+    # Few rows of dw would keep few threads busy: then the positions are cut into parts, whose sums are added up at the
+    # end. Into how many depends on the shapes alone, so that the result has the same bits on any number of threads.
+    parts = empty((max(1, min(-(-16 // (-(-K // DEPTH) * groups)), M // ROWS_AT_ONCE)), K, O), x.dtype)
+    threads = _jit.threads_for(M * K * O // groups)
+    spans = -(-K // DEPTH)
+    if spans > 1:
+        spans = -(-spans // threads) * threads  # as many for each thread
+    _weight_gradient(x, dy, parts, taps, run, stride, groups, spans, threads)
+    return (parts[0] if len(parts) == 1 else parts.sum(axis=0)).reshape(w_shape)
+
+
+@parallel
+def _weight_gradient(x, dy, parts, taps, run, stride, groups, spans, threads):
+    (Q, K, channels), size, width = parts.shape, dy.shape[1:3], panel_width(x.itemsize)
+    O, M = channels // groups, dy.shape[0] * dy.shape[1] * dy.shape[2]
+    image, gradient, sums = x.ravel(), dy.ravel(), parts.ravel()
+    for thread in prange(threads):
+        P, span = min(M, ROWS_AT_ONCE), block_rows(K, spans)
+        rows, panel = np.empty(P * span, x.dtype), np.empty(P * width, x.dtype)
+        scratch = np.empty(HEIGHT * width, x.dtype)
+        tasks = Q * groups * spans
+        for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
+            q, g, k = task // (groups * spans), task // spans % groups, task % spans * span
+            start, stop, depth = M * q // Q, M * (q + 1) // Q, min(span, K - k)
+            for first in range(start, stop if depth > 0 else start, P):
+                last = min(stop, first + P)
+                _gather(image, x.shape, g * (x.shape[3] // groups), size, first, last, stride, taps, run, k, depth, rows)
+                for n in range(0, O, width):
+                    count, column = min(width, O - n), g * O + n
+                    pack(gradient, first * channels + column, channels, 1, last - first, count, panel, 0)
+                    multiply(rows, 0, 1, depth, depth, panel, 0, last - first,
+                             sums, (q * K + k) * channels + column, channels, count, first > start, scratch)  # fmt: skip

@@ -11,15 +11,14 @@ import numpy as np
 from numba import prange
 
 from ..memory import empty, zeros
-from . import _jit
+from . import _jit, conv2d_rows
 from ._arrays import dense
-from ._jit import compiled, inlined, parallel
-from .microkernel import HEIGHT, multiply_tile, pack_panel, panel_width
+from ._jit import inlined, parallel
+from .blocks import DEPTH, block_rows, multiply, pack, shares
+from .microkernel import HEIGHT, panel_width
 from .tiles import ROWS, add, add_products, at, clear, copy
 
 Array = Any
-
-DEPTH = 512  # how much of K a panel holds: 64 KB, a few of which fit the second-level cache
 
 
 def linear_forward(x: Array, w: Array, b: Array | None) -> Array:
@@ -33,8 +32,14 @@ def linear_backward_input(dy: Array, w: Array) -> Array:
 
 
 def linear_backward_weight(dy: Array, x: Array) -> Array:
-    """As the reference."""
-    return _product(dense(x).T, dense(dy), np.zeros(0, dy.dtype))
+    """As the reference: the weight gradient of a 1x1 convolution of images that have one pixel."""
+    shape = (1, 1, x.shape[1], dy.shape[1])
+    if 0 in (dy.size, x.size):
+        return zeros(shape[2:], dy.dtype)
+    one, none = (1, 1), ((0, 0), (0, 0))
+    # (N, I) -> (N, 1, 1, I)
+    images, gradients = (dense(a)[:, None, None] for a in (x, dy))
+    return conv2d_rows.weight_gradient(gradients, images, shape, one, none, one, 1)[0, 0]
 
 
 def _product(a: Array, b: Array, bias: Array) -> Array:
@@ -47,38 +52,35 @@ def _product(a: Array, b: Array, bias: Array) -> Array:
     a_steps, b_steps = (tuple(s // m.itemsize for s in m.strides) for m in (a, b))
     flat = [m.reshape(-1) if m.flags.c_contiguous else m.T.reshape(-1) for m in (a, b)]
     threads = _jit.threads_for(M * K * N)
-    if min(M, K) < HEIGHT and b_steps[1] == 1:
+    if M < HEIGHT and b_steps[1] == 1:
         _add_few(a.T, flat[1], bias, y, threads)
-    elif b_steps[0] == 1 and M < HEIGHT:
+    elif M < HEIGHT:
         _dot_few(*flat, a_steps, b_steps, (M, K, N), y, threads)
     else:
-        _multiply(*flat, a_steps, b_steps, (M, K, N), bias, y, threads)
+        _multiply(*flat, a_steps, b_steps, (M, K, N), bias, y, shares(M, N, y.itemsize, threads), threads)
     return y
 
 
 @parallel
-def _multiply(a, b, a_steps, b_steps, shape, bias, y, threads):
-    M, K, N = shape
-    width = panel_width(y.itemsize)
-    panels = (N + width - 1) // width
-    # Few panels are cut into bands of rows, so that no thread waits long for the last one.
-    bands = max(1, min((M + HEIGHT - 1) // HEIGHT, 4 * threads // panels))
-    out = y.ravel()
+def _multiply(a, b, a_steps, b_steps, shape, bias, y, share, threads):
+    (M, K, N), (bands, blocks), width = shape, share, panel_width(y.itemsize)
+    P, panels, out = block_rows(M, bands), (N + width - 1) // width, y.ravel()
     for thread in prange(threads):
-        panel, tile = np.empty(DEPTH * width, y.dtype), np.empty(HEIGHT * width, y.dtype)
-        rows = np.empty(HEIGHT, np.int64)
-        for task in range(panels * bands * thread // threads, panels * bands * (thread + 1) // threads):
-            n0, band = task // bands * width, task % bands
-            i0, i1 = M * band // bands, M * (band + 1) // bands
-            for k0 in range(0, K, DEPTH):
-                depth = min(DEPTH, K - k0)
-                pack_panel(b, k0 * b_steps[0] + n0 * b_steps[1], b_steps, depth, min(width, N - n0), panel, width)
-                for i in range(i0, i1, HEIGHT):
-                    # A tile that is not full repeats its last row; only what exists is stored.
-                    for r in range(HEIGHT):
-                        rows[r] = min(i + r, i1 - 1) * a_steps[0]
-                    multiply_tile(a, rows, k0 * a_steps[1], a_steps[1], panel, depth, tile)
-                    _store(tile, width, out, i, min(i1, i + HEIGHT), n0, N, bias, k0 == 0)
+        panel, scratch = np.empty(DEPTH * width, y.dtype), np.empty(HEIGHT * width, y.dtype)
+        for task in range(bands * blocks * thread // threads, bands * blocks * (thread + 1) // threads):
+            block, first = task // bands, task % bands * P
+            last = min(M, first + P)
+            n0, n1 = panels * block // blocks * width, min(N, panels * (block + 1) // blocks * width)
+            if len(bias):
+                for m in range(first, last):
+                    copy(out, m * N + n0, bias, n0, n1 - n0)
+            for k in range(0, K, DEPTH):
+                depth, left = min(DEPTH, K - k), first * a_steps[0] + k * a_steps[1]
+                for n in range(n0, n1, width):
+                    count = min(width, n1 - n)
+                    pack(b, k * b_steps[0] + n * b_steps[1], b_steps[0], b_steps[1], depth, count, panel, 0)
+                    multiply(a, left, a_steps[0], a_steps[1], last - first, panel, 0, depth,
+                             out, first * N + n, N, count, k > 0 or len(bias) > 0, scratch)  # fmt: skip
 
 
 @parallel
@@ -126,20 +128,6 @@ def _dot_few(a, b, a_steps, b_steps, shape, y, threads):
                 for k in range(K):
                     total += a[at(i * a_steps[0]) + at(k)] * b[at(n * b_steps[1]) + at(k)]
                 y[i, n] = total
-
-
-@compiled
-def _store(tile, width, out, i0, i1, n0, N, bias, first):
-    """Add a tile to the result; the first one of a place starts from the bias."""
-    count = min(width, N - n0)
-    for i in range(i0, i1):
-        place = i * N + n0
-        if first and len(bias):
-            copy(out, place, bias, n0, count)
-        if first and not len(bias):
-            copy(out, place, tile, (i - i0) * width, count)
-        else:
-            add(out, place, tile, (i - i0) * width, count)
 
 
 def bias_backward(dy: Array) -> Array:

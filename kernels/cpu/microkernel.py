@@ -1,13 +1,18 @@
-"""A tile of a matrix product whose sums never leave the registers, written as the vector instructions themselves.
+"""The two inner loops that are written as the vector instructions themselves: a tile of a product, and a transpose.
 
-`tiles` leaves it to the compiler to make vector code of a long row. Where rows are short, as in the linear layers of
-LeNet, starting a row costs as much as the row. Here a tile of 8 rows and 2 vectors of the result is 16 sums in 16
-registers; for each k two vectors of the right matrix are loaded, and each of the 8 numbers of the left one is spread
-over a vector and multiplied with both: 16 multiply-adds for 2 vectors and 8 numbers loaded, whatever the shape.
+A plain loop `y += a * x` loads two vectors and stores one for a single multiply-add, and a processor core can start
+two multiply-adds in the time of two loads: it waits for memory three times as long as it computes. The cure is to use
+each loaded vector several times while it is in a register. `multiply_tile` keeps 8 rows and 2 vectors of the result,
+16 sums, in 16 registers; for each k it loads two vectors of the right matrix, and spreads each of 8 numbers of the left
+one over a vector: 16 multiply-adds for 10 loads, and none of the sums is read or written before the last k.
 
-The right matrix must come as a panel: 2 vectors of columns, one k after the other, zeros where it has fewer columns.
-Numba has no vector type, so the tile is built from LLVM's; a vector is 64 bytes, which LLVM cuts into halves or
-quarters where the processor's registers are smaller.
+The right matrix comes as a panel, 2 vectors of columns whose rows lie one behind the other (`blocks.pack`).
+
+`transpose` exchanges rows and columns of a block that fits the registers, 16 x 16 numbers of float32: each of its
+stages merges vector i with vector i + 8, number by number, and after 4 = log2(16) stages columns have become rows.
+
+Numba has no vector type, so both are built from LLVM's; a vector is 64 bytes, which LLVM cuts into halves or quarters
+where the processor's registers are smaller.
 """
 
 from typing import Any
@@ -16,12 +21,17 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ._jit import compiled, inlined
-from .tiles import at
+from ._jit import inlined
 
 HEIGHT = 8  # rows of a tile
 VECTORS = 2  # vectors across it
 BYTES = 64  # in a vector
+
+
+@inlined
+def vector_length(itemsize):
+    """Numbers in a vector: 16 of float32, 8 of float64. `transpose` takes a block of so many rows and columns."""
+    return BYTES // itemsize
 
 
 @inlined
@@ -30,66 +40,114 @@ def panel_width(itemsize):
     return VECTORS * BYTES // itemsize
 
 
-@compiled
-def pack_panel(b, start, steps, depth, count, panel, width):
-    """panel[k, n] = b[start + k*steps[0] + n*steps[1]] for k < depth and n < count, and 0 for n up to `width`."""
-    for k in range(depth):
-        for n in range(count):
-            panel[at(k * width) + at(n)] = b[at(start + k * steps[0]) + at(n * steps[1])]
-        for n in range(count, width):
-            panel[at(k * width) + at(n)] = 0
-
-
 @intrinsic
-def multiply_tile(typing, a, rows, a0, step, panel, K, tile):
-    """tile[r, n] = sum over k < K of a[a0 + rows[r] + k*step] * panel[k, n], for r < HEIGHT and n < panel_width.
+def multiply_tile(typing, a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add):
+    """c[c0 + r*c_row + n] = sum over k < K of a[a0 + r*a_row + k*a_step] * panel[p0 + k*p_step + n].
 
-    a, panel and tile are flat arrays of one dtype, rows an array of HEIGHT whole numbers.
+    For n < panel_width and r < HEIGHT; if `add`, the sum is added to what is there. All three arrays are flat and of
+    one dtype. Of a only the first `rows` rows are read: those behind repeat the last one, and c must have room for them.
     """
-    signature = types.void(a, rows, types.intp, types.intp, panel, types.intp, tile)
+    whole = types.intp
+    signature = types.void(a, whole, whole, whole, whole, panel, whole, whole, whole, c, whole, whole, types.boolean)
     return signature, _multiply_tile
 
 
 def _multiply_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write the loop over k."""
-    arrays = [
-        context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-        for kind, value in zip(signature.args, arguments, strict=True)
-    ]
-    a, rows, a0, step, panel, K, tile = arrays
-    element = a.type.pointee
-    lanes = BYTES // context.get_abi_sizeof(element)
-    vector = ir.VectorType(element, lanes)
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{8 * BYTES // lanes}"
+    """Write the loop over k, and the two ways to leave the sums."""
+    a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add = _pointers(
+        context, builder, signature, arguments
     )
-    zero = ir.Constant(vector, [0.0] * lanes)
+    vector = _vector(context, a)
+    multiply_add = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(vector, [vector] * 3),
+        f"llvm.fma.v{vector.count}f{8 * BYTES // vector.count}",
+    )
+    zero = ir.Constant(vector, [0.0] * vector.count)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS)] for _ in range(HEIGHT)]
-    starts = [
-        builder.gep(a, [builder.add(a0, builder.load(builder.gep(rows, [ir.IntType(64)(r)])))]) for r in range(HEIGHT)
-    ]
+    last = builder.sub(rows, _whole(1))
+    starts = []
+    for r in range(HEIGHT):
+        row = builder.select(builder.icmp_signed("<", _whole(r), last), _whole(r), last)
+        starts.append(builder.gep(a, [builder.add(a0, builder.mul(row, a_row))]))
     with cgutils.for_range(builder, K) as loop:
-        right = builder.gep(panel, [builder.mul(loop.index, ir.IntType(64)(VECTORS * lanes))])
-        columns = [_load(builder, right, v * lanes, vector) for v in range(VECTORS)]
-        position = builder.mul(loop.index, step)
+        right = builder.add(p0, builder.mul(loop.index, p_step))
+        columns = [_load(builder, panel, _moved(builder, right, v, vector), vector) for v in range(VECTORS)]
+        position = builder.mul(loop.index, a_step)
         for r in range(HEIGHT):
             number = _spread(builder, builder.load(builder.gep(starts[r], [position])), vector)
             for v in range(VECTORS):
                 total = builder.call(multiply_add, [number, columns[v], builder.load(sums[r][v])])
                 builder.store(total, sums[r][v])
-    for r in range(HEIGHT):
-        for v in range(VECTORS):
-            place = builder.gep(tile, [ir.IntType(64)((r * VECTORS + v) * lanes)])
-            builder.store(builder.load(sums[r][v]), builder.bitcast(place, vector.as_pointer())).align = 4
+    with builder.if_else(add) as (adding, storing):
+        for branch, adds in ((adding, True), (storing, False)):
+            with branch:
+                for r in range(HEIGHT):
+                    place = builder.add(c0, builder.mul(_whole(r), c_row))
+                    for v in range(VECTORS):
+                        there, total = _moved(builder, place, v, vector), builder.load(sums[r][v])
+                        if adds:
+                            total = builder.fadd(_load(builder, c, there, vector), total)
+                        _store(builder, total, c, there)
     return context.get_dummy_value()
 
 
-def _load(builder: Any, pointer: Any, offset: int, vector: Any) -> Any:
+@intrinsic
+def transpose(typing, a, a0, a_row, out, o0, o_row):
+    """out[o0 + j*o_row + i] = a[a0 + i*a_row + j] for i, j < vector_length; flat arrays of one dtype."""
+    whole = types.intp
+    return types.void(a, whole, whole, out, whole, whole), _transpose
+
+
+def _transpose(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write the loads, the stages and the stores."""
+    a, a0, a_row, out, o0, o_row = _pointers(context, builder, signature, arguments)
+    vector = _vector(context, a)
+    n = vector.count
+    rows = [_load(builder, a, builder.add(a0, builder.mul(_whole(i), a_row)), vector) for i in range(n)]
+    pairs = [number for i in range(n) for number in (i, n + i)]  # the i-th of one vector, then the i-th of the other
+    low, high = (ir.Constant(ir.VectorType(ir.IntType(32), n), pairs[i : i + n]) for i in (0, n))
+    for _ in range(n.bit_length() - 1):
+        rows = [
+            builder.shuffle_vector(rows[i], rows[i + n // 2], mask) for i in range(n // 2) for mask in (low, high)
+        ]
+    for j in range(n):
+        _store(builder, rows[j], out, builder.add(o0, builder.mul(_whole(j), o_row)))
+    return context.get_dummy_value()
+
+
+def _pointers(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """The arguments, of arrays the address of their first number."""
+    return [
+        context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+        for kind, value in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def _vector(context: Any, pointer: Any) -> Any:
+    """The vector of 64 bytes of such numbers."""
+    return ir.VectorType(pointer.type.pointee, BYTES // context.get_abi_sizeof(pointer.type.pointee))
+
+
+def _whole(number: int) -> Any:
+    return ir.IntType(64)(number)
+
+
+def _moved(builder: Any, place: Any, vectors: int, vector: Any) -> Any:
+    """So many vectors further on."""
+    return builder.add(place, _whole(vectors * vector.count))
+
+
+def _load(builder: Any, pointer: Any, offset: Any, vector: Any) -> Any:
     """A vector from a place that need not be aligned."""
-    place = builder.gep(pointer, [ir.IntType(64)(offset)])
-    loaded = builder.load(builder.bitcast(place, vector.as_pointer()))
+    loaded = builder.load(builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer()))
     loaded.align = 4
     return loaded
+
+
+def _store(builder: Any, value: Any, pointer: Any, offset: Any) -> None:
+    """A vector to a place that need not be aligned."""
+    builder.store(value, builder.bitcast(builder.gep(pointer, [offset]), value.type.as_pointer())).align = 4
 
 
 def _spread(builder: Any, number: Any, vector: Any) -> Any:

@@ -1,0 +1,76 @@
+"""Blocks of a matrix product: what stands between a layer's loops and the tile in the registers.
+
+A block is some hundred rows of the left matrix times a panel of the right one, DEPTH numbers deep at most: the panel,
+32 KB, stays in the first-level cache while the rows, from the second-level one, pass by it tile by tile. Sums longer
+than DEPTH are taken in steps, each added to the last, in an order that depends on the shapes alone.
+"""
+
+from ._jit import compiled, inlined
+from .microkernel import HEIGHT, multiply_tile, panel_width, transpose, vector_length
+from .tiles import add, at, clear, copy
+
+DEPTH = 256  # of a panel
+ROWS_AT_ONCE = 256  # rows of a block: with DEPTH 256 KB, a quarter of a second-level cache
+
+
+def shares(M: int, N: int, itemsize: int, threads: int) -> tuple[int, int]:
+    """Into how many bands of rows and blocks of columns to cut a result (M, N), so that every thread has work.
+
+    Rows are read again for every block and columns for every band: the longer side is cut.
+    """
+    panels = -(-N // (64 // itemsize * 2))
+    blocks = min(threads, panels) if M <= N else 1
+    bands = -(-M // ROWS_AT_ONCE)
+    if bands * blocks % threads:
+        bands = -(-bands // threads) * threads
+    return max(1, min(bands, M // HEIGHT)), blocks
+
+
+@inlined
+def block_rows(M, bands):
+    """How many rows each of so many bands has, whole tiles; the last band has what is left."""
+    return ((M + bands - 1) // bands + HEIGHT - 1) // HEIGHT * HEIGHT
+
+
+@compiled
+def pack(b, start, k_step, n_step, depth, count, panel, p0):
+    """panel[p0 + k*width + n] = b[start + k*k_step + n*n_step] for k < depth, n < count; 0 for n up to panel_width.
+
+    One of the steps is 1; where it is that of k the panel is a transpose.
+    """
+    width, length = panel_width(b.itemsize), vector_length(b.itemsize)
+    whole = 0
+    if n_step == 1 and count == width:
+        for k in range(depth):
+            copy(panel, p0 + k * width, b, start + k * k_step, width)
+        return
+    if k_step == 1 and count == width:
+        whole = depth // length * length
+        for k in range(0, whole, length):
+            for n in range(0, width, length):
+                transpose(b, start + k + n * n_step, n_step, panel, p0 + k * width + n, width)
+    for k in range(whole, depth):
+        for n in range(count):
+            panel[at(p0 + k * width) + at(n)] = b[at(start + k * k_step) + at(n * n_step)]
+        clear(panel, p0 + k * width + count, width - count)
+
+
+@compiled
+def multiply(a, a0, a_row, a_step, M, panel, p0, K, c, c0, c_row, count, adding, scratch):
+    """c[c0 + m*c_row + n] = sum over k < K of a[a0 + m*a_row + k*a_step] * panel[p0 + k*width + n].
+
+    For m < M and n < count, at most panel_width; if `adding`, added to what is there. scratch holds one tile.
+    """
+    width = panel_width(c.itemsize)
+    for m in range(0, M, HEIGHT):
+        rows = min(HEIGHT, M - m)
+        left, place = a0 + m * a_row, c0 + m * c_row
+        if rows == HEIGHT and count == width:
+            multiply_tile(a, left, a_row, a_step, rows, panel, p0, width, K, c, place, c_row, adding)
+            continue
+        multiply_tile(a, left, a_row, a_step, rows, panel, p0, width, K, scratch, 0, width, False)
+        for r in range(rows):
+            if adding:
+                add(c, place + r * c_row, scratch, r * width, count)
+            else:
+                copy(c, place + r * c_row, scratch, r * width, count)
