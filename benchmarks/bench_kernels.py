@@ -135,7 +135,7 @@ def _options() -> argparse.Namespace:
 
 def _measured(chosen: list[Any], options: argparse.Namespace) -> list[Row]:
     """Measure the cases one by one, printing each row as it comes."""
-    pace = Pace(options.rounds, burst=0.002, pause=0.002) if options.quick else Pace(options.rounds)
+    pace = Pace(options.rounds, burst=0.002, patience=0) if options.quick else Pace(options.rounds)
     rows: list[Row] = []
     for case in chosen:
         if not rows or rows[-1].kernel != case.kernel:
@@ -148,7 +148,7 @@ def _measured(chosen: list[Any], options: argparse.Namespace) -> list[Row]:
 def measure(case: Any, pace: Pace, with_torch: bool, attempts: int = 2) -> Row:
     """Race the rooms, and PyTorch in its faster layout; a row that does not hold is measured again."""
     layout, again = "", False
-    for attempt in (pace, Pace(3 * pace.rounds, pace.burst, pace.pause))[:attempts]:
+    for attempt in (pace, Pace(3 * pace.rounds, pace.burst, pace.patience))[:attempts]:
         contenders = {name: contender for name, contender in _rooms(case)}
         if with_torch:
             from kernel_torch import counterparts

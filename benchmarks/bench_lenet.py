@@ -158,7 +158,7 @@ def check_losses(losses: dict[str, list[float]]) -> None:
 
 
 def _in_one_process(names: list[str], options: argparse.Namespace, pace: Pace) -> tuple[Race, dict[str, Any]]:
-    """Burst by burst with pauses between; returns the race and the machine."""
+    """Burst by burst; returns the race and the machine."""
     batches = _batches(options.batch_size)
     steps = {name: _step(name, batches) for name in names}
     check_losses({name: first_losses(step) for name, step in steps.items()})
@@ -214,7 +214,7 @@ def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
     harness.start(options)
-    pace = Pace(options.rounds, 0.02, 0.01) if options.quick else Pace(options.rounds, 0.5, 0.1)
+    pace = Pace(options.rounds, 0.02, 0) if options.quick else Pace(options.rounds, 0.5)
     if options.alone:
         _alone(options.alone, options, pace)
         return 0

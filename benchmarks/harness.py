@@ -3,8 +3,8 @@
 A race is fair when its contenders compute the same thing, on the same threads, and do not disturb each other:
 
 - `race` compares the results before it times anything, and refuses contenders that disagree.
-- Contenders take turns by whole bursts, with a pause between them. The workers of a thread pool spin for milliseconds
-  after their last task before they sleep; a call of another pool in that time would measure the spinning.
+- Contenders take turns by whole bursts, and none begins before the threads of the last one sleep
+  (`wait_for_silence`).
 - A round is one burst of each contender, in an order that turns round after round. A ratio is taken within a round
   and the median over the rounds is reported, so that a machine that slows down for a while slows both down.
 
@@ -201,15 +201,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a race takes: rounds, seconds of one burst, seconds of silence before each.
-
-    The default silence is longer than the tenth of a second for which the workers of OpenBLAS go on spinning: a kernel
-    of another pool that is timed meanwhile finds one core less.
-    """
+    """How long a race takes: rounds, seconds of one burst, the most seconds to wait for silence before each."""
 
     rounds: int
     burst: float = 0.01
-    pause: float = 0.15
+    patience: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -239,16 +235,30 @@ def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dic
     """
     compare({name: contender.view(contender.call()) for name, contender in contenders.items()})
     for contender in contenders.values():
-        time.sleep(pace.pause)
+        wait_for_silence(pace.patience)
         burst(contender.call, pace.burst / 4)
     bursts: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(pace.rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            time.sleep(pace.pause)
+            wait_for_silence(pace.patience)
             bursts[name].append(burst(contenders[name].call, pace.burst))
     return Race(bursts)
+
+
+def wait_for_silence(patience: float) -> None:
+    """Wait until no thread of this process computes, at most so many seconds.
+
+    The workers of a pool spin after their last task before they sleep, those of OpenBLAS for a tenth of a second and
+    more: a kernel of another pool that is timed meanwhile finds one core less.
+    """
+    end = time.monotonic() + patience
+    busy = 1.0
+    while busy > 0.1 and time.monotonic() < end:
+        before, start = time.process_time(), time.monotonic()
+        time.sleep(0.01)
+        busy = (time.process_time() - before) / (time.monotonic() - start)
 
 
 def burst(call: Callable[[], Any], seconds: float, at_least: int = 3) -> float:
@@ -279,7 +289,7 @@ def quickest(contenders: Mapping[str, Contender], pace: Pace) -> str:
     times: dict[str, float] = {}
     for name, contender in contenders.items():
         contender.call()
-        time.sleep(pace.pause)
+        wait_for_silence(pace.patience)
         times[name] = min(burst(contender.call, pace.burst / 2) for _ in range(2))
     return min(times, key=times.__getitem__)
 

@@ -21,6 +21,7 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numba.extending import register_jitable
 
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
@@ -72,6 +73,11 @@ def compiled(function: Any) -> Any:
 def inlined(function: Any) -> Any:
     """A small function that is compiled into its callers."""
     return numba.njit(function, fastmath=_FASTMATH, error_model="numpy", inline="always")
+
+
+def everywhere(function: Any) -> Any:
+    """A small function that Python calls as it stands, and compiled code too."""
+    return register_jitable(function)
 
 
 def parallel(function: Any) -> Any:

@@ -6,7 +6,7 @@ than DEPTH are taken in steps, each added to the last, in an order that depends 
 """
 
 from ._jit import compiled, inlined
-from .microkernel import HEIGHT, multiply_tile, panel_width, transpose, vector_length
+from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_width, transpose, vector_length
 from .tiles import add, at, clear, copy
 
 DEPTH = 256  # of a panel
@@ -18,7 +18,7 @@ def shares(M: int, N: int, itemsize: int, threads: int) -> tuple[int, int]:
 
     Rows are read again for every block and columns for every band: the longer side is cut.
     """
-    panels = -(-N // (64 // itemsize * 2))
+    panels = -(-N // panel_width(itemsize))
     blocks = min(threads, panels) if M <= N else 1
     bands = -(-M // ROWS_AT_ONCE)
     if bands * blocks % threads:
@@ -61,14 +61,20 @@ def multiply(a, a0, a_row, a_step, M, panel, p0, K, c, c0, c_row, count, adding,
 
     For m < M and n < count, at most panel_width; if `adding`, added to what is there. scratch holds one tile.
     """
-    width = panel_width(c.itemsize)
+    width, length = panel_width(c.itemsize), vector_length(c.itemsize)
     for m in range(0, M, HEIGHT):
         rows = min(HEIGHT, M - m)
         left, place = a0 + m * a_row, c0 + m * c_row
         if rows == HEIGHT and count == width:
             multiply_tile(a, left, a_row, a_step, rows, panel, p0, width, K, c, place, c_row, adding)
             continue
-        multiply_tile(a, left, a_row, a_step, rows, panel, p0, width, K, scratch, 0, width, False)
+        if rows == HEIGHT and count == length:
+            multiply_narrow_tile(a, left, a_row, a_step, rows, panel, p0, width, K, c, place, c_row, adding)
+            continue
+        if count > length:
+            multiply_tile(a, left, a_row, a_step, rows, panel, p0, width, K, scratch, 0, width, False)
+        else:
+            multiply_narrow_tile(a, left, a_row, a_step, rows, panel, p0, width, K, scratch, 0, width, False)
         for r in range(rows):
             if adding:
                 add(c, place + r * c_row, scratch, r * width, count)

@@ -22,7 +22,7 @@ from ..memory import empty
 from . import _jit
 from ._jit import compiled, inlined, parallel
 from .blocks import DEPTH, ROWS_AT_ONCE, block_rows, multiply, pack, shares
-from .microkernel import HEIGHT, panel_width
+from .microkernel import HEIGHT, panel_width, vector_length
 from .tiles import add, clear, copy
 
 Array = Any
@@ -61,8 +61,8 @@ def forward(
 @parallel
 def _forward(x, w, b, y, taps, run, stride, groups, share, threads):
     K, channels, width = w.shape[0], w.shape[1], panel_width(w.itemsize)
-    O, M, size = channels // groups, y.shape[0] * y.shape[1] * y.shape[2], y.shape[1:3]
-    bands, blocks = share
+    C, O, (bands, blocks) = x.shape[3] // groups, channels // groups, share
+    M, size = y.shape[0] * y.shape[1] * y.shape[2], y.shape[1:3]
     P, panels = block_rows(M, bands), (O + width - 1) // width
     image, matrix, out = x.ravel(), w.ravel(), y.ravel()
     for thread in prange(threads):
@@ -78,7 +78,7 @@ def _forward(x, w, b, y, taps, run, stride, groups, share, threads):
                     copy(out, p * channels + g * O + o0, b, g * O + o0, o1 - o0)
             for k in range(0, K, DEPTH):
                 depth = min(DEPTH, K - k)
-                _gather(image, x.shape, g * (x.shape[3] // groups), size, first, last, stride, taps, run, k, depth, rows)
+                _gather(image, x.shape, g * C, size, first, last, stride, taps, run, k, depth, rows)
                 for n in range(o0, o1, width):
                     count, column = min(width, o1 - n), g * O + n
                     pack(matrix, k * channels + column, channels, 1, depth, count, panel, 0)
@@ -132,9 +132,7 @@ def _copy_part(rows, o, image, line, i, length, count):
     clear(rows, o + before + inside, count - before - inside)
 
 
-def input_gradient(
-    dy: Array, w: Array, dx: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
-) -> None:
+def input_gradient(dy: Array, w: Array, dx: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> None:
     """Fill dx (N, H, W, C) from dy (N, OH, OW, O) and w (KH, KW, C/groups, O)."""
     N, H, _, C = dx.shape
     threads = _jit.threads_for(dy.size // groups * w.size // w.shape[3])
@@ -174,51 +172,60 @@ def _pack_back(w, packed, groups, blocks, threads):
 @parallel
 def _input_gradient(dy, packed, dx, taps, run, stride, groups, share, threads):
     N, OH, OW, channels = dy.shape
-    H, line, (bands, blocks) = dx.shape[1], dx.shape[2] * dx.shape[3], share
-    _, panels, O, width = packed.shape
-    C, K = dx.shape[3] // (groups * blocks), len(taps) * run
+    H, (bands, blocks), (parts, panels, O, width) = dx.shape[1], share, packed.shape
+    C, K, length = dx.shape[3] // parts, len(taps) * run, vector_length(dy.itemsize)
     R = max(1, ROWS_AT_ONCE // OW)  # rows of dy in a block
     gradient, matrix, image = dy.ravel(), packed.ravel(), dx.ravel()
     for thread in prange(threads):
         products, scratch = np.empty(min(R, OH) * OW * width, dy.dtype), np.empty(HEIGHT * width, dy.dtype)
-        tasks = N * groups * blocks * bands
+        tasks = N * parts * bands
         for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
-            n, part, band = task // (groups * blocks * bands), task // bands % (groups * blocks), task % bands
+            n, part, band = task // (parts * bands), task // bands % parts, task % bands
             h0, h1 = H * band // bands, H * (band + 1) // bands
-            for h in range(h0, h1):
-                if C == dx.shape[3]:
-                    clear(image, (n * H + h) * line, line)
-                else:
-                    for pixel in range(dx.shape[2]):
-                        clear(image, (n * H + h) * line + pixel * dx.shape[3] + part * C, C)
-            # The rows of dy that lead to this band, in blocks that are the same for every band.
+            _clear_band(image, dx.shape, n, h0, h1, part * C, C)
+            # The rows of dy that lead to this band, in blocks that begin at the same rows for every band.
             first = max(0, -((taps[:, 0].max() - h0) // stride[0]))
             last = min(OH, (h1 - 1 - taps[:, 0].min()) // stride[0] + 1)
             for i in range(first // R * R, last, R):
                 i0, i1 = max(i, first), min(i + R, last)
+                start = (n * OH + i0) * OW * channels + part // blocks * O
                 for k in range(0, K, width):
+                    # A panel ends in zeros: the tile is stored whole, to room that is there.
+                    depth, count = min(width, K - k), width if K - k > length else length
                     for o in range(0, O, DEPTH):
-                        start = (n * OH + i0) * OW * channels + part // blocks * O + o
                         place = ((part * panels + k // width) * O + o) * width
-                        multiply(gradient, start, channels, 1, (i1 - i0) * OW, matrix, place, min(DEPTH, O - o),
-                                 products, 0, width, width, o > 0, scratch)  # fmt: skip
-                    _scatter(products, width, image, dx.shape, n, part * C, (h0, h1), (i0, i1), OW, stride, taps, run, k,
-                             min(width, K - k))  # fmt: skip
+                        multiply(gradient, start + o, channels, 1, (i1 - i0) * OW, matrix, place, min(DEPTH, O - o),
+                                 products, 0, width, count, o > 0, scratch)  # fmt: skip
+                    cells = (n, i0, i1, h0, h1)
+                    _scatter(products, width, OW, image, dx.shape, part * C, cells, stride, taps, run, k, depth)
 
 
 @compiled
-def _scatter(products, width, image, shape, n, c0, band, rows, OW, stride, taps, run, k0, depth):
+def _clear_band(image, shape, n, h0, h1, c0, C):
+    """The channels c0..c0 + C of rows h0..h1 of image n become 0."""
+    _, H, W, channels = shape
+    for h in range(h0, h1):
+        if channels == C:
+            clear(image, (n * H + h) * W * C, W * C)
+        else:
+            for w in range(W):
+                clear(image, ((n * H + h) * W + w) * channels + c0, C)
+
+
+@compiled
+def _scatter(products, width, OW, image, shape, c0, cells, stride, taps, run, k0, depth):
     """Add number k of row (i, j) of the products to the pixel and channel that `_gather` would read it from.
 
-    For k0 <= k < k0 + depth, rows[0] <= i < rows[1] and pixels in the band's rows of image n.
+    For k0 <= k < k0 + depth; cells = (n, i0, i1, h0, h1): i0 <= i < i1, to the rows h0..h1 of image n alone.
     """
     _, H, W, C = shape
-    for i in range(rows[0], rows[1]):
+    n, i0, i1, h0, h1 = cells
+    for i in range(i0, i1):
         k, t, r = k0, k0 // run, k0 % run
         while k < k0 + depth:
             count = min(run - r, k0 + depth - k)
-            source, h = (i - rows[0]) * OW * width + k - k0, i * stride[0] + taps[t, 0]
-            if band[0] <= h < band[1]:
+            source, h = (i - i0) * OW * width + k - k0, i * stride[0] + taps[t, 0]
+            if h0 <= h < h1:
                 line, place = (n * H + h) * W * C, taps[t, 1] * C + c0 + r
                 for j in range(OW):
                     w, o = place + j * stride[1] * C, source + j * width
@@ -257,7 +264,7 @@ def weight_gradient(
 @parallel
 def _weight_gradient(x, dy, parts, taps, run, stride, groups, spans, threads):
     (Q, K, channels), size, width = parts.shape, dy.shape[1:3], panel_width(x.itemsize)
-    O, M = channels // groups, dy.shape[0] * dy.shape[1] * dy.shape[2]
+    C, O, M = x.shape[3] // groups, channels // groups, dy.shape[0] * dy.shape[1] * dy.shape[2]
     image, gradient, sums = x.ravel(), dy.ravel(), parts.ravel()
     for thread in prange(threads):
         P, span = min(M, ROWS_AT_ONCE), block_rows(K, spans)
@@ -269,9 +276,10 @@ def _weight_gradient(x, dy, parts, taps, run, stride, groups, spans, threads):
             start, stop, depth = M * q // Q, M * (q + 1) // Q, min(span, K - k)
             for first in range(start, stop if depth > 0 else start, P):
                 last = min(stop, first + P)
-                _gather(image, x.shape, g * (x.shape[3] // groups), size, first, last, stride, taps, run, k, depth, rows)
+                _gather(image, x.shape, g * C, size, first, last, stride, taps, run, k, depth, rows)
                 for n in range(0, O, width):
                     count, column = min(width, O - n), g * O + n
                     pack(gradient, first * channels + column, channels, 1, last - first, count, panel, 0)
+                    place = (q * K + k) * channels + column
                     multiply(rows, 0, 1, depth, depth, panel, 0, last - first,
-                             sums, (q * K + k) * channels + column, channels, count, first > start, scratch)  # fmt: skip
+                             sums, place, channels, count, first > start, scratch)  # fmt: skip

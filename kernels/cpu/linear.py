@@ -1,8 +1,8 @@
 """The fully connected layer: three matrix products on Numba's threads, so that no second pool of threads is woken.
 
 NumPy's product would bring its own threads, and two pools that wait actively for work on the same cores stall each
-other for milliseconds. `microkernel` says why these loops are as fast as its library. All three are one function:
-which matrix is transposed is only a matter of the steps from one number to the next.
+other for milliseconds. `microkernel` says why these loops are as fast as its library. The weight gradient is that of a
+convolution (`conv2d_rows`): a sample is an image of one pixel.
 """
 
 from typing import Any
@@ -19,54 +19,58 @@ from .microkernel import HEIGHT, panel_width
 from .tiles import ROWS, add, add_products, at, clear, copy
 
 Array = Any
+Pair = tuple[int, int]
+
+STRETCH = 512  # numbers of a row of w that few samples are multiplied with at a time
 
 
 def linear_forward(x: Array, w: Array, b: Array | None) -> Array:
     """As the reference."""
-    return _product(dense(x), dense(w), np.zeros(0, x.dtype) if b is None else dense(b))
+    bias = np.zeros(0, x.dtype) if b is None else dense(b)
+    return _product(dense(x), dense(w), bias, w.shape[1], (w.shape[1], 1))
 
 
 def linear_backward_input(dy: Array, w: Array) -> Array:
-    """As the reference."""
-    return _product(dense(dy), dense(w).T, np.zeros(0, dy.dtype))
+    """As the reference; w.T is w, read with its steps exchanged."""
+    return _product(dense(dy), dense(w), np.zeros(0, dy.dtype), w.shape[0], (1, w.shape[1]))
 
 
 def linear_backward_weight(dy: Array, x: Array) -> Array:
-    """As the reference: the weight gradient of a 1x1 convolution of images that have one pixel."""
-    shape = (1, 1, x.shape[1], dy.shape[1])
-    if 0 in (dy.size, x.size):
-        return zeros(shape[2:], dy.dtype)
-    one, none = (1, 1), ((0, 0), (0, 0))
+    """As the reference."""
+    w_shape = (1, 1, x.shape[1], dy.shape[1])
+    if 0 in (dy.size, x.size):  # sums over nothing
+        return zeros(w_shape[2:], dy.dtype)
+    once, none = (1, 1), ((0, 0), (0, 0))
     # (N, I) -> (N, 1, 1, I)
-    images, gradients = (dense(a)[:, None, None] for a in (x, dy))
-    return conv2d_rows.weight_gradient(gradients, images, shape, one, none, one, 1)[0, 0]
+    dy, x = dense(dy)[:, None, None], dense(x)[:, None, None]
+    return conv2d_rows.weight_gradient(dy, x, w_shape, once, none, once, 1)[0, 0]
 
 
-def _product(a: Array, b: Array, bias: Array) -> Array:
-    """a @ b + bias, for matrices that are dense or the transpose of a dense one."""
-    (M, K), N = a.shape, b.shape[1]
+def _product(a: Array, b: Array, bias: Array, N: int, steps: Pair) -> Array:
+    """a (M, K) times a matrix (K, N), plus the bias; number (k, n) of the matrix is steps[0]*k + steps[1]*n in b."""
+    M, K = a.shape
     y = empty((M, N), a.dtype)
     if 0 in (M, K, N):  # sums over nothing
         y[...] = bias if len(bias) else 0
         return y
-    a_steps, b_steps = (tuple(s // m.itemsize for s in m.strides) for m in (a, b))
-    flat = [m.reshape(-1) if m.flags.c_contiguous else m.T.reshape(-1) for m in (a, b)]
     threads = _jit.threads_for(M * K * N)
-    if M < HEIGHT and b_steps[1] == 1:
-        _add_few(a.T, flat[1], bias, y, threads)
-    elif M < HEIGHT:
-        _dot_few(*flat, a_steps, b_steps, (M, K, N), y, threads)
+    if M >= HEIGHT:
+        _multiply(a, b.reshape(-1), steps, bias, y, shares(M, N, y.itemsize, threads), threads)
+    elif steps[1] == 1:
+        _add_few(a.T, b.reshape(-1), bias, y, threads)
     else:
-        _multiply(*flat, a_steps, b_steps, (M, K, N), bias, y, shares(M, N, y.itemsize, threads), threads)
+        _dot_few(a, b, y, threads)
     return y
 
 
 @parallel
-def _multiply(a, b, a_steps, b_steps, shape, bias, y, share, threads):
-    (M, K, N), (bands, blocks), width = shape, share, panel_width(y.itemsize)
-    P, panels, out = block_rows(M, bands), (N + width - 1) // width, y.ravel()
+def _multiply(a, b, steps, bias, y, share, threads):
+    M, K = a.shape
+    bands, blocks = share
+    N, width = y.shape[1], panel_width(y.itemsize)
+    P, panels, left, out = block_rows(M, bands), (N + width - 1) // width, a.ravel(), y.ravel()
     for thread in prange(threads):
-        panel, scratch = np.empty(DEPTH * width, y.dtype), np.empty(HEIGHT * width, y.dtype)
+        panel, scratch = np.empty(min(K, DEPTH) * width, y.dtype), np.empty(HEIGHT * width, y.dtype)
         for task in range(bands * blocks * thread // threads, bands * blocks * (thread + 1) // threads):
             block, first = task // bands, task % bands * P
             last = min(M, first + P)
@@ -75,40 +79,38 @@ def _multiply(a, b, a_steps, b_steps, shape, bias, y, share, threads):
                 for m in range(first, last):
                     copy(out, m * N + n0, bias, n0, n1 - n0)
             for k in range(0, K, DEPTH):
-                depth, left = min(DEPTH, K - k), first * a_steps[0] + k * a_steps[1]
+                depth, adding = min(DEPTH, K - k), k > 0 or len(bias) > 0
                 for n in range(n0, n1, width):
                     count = min(width, n1 - n)
-                    pack(b, k * b_steps[0] + n * b_steps[1], b_steps[0], b_steps[1], depth, count, panel, 0)
-                    multiply(a, left, a_steps[0], a_steps[1], last - first, panel, 0, depth,
-                             out, first * N + n, N, count, k > 0 or len(bias) > 0, scratch)  # fmt: skip
+                    pack(b, k * steps[0] + n * steps[1], steps[0], steps[1], depth, count, panel, 0)
+                    multiply(left, first * K + k, K, 1, last - first, panel, 0, depth,
+                             out, first * N + n, N, count, adding, scratch)  # fmt: skip
 
 
 @parallel
 def _add_few(a, b, bias, y, threads):
-    """y[i] = bias + the sum over k of a[k, i] * b[k], for few samples.
+    """y[m] = bias + the sum over k of a[k, m] * b[k], for few samples.
 
     It waits for memory, so b is read once, in whole rows, and never copied.
     """
-    (K, M), N = a.shape, y.shape[1]
-    out, offsets, blocks = y.ravel(), np.arange(K) * N, (N + DEPTH - 1) // DEPTH
-    bands = (M + HEIGHT - 1) // HEIGHT
+    K, M = a.shape
+    N, out = y.shape[1], y.ravel()
+    offsets, blocks = np.arange(K) * N, (N + STRETCH - 1) // STRETCH
+    fours, four_products = M // ROWS * ROWS, K // ROWS * ROWS
     for thread in prange(threads):
-        for task in range(bands * blocks * thread // threads, bands * blocks * (thread + 1) // threads):
-            # Neighbouring tasks lie in one band: what they write is one stretch of memory.
-            i0, n0 = task // blocks * HEIGHT, task % blocks * DEPTH
-            i1, count = min(M, i0 + HEIGHT), min(DEPTH, N - n0)
-            for i in range(i0, i1):
+        for block in range(blocks * thread // threads, blocks * (thread + 1) // threads):
+            n, count = block * STRETCH, min(STRETCH, N - block * STRETCH)
+            for m in range(M):
                 if len(bias):
-                    copy(out, i * N + n0, bias, n0, count)
+                    copy(out, m * N + n, bias, n, count)
                 else:
-                    clear(out, i * N + n0, count)
-            fours, four_products = i0 + (i1 - i0) // ROWS * ROWS, K // ROWS * ROWS
+                    clear(out, m * N + n, count)
             for k in range(0, four_products, ROWS):
-                for i in range(i0, fours, ROWS):
-                    add_products(out, i * N + n0, N, b, offsets, n0, k, a, i, count)
+                for m in range(0, fours, ROWS):
+                    add_products(out, m * N + n, N, b, offsets, n, k, a, m, count)
             for k in range(K):
-                for i in range(i0 if k >= four_products else fours, i1):
-                    _add_product(out, i * N + n0, b, k * N + n0, a[k, i], count)
+                for m in range(0 if k >= four_products else fours, M):
+                    _add_product(out, m * N + n, b, k * N + n, a[k, m], count)
 
 
 @inlined
@@ -118,16 +120,17 @@ def _add_product(out, i, x, j, factor, n):
 
 
 @parallel
-def _dot_few(a, b, a_steps, b_steps, shape, y, threads):
-    """The product of few rows with a transposed matrix: each number is a dot product of two rows."""
-    M, K, N = shape
+def _dot_few(a, b, y, threads):
+    """The product of few rows with the transpose of b: each number is a dot product of two rows."""
+    M, K = a.shape
+    N, left, right = len(b), a.ravel(), b.ravel()
     for thread in prange(threads):
         for n in range(N * thread // threads, N * (thread + 1) // threads):
-            for i in range(M):
+            for m in range(M):
                 total = y.dtype.type(0)
                 for k in range(K):
-                    total += a[at(i * a_steps[0]) + at(k)] * b[at(n * b_steps[1]) + at(k)]
-                y[i, n] = total
+                    total += left[at(m * K) + at(k)] * right[at(n * K) + at(k)]
+                y[m, n] = total
 
 
 def bias_backward(dy: Array) -> Array:

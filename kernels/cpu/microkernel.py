@@ -21,38 +21,44 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from ._jit import inlined
+from ._jit import everywhere
 
 HEIGHT = 8  # rows of a tile
 VECTORS = 2  # vectors across it
 BYTES = 64  # in a vector
 
 
-@inlined
+@everywhere
 def vector_length(itemsize):
     """Numbers in a vector: 16 of float32, 8 of float64. `transpose` takes a block of so many rows and columns."""
     return BYTES // itemsize
 
 
-@inlined
+@everywhere
 def panel_width(itemsize):
     """Columns of a tile: 32 of float32, 16 of float64."""
     return VECTORS * BYTES // itemsize
 
 
-@intrinsic
-def multiply_tile(typing, a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add):
-    """c[c0 + r*c_row + n] = sum over k < K of a[a0 + r*a_row + k*a_step] * panel[p0 + k*p_step + n].
+def _tile_product(vectors: int) -> Any:
+    """The intrinsic that computes a tile of HEIGHT rows and so many vectors.
 
-    For n < panel_width and r < HEIGHT; if `add`, the sum is added to what is there. All three arrays are flat and of
-    one dtype. Of a only the first `rows` rows are read: those behind repeat the last one, and c must have room for them.
+    c[c0 + r*c_row + n] = sum over k < K of a[a0 + r*a_row + k*a_step] * panel[p0 + k*p_step + n], for r < HEIGHT and
+    n < vectors * vector_length; if `add`, the sum is added to what is there. The three arrays are flat and of one
+    dtype. Of a only the first `rows` rows are read: those behind repeat the last one, and c must have room for them.
     """
-    whole = types.intp
-    signature = types.void(a, whole, whole, whole, whole, panel, whole, whole, whole, c, whole, whole, types.boolean)
-    return signature, _multiply_tile
+
+    @intrinsic
+    def multiply(typing, a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add):
+        whole = types.intp
+        out = (c, whole, whole, types.boolean)
+        signature = types.void(a, whole, whole, whole, whole, panel, whole, whole, whole, *out)
+        return signature, lambda *written: _multiply(vectors, *written)
+
+    return multiply
 
 
-def _multiply_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _multiply(vectors: int, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Write the loop over k, and the two ways to leave the sums."""
     a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add = _pointers(
         context, builder, signature, arguments
@@ -64,7 +70,7 @@ def _multiply_tile(context: Any, builder: Any, signature: Any, arguments: Any) -
         f"llvm.fma.v{vector.count}f{8 * BYTES // vector.count}",
     )
     zero = ir.Constant(vector, [0.0] * vector.count)
-    sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS)] for _ in range(HEIGHT)]
+    sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(HEIGHT)]
     last = builder.sub(rows, _whole(1))
     starts = []
     for r in range(HEIGHT):
@@ -72,11 +78,11 @@ def _multiply_tile(context: Any, builder: Any, signature: Any, arguments: Any) -
         starts.append(builder.gep(a, [builder.add(a0, builder.mul(row, a_row))]))
     with cgutils.for_range(builder, K) as loop:
         right = builder.add(p0, builder.mul(loop.index, p_step))
-        columns = [_load(builder, panel, _moved(builder, right, v, vector), vector) for v in range(VECTORS)]
+        columns = [_load(builder, panel, _moved(builder, right, v, vector), vector) for v in range(vectors)]
         position = builder.mul(loop.index, a_step)
         for r in range(HEIGHT):
             number = _spread(builder, builder.load(builder.gep(starts[r], [position])), vector)
-            for v in range(VECTORS):
+            for v in range(vectors):
                 total = builder.call(multiply_add, [number, columns[v], builder.load(sums[r][v])])
                 builder.store(total, sums[r][v])
     with builder.if_else(add) as (adding, storing):
@@ -84,12 +90,16 @@ def _multiply_tile(context: Any, builder: Any, signature: Any, arguments: Any) -
             with branch:
                 for r in range(HEIGHT):
                     place = builder.add(c0, builder.mul(_whole(r), c_row))
-                    for v in range(VECTORS):
+                    for v in range(vectors):
                         there, total = _moved(builder, place, v, vector), builder.load(sums[r][v])
                         if adds:
                             total = builder.fadd(_load(builder, c, there, vector), total)
                         _store(builder, total, c, there)
     return context.get_dummy_value()
+
+
+multiply_tile = _tile_product(VECTORS)
+multiply_narrow_tile = _tile_product(1)  # half the work, for a panel with no more columns than a vector has
 
 
 @intrinsic
@@ -108,9 +118,7 @@ def _transpose(context: Any, builder: Any, signature: Any, arguments: Any) -> An
     pairs = [number for i in range(n) for number in (i, n + i)]  # the i-th of one vector, then the i-th of the other
     low, high = (ir.Constant(ir.VectorType(ir.IntType(32), n), pairs[i : i + n]) for i in (0, n))
     for _ in range(n.bit_length() - 1):
-        rows = [
-            builder.shuffle_vector(rows[i], rows[i + n // 2], mask) for i in range(n // 2) for mask in (low, high)
-        ]
+        rows = [builder.shuffle_vector(rows[i], rows[i + n // 2], mask) for i in range(n // 2) for mask in (low, high)]
     for j in range(n):
         _store(builder, rows[j], out, builder.add(o0, builder.mul(_whole(j), o_row)))
     return context.get_dummy_value()

@@ -1,8 +1,7 @@
-"""The two inner loops in which nearly all time is spent, and why they are fast.
+"""Loops over long rows, and how the compiler is led to make fast code of them.
 
-A product of matrices does K multiply-adds for each number that it writes. A processor core can start two
-vector multiply-adds a cycle, but load only two vectors in the same time, and a plain loop `y += a * x` loads
-two and stores one for a single multiply-add: it waits for memory three times as long as it computes.
+Where `microkernel` writes vector instructions, here plain loops are made so that the compiler finds them. `y += a * x`
+loads two vectors and stores one for a single multiply-add, of which a processor core could have done six meanwhile.
 The cure is to use each loaded vector several times while it is in a register:
 
     add_products   4 rows of y += (4 x 4 numbers) times 4 rows of x
@@ -26,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from ._jit import compiled, inlined
+from ._jit import compiled, everywhere, inlined
 
 Array = Any
 ROWS = 4
@@ -190,7 +189,7 @@ def clear(out, i, n):
         out[at(i) + at(q)] = 0
 
 
-@inlined
+@everywhere
 def round_up(n):
     """n rounded up to whole groups of four rows."""
     return -(-n // ROWS) * ROWS

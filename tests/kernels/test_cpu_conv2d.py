@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 
 from minicnn.kernels import cpu, reference
 from minicnn.kernels.cpu import conv2d, conv2d_planes, conv2d_rows
+from minicnn.kernels.cpu.blocks import DEPTH
 from minicnn.kernels.geometry import output_sizes
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=120)
@@ -56,9 +57,9 @@ def assert_all_directions_agree(problem, algorithm, dtype):
 @SETTINGS
 @given(problem=problems(), dtype=st.sampled_from(DTYPES))
 def test_implicit_gemm_is_the_reference(way, parts, problem, dtype):
-    """Both of its loops, whatever the shape: small shapes alone would never see `conv2d_rows`."""
+    """Both of its ways, whatever the shape: small shapes alone would never see `conv2d_rows`."""
     with split(parts), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv2d, "_rows_are_long", lambda numbers, run, filters: way == "rows")
+        patch.setattr(conv2d, "_filters_are_few", lambda filters: way == "planes")
         assert_all_directions_agree(problem, "implicit_gemm", dtype)
 
 
@@ -96,13 +97,15 @@ LARGE = {
     "1x1 with a stride": case((2, 17, 15, 210), (1, 1, 210, 25), stride=(2, 2)),
     "1x1 in groups": case((1, 9, 9, 420), (1, 1, 210, 52), groups=2),
     "1x1 moved by the padding": case((1, 9, 9, 210), (1, 1, 210, 25), padding=((1, 0), (0, 1))),
-    "199 numbers": case((1, 6, 6, 199), (1, 1, 199, 24)),
-    "200 numbers": case((1, 6, 6, 200), (1, 1, 200, 24)),
-    "200 numbers, 23 filters": case((1, 6, 6, 200), (1, 1, 200, 23)),
     "long rows in groups, dilated": case((2, 13, 12, 84), (3, 2, 42, 56), (2, 3), ((2, 1), (0, 3)), (2, 1), groups=2),
     "a stride longer than the kernel": case((2, 20, 21, 210), (2, 1, 210, 26), stride=(5, 3)),
     "the kernel covers the padded image": case((2, 6, 5, 9), (9, 7, 9, 25), padding=((1, 2), (2, 0))),
     "more padding than image": case((2, 1, 1, 8), (3, 3, 8, 8), padding=((5, 4), (6, 3))),
+    "15 filters": case((2, 9, 9, 6), (3, 3, 6, 15), padding=ONE),
+    "16 filters": case((2, 9, 9, 6), (3, 3, 6, 16), padding=ONE),
+    "the channels in blocks": case((1, 9, 6, 64), (3, 3, 64, 40), padding=ONE),
+    "the channels in blocks, in groups": case((1, 5, 6, 192), (3, 2, 64, 48), (2, 1), ONE, (1, 2), 3),
+    "the channels in blocks, deep": case((1, 5, 6, 128), (3, 3, 128, 530), (2, 1), ONE),
     "LeNet-5": case((16, 32, 32, 1), (5, 5, 1, 6)),
 }
 
@@ -132,9 +135,9 @@ def test_large_cases_are_the_reference_on_any_number_of_threads(name, dtype, alg
 
 def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
     """A case list that a change of the constants has made useless should say so."""
-    chosen = set()
+    chosen, shares = set(), {"_forward": set(), "_input_gradient": set()}
     for room in (conv2d_rows, conv2d_planes):
-        for name in ("correlate", "weight_gradient"):
+        for name in {"forward", "input_gradient", "weight_gradient"} & set(vars(room)):
             original = getattr(room, name)
 
             def noted(*arguments, original=original, label=(room.__name__, name)):
@@ -142,16 +145,25 @@ def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
                 return original(*arguments)
 
             monkeypatch.setattr(room, name, noted)
-    in_place = []
-    inner = conv2d_rows._correlate
-    monkeypatch.setattr(conv2d_rows, "_correlate", lambda *a: (in_place.append(a[-2]), inner(*a))[1])
-    for problem in LARGE.values():
-        x, w, b, dy = arrays(*problem[:5], np.float32)
-        cpu.conv2d_forward(x, w, b, *problem[2:], "implicit_gemm")
-        cpu.conv2d_backward_weight(dy, x, w.shape, *problem[2:], "implicit_gemm")
-    assert len(chosen) == 4
-    assert set(in_place) == {False, True}
-    assert max(w[0] * w[1] * w[2] for _, w, *_ in LARGE.values()) > conv2d_rows.SPAN
+    for name, seen in shares.items():
+        inner = getattr(conv2d_rows, name)
+
+        def shared(*arguments, inner=inner, seen=seen):
+            seen.add(tuple(n > 1 for n in arguments[-2]))
+            return inner(*arguments)
+
+        monkeypatch.setattr(conv2d_rows, name, shared)
+    with split(2):
+        for problem in LARGE.values():
+            x, w, b, dy = arrays(*problem[:5], np.float32)
+            cpu.conv2d_forward(x, w, b, *problem[2:], "implicit_gemm")
+            cpu.conv2d_backward_input(dy, w, x.shape, *problem[2:], "implicit_gemm")
+            cpu.conv2d_backward_weight(dy, x, w.shape, *problem[2:], "implicit_gemm")
+    assert len(chosen) == 5
+    assert shares["_forward"] >= {(False, False), (False, True), (True, False)}
+    assert shares["_input_gradient"] == {(False, False), (False, True), (True, False)}
+    assert max(w[0] * w[1] * w[2] for _, w, *_ in LARGE.values()) > 2 * DEPTH
+    assert max(w[3] for _, w, *_ in LARGE.values()) > 2 * DEPTH
     assert max(x[2] for x, *_ in LARGE.values()) > 4 * conv2d_planes.POSITIONS
 
 
@@ -186,11 +198,11 @@ def test_nan_and_infinity_reach_what_they_reach_in_the_reference(name, value, al
     problem = SPREAD[name]
     rest = *problem[2:], algorithm
     for position in (0, 0.37, 0.62, 1):
-        for spoilt in range(2):
+        for spoilt in range(3):
             x, w, b, dy = arrays(*problem[:5], np.float64)
             for kernel, operands in [
-                ("conv2d_forward", [x, b]),
-                ("conv2d_backward_input", [dy]),
+                ("conv2d_forward", [x, b, w]),
+                ("conv2d_backward_input", [dy, w]),
                 ("conv2d_backward_weight", [dy, x]),
             ]:
                 victim = operands[spoilt % len(operands)]

@@ -22,18 +22,45 @@ NAME = "minicnn.kernels.uncompiled"
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=150)
 TINY = {
     "conv2d_planes": {"POSITIONS": 6, "COLUMNS": 48},
-    "conv2d_rows": {"NUMBERS": 24, "SPAN": 5},
-    "linear": {"DEPTH": 3},
+    "conv2d_rows": {"DEPTH": 5, "ROWS_AT_ONCE": 6, "HEIGHT": 3},
+    "linear": {"DEPTH": 5, "STRETCH": 4, "HEIGHT": 3},
+    "blocks": {"ROWS_AT_ONCE": 6, "HEIGHT": 3},
+    "microkernel": {"BYTES": 16},
 }
 
 
-def multiply_tile(a, rows, a0, step, panel, K, tile):
-    """What microkernel.multiply_tile says of itself, which exists only as vector instructions."""
-    width = len(tile) // len(rows)
-    for r, row in enumerate(rows):
-        tile[r * width : (r + 1) * width] = 0
-        for k in range(K):
-            tile[r * width : (r + 1) * width] += a[np.uint64(a0 + row + k * step)] * panel[k * width : (k + 1) * width]
+def stretch(array, start, length):
+    """array[start : start + length], which must lie inside: a slice alone would be cut short without a word."""
+    if not 0 <= start <= len(array) - length:
+        raise IndexError(f"{start} and {length} numbers behind it, in an array of {len(array)}")
+    return array[start : start + length]
+
+
+def vector_length(array):
+    return sys.modules[f"{NAME}.microkernel"].vector_length(array.itemsize)
+
+
+def tile_product(vectors):
+    """What microkernel._tile_product says of itself, which exists only as vector instructions."""
+
+    def multiply(a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add):
+        width = vectors * vector_length(c)
+        for r in range(sys.modules[f"{NAME}.blocks"].HEIGHT):
+            out, total = stretch(c, c0 + r * c_row, width), np.zeros(width)
+            for k in range(K):
+                number = a[np.uint64(a0 + min(r, rows - 1) * a_row + k * a_step)]
+                total += number * stretch(panel, p0 + k * p_step, width)
+            out[:] = out + total if add else total
+
+    return multiply
+
+
+def transpose(a, a0, a_row, out, o0, o_row):
+    """What microkernel.transpose says of itself."""
+    length = vector_length(a)
+    rows = [stretch(a, a0 + i * a_row, length) for i in range(length)]
+    for j in range(length):
+        stretch(out, o0 + j * o_row, length)[:] = [row[j] for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +79,8 @@ def uncompiled():
         sys.modules[f"{NAME}.{part}"].exp_nonpositive = lambda x: (
             activation._exp32(x) if x.dtype == np.float32 else activation._exp64(x)
         )
-    for part in ("linear", "conv2d_rows"):
-        sys.modules[f"{NAME}.{part}"].multiply_tile = multiply_tile
+    blocks = sys.modules[f"{NAME}.blocks"]
+    blocks.multiply_tile, blocks.multiply_narrow_tile, blocks.transpose = tile_product(2), tile_product(1), transpose
     sys.modules[f"{NAME}._jit"].threads_for = lambda work, grain=1: 3
     yield room
     for name in [name for name in sys.modules if name.startswith(NAME)]:
@@ -80,9 +107,14 @@ def poisoned():
 @pytest.fixture(params=["usual tiles", "tiny tiles"])
 def tiles(request, uncompiled, poisoned, monkeypatch):
     if request.param == "tiny tiles":
-        for part, constants in TINY.items():
-            for constant, value in constants.items():
-                monkeypatch.setattr(sys.modules[f"{NAME}.{part}"], constant, value)
+        make_tiny(monkeypatch)
+
+
+def make_tiny(patch):
+    """Tiles of 3 rows and 2 or 4 columns, in blocks of 5 and 6."""
+    for part, constants in TINY.items():
+        for constant, value in constants.items():
+            patch.setattr(sys.modules[f"{NAME}.{part}"], constant, value)
 
 
 def agree(room, name, arguments):
@@ -123,11 +155,9 @@ def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, co
     if spoilt:
         x.reshape(-1, groups * c)[:4, 0] = dy.reshape(-1, groups * o)[:4, 0] = np.nan
     with pytest.MonkeyPatch.context() as patch:
-        for part, constants in TINY.items():
-            for constant, value in constants.items():
-                patch.setattr(sys.modules[f"{NAME}.{part}"], constant, value)
+        make_tiny(patch)
         conv2d = sys.modules[f"{NAME}.conv2d"]
-        patch.setattr(conv2d, "_rows_are_long", lambda numbers, run, filters: way == "conv2d_rows")
+        patch.setattr(conv2d, "_filters_are_few", lambda filters: way == "conv2d_planes")
         agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(groups * o), *where))
         agree(uncompiled, "conv2d_backward_input", (dy, w, x.shape, *where))
         agree(uncompiled, "conv2d_backward_weight", (dy, x, w.shape, *where))
@@ -152,7 +182,7 @@ def test_matrix_products_stay_inside_their_arrays(uncompiled, poisoned, M, N, K)
     rng = np.random.default_rng(0)
     x, w, b, dy = (rng.standard_normal(shape) for shape in [(M, K), (K, N), (N,), (M, N)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[f"{NAME}.linear"], "DEPTH", 3)
+        make_tiny(patch)
         agree(uncompiled, "linear_forward", (x, w, b))
         agree(uncompiled, "linear_backward_input", (dy, w))
         agree(uncompiled, "linear_backward_weight", (dy, x))
@@ -171,6 +201,10 @@ def test_an_index_outside_an_array_is_noticed(uncompiled, monkeypatch):
     x, w = np.ones((1, 6, 6, 1)), np.ones((2, 2, 1, 1))
     with pytest.raises(IndexError):
         uncompiled.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "implicit_gemm")
+    # And the micro-kernel writes whole tiles, behind a scratch of a single row.
+    monkeypatch.setattr(sys.modules[f"{NAME}.linear"], "HEIGHT", 1)
+    with pytest.raises(IndexError):
+        uncompiled.linear_forward(np.ones((9, 2)), np.ones((2, 3)), None)
 
 
 def test_memory_that_was_never_written_is_noticed(uncompiled, poisoned, monkeypatch):
