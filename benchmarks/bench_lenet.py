@@ -196,7 +196,6 @@ def _alone(name: str, options: argparse.Namespace, pace: Pace) -> None:
     """Measure one contender and print its losses and its burst, for the process that asked."""
     step = _step(name, _batches(options.batch_size))
     losses = first_losses(step)
-    harness.burst(step, pace.burst / 4)
     seconds, described = harness.burst(step, pace.burst), harness.machine(options.threads)
     print(json.dumps({"losses": losses, "seconds": seconds, "numba threads": described["numba threads"]}))
 

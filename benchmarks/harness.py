@@ -37,6 +37,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 PACKAGES = ("numpy", "numba", "torch")
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 WIDTH = 80
+WARM_UP = 0.02  # seconds, in which Linux spreads threads over the cores
 BUSY = 0.5  # processes that wanted a core in the minute before this one did
 _LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else "unknown"
 
@@ -229,14 +230,11 @@ class Race:
 
 
 def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dict[str, Any]], None]) -> Race:
-    """Compare the contenders' first results, warm up, then measure `pace.rounds` rounds.
+    """Compare the contenders' first results, then measure `pace.rounds` rounds.
 
     compare: is given {name: viewed result}, and raises Disagreement unless they agree (see `agree`).
     """
     compare({name: contender.view(contender.call()) for name, contender in contenders.items()})
-    for contender in contenders.values():
-        wait_for_silence(pace.patience)
-        burst(contender.call, pace.burst / 4)
     bursts: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(pace.rounds):
@@ -264,24 +262,31 @@ def wait_for_silence(patience: float) -> None:
 def burst(call: Callable[[], Any], seconds: float, at_least: int = 3) -> float:
     """Call again and again for that many seconds; returns the median seconds of a call.
 
-    The first call is not timed: it wakes the threads and brings back to the caches what the others have pushed out.
+    Before the clock runs there are up to WARM_UP seconds of calls: they bring back to the caches what others have
+    pushed out, and the threads, which may all have been woken on one core, spread over the cores.
     Each result is given back before the next call, and Python's garbage collector rests meanwhile.
     """
-    call()
-    times: list[float] = []
     clock = time.perf_counter
     collecting = gc.isenabled()
     gc.disable()
     try:
-        end = clock() + seconds
-        while len(times) < at_least or clock() < end:
-            begin = clock()
-            call()
-            times.append(clock() - begin)
+        _repeat(call, clock() + min(WARM_UP, 2 * seconds), 1)
+        return statistics.median(_repeat(call, clock() + seconds, at_least))
     finally:
         if collecting:
             gc.enable()
-    return statistics.median(times)
+
+
+def _repeat(call: Callable[[], Any], end: float, at_least: int) -> list[float]:
+    """The seconds of each call until the clock shows `end`."""
+    times: list[float] = []
+    begin = time.perf_counter()
+    while len(times) < at_least or begin < end:
+        call()
+        now = time.perf_counter()
+        times.append(now - begin)
+        begin = now
+    return times
 
 
 def quickest(contenders: Mapping[str, Contender], pace: Pace) -> str:
