@@ -1,8 +1,8 @@
 """Blocks of a matrix product: what stands between a layer's loops and the tile in the registers.
 
 A block is some hundred rows of the left matrix times a panel of the right one, DEPTH numbers deep at most: the panel,
-32 KB, stays in the first-level cache while the rows, from the second-level one, pass by it tile by tile. Sums longer
-than DEPTH are taken in steps, each added to the last, in an order that depends on the shapes alone.
+at most 32 KB, stays in the first-level cache while the rows, from the second-level one, pass by it tile by tile. Sums
+longer than DEPTH are taken in steps, each added to the last, in an order that depends on the shapes alone.
 """
 
 from ._jit import compiled, inlined
@@ -10,7 +10,7 @@ from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_widt
 from .tiles import add, at, clear, copy
 
 DEPTH = 256  # of a panel
-ROWS_AT_ONCE = 256  # rows of a block: with DEPTH 256 KB, a quarter of a second-level cache
+ROWS_AT_ONCE = 252  # rows of a block, whole tiles of any height: with DEPTH 252 KB, of a second-level cache's 1024
 
 
 def shares(M: int, N: int, itemsize: int, threads: int) -> tuple[int, int]:

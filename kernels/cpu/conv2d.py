@@ -20,13 +20,13 @@ from . import conv2d_planes, conv2d_rows
 from ._arrays import dense
 from .im2col import col2im, im2col
 from .linear import linear_backward_input, linear_backward_weight, linear_forward
+from .microkernel import vector_length
 
 Array = Any
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 ALGORITHMS = ["auto", "im2col", "implicit_gemm"]
-FEW = 16  # filters in a group: fewer would fill less than half of the micro-kernel's tile
 
 
 def conv2d_forward(
@@ -40,7 +40,7 @@ def conv2d_forward(
     if _is_im2col(algorithm):
         return _im2col_forward(x, w, b, stride, padding, dilation, groups).reshape(len(x), *size, O)
     y = empty((len(x), *size, O), x.dtype)
-    way = conv2d_planes if _filters_are_few(O // groups) else conv2d_rows
+    way = conv2d_planes if _filters_are_few(O // groups, x.itemsize) else conv2d_rows
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
     way.forward(dense(x), dense(w), bias, y, stride, padding, dilation, groups)
     return y
@@ -70,7 +70,7 @@ def conv2d_backward_weight(
         return linear_backward_weight(dy.reshape(-1, O), x.reshape(-1, C)).reshape(w_shape)
     if _is_im2col(algorithm):
         return _im2col_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
-    way = conv2d_planes if _filters_are_few(O // groups) else conv2d_rows
+    way = conv2d_planes if _filters_are_few(O // groups, x.itemsize) else conv2d_rows
     return way.weight_gradient(dense(dy), dense(x), w_shape, stride, padding, dilation, groups)
 
 
@@ -87,9 +87,9 @@ def _is_im2col(algorithm: str) -> bool:
     return algorithm == "im2col"
 
 
-def _filters_are_few(filters: int) -> bool:
-    """Whether `conv2d_planes` serves so many filters in a group, else `conv2d_rows`."""
-    return filters < FEW
+def _filters_are_few(filters: int, itemsize: int) -> bool:
+    """Whether `conv2d_planes` serves so many filters in a group: they would fill less than half of a tile's width."""
+    return filters < vector_length(itemsize)
 
 
 def _im2col_forward(

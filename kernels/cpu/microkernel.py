@@ -2,41 +2,69 @@
 
 A plain loop `y += a * x` loads two vectors and stores one for a single multiply-add, and a processor core can start
 two multiply-adds in the time of two loads: it waits for memory three times as long as it computes. The cure is to use
-each loaded vector several times while it is in a register. `multiply_tile` keeps 8 rows and 2 vectors of the result,
-16 sums, in 16 registers; for each k it loads two vectors of the right matrix, and spreads each of 8 numbers of the left
-one over a vector: 16 multiply-adds for 10 loads, and none of the sums is read or written before the last k.
+each loaded vector several times while it is in a register. `multiply_tile` keeps HEIGHT rows and VECTORS vectors of the
+result in registers. For each k it loads the vectors of the right matrix, spreads one number of the left matrix after
+the other over a vector, and multiplies; none of the sums is read or written before the last k. With AVX-512, which has
+32 registers of 16 float32 numbers, a tile is 14 rows of 2 vectors: 28 sums, 2 vectors of the right matrix and one
+spread number fill 31 registers, and 28 multiply-adds come to 16 loads.
 
-The right matrix comes as a panel, 2 vectors of columns whose rows lie one behind the other (`blocks.pack`).
+    registers             tile           sums + right matrix + spread number
+    32 of 64 bytes        14 x 2         28 + 2 + 1    AVX-512
+    16 of 32 bytes         6 x 2         12 + 2 + 1    AVX2
+    16 of 16 bytes         6 x 2         12 + 2 + 1    SSE
+    32 of 16 bytes        12 x 2         24 + 2 + 1    NEON
 
-`transpose` exchanges rows and columns of a block that fits the registers, 16 x 16 numbers of float32: each of its
-stages merges vector i with vector i + 8, number by number, and after 4 = log2(16) stages columns have become rows.
+The right matrix comes as a panel, VECTORS vectors of columns whose rows lie one behind the other (`blocks.pack`).
 
-Numba has no vector type, so both are built from LLVM's; a vector is 64 bytes, which LLVM cuts into halves or quarters
-where the processor's registers are smaller.
+`transpose` exchanges rows and columns of a block that fits the registers, 16 x 16 float32 numbers with AVX-512: each of
+its stages merges vector i with vector i + 8, number by number, and after 4 = log2(16) stages columns have become rows.
+
+Numba has no vector type, so both are built from LLVM's.
 """
 
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from ._jit import everywhere
 
-HEIGHT = 8  # rows of a tile
-VECTORS = 2  # vectors across it
-BYTES = 64  # in a vector
+# The registers by their names in assembly: bytes in one, rows of a tile, vectors across it.
+_TILES = {"zmm": (64, 14, 2), "ymm": (32, 6, 2), "xmm": (16, 6, 2), "v0.4s": (16, 12, 2)}
+_PROBE = """
+define void @probe(<16 x float>* %a) {
+  %x = load <16 x float>, <16 x float>* %a, align 4
+  %y = fadd <16 x float> %x, %x
+  store <16 x float> %y, <16 x float>* %a, align 4
+  ret void
+}
+"""
+
+
+def _tile_shape() -> tuple[int, int, int]:
+    """The tile that fits the processor which Numba compiles for; seen in what it makes of adding 16 numbers.
+
+    A compiled function on disk fits too: Numba finds it by the processor's name and features, from which this follows.
+    """
+    assembly = cpu_target.target_context.codegen()._tm.emit_assembly(llvm.parse_assembly(_PROBE))
+    return next((shape for register, shape in _TILES.items() if register in assembly), _TILES["xmm"])
+
+
+BYTES, HEIGHT, VECTORS = _tile_shape()
 
 
 @everywhere
 def vector_length(itemsize):
-    """Numbers in a vector: 16 of float32, 8 of float64. `transpose` takes a block of so many rows and columns."""
+    """Numbers in a vector, with AVX-512 16 of float32; `transpose` takes a block of so many rows and columns."""
     return BYTES // itemsize
 
 
 @everywhere
 def panel_width(itemsize):
-    """Columns of a tile: 32 of float32, 16 of float64."""
+    """Columns of a tile, with AVX-512 32 of float32."""
     return VECTORS * BYTES // itemsize
 
 
@@ -67,7 +95,7 @@ def _multiply(vectors: int, context: Any, builder: Any, signature: Any, argument
     multiply_add = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(vector, [vector] * 3),
-        f"llvm.fma.v{vector.count}f{8 * BYTES // vector.count}",
+        f"llvm.fmuladd.v{vector.count}f{8 * BYTES // vector.count}",
     )
     zero = ir.Constant(vector, [0.0] * vector.count)
     sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(HEIGHT)]
@@ -133,7 +161,7 @@ def _pointers(context: Any, builder: Any, signature: Any, arguments: Any) -> lis
 
 
 def _vector(context: Any, pointer: Any) -> Any:
-    """The vector of 64 bytes of such numbers."""
+    """The vector of such numbers that fills a register."""
     return ir.VectorType(pointer.type.pointee, BYTES // context.get_abi_sizeof(pointer.type.pointee))
 
 

@@ -59,7 +59,7 @@ def assert_all_directions_agree(problem, algorithm, dtype):
 def test_implicit_gemm_is_the_reference(way, parts, problem, dtype):
     """Both of its ways, whatever the shape: small shapes alone would never see `conv2d_rows`."""
     with split(parts), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv2d, "_filters_are_few", lambda filters: way == "planes")
+        patch.setattr(conv2d, "_filters_are_few", lambda filters, itemsize: way == "planes")
         assert_all_directions_agree(problem, "implicit_gemm", dtype)
 
 

@@ -157,7 +157,7 @@ def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, co
     with pytest.MonkeyPatch.context() as patch:
         make_tiny(patch)
         conv2d = sys.modules[f"{NAME}.conv2d"]
-        patch.setattr(conv2d, "_filters_are_few", lambda filters: way == "conv2d_planes")
+        patch.setattr(conv2d, "_filters_are_few", lambda filters, itemsize: way == "conv2d_planes")
         agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(groups * o), *where))
         agree(uncompiled, "conv2d_backward_input", (dy, w, x.shape, *where))
         agree(uncompiled, "conv2d_backward_weight", (dy, x, w.shape, *where))

@@ -1,0 +1,122 @@
+"""Blocks of a matrix product, compiled, on buffers with a margin: it must neither be read into a result nor written.
+
+The margins of what is only read are NaN. Those of what is written hold a number that must still be there afterwards.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from agreement import DTYPES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn.kernels.cpu.blocks import block_rows, multiply, pack, shares
+from minicnn.kernels.cpu.microkernel import HEIGHT, panel_width, vector_length
+
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=300)
+MARGIN, CANARY = 40, 12345.0
+
+
+def guarded(matrix, row, fill):
+    """A flat array of `fill` with the matrix in it, its rows `row` numbers apart, and where the first one begins."""
+    flat = np.full(2 * MARGIN + len(matrix) * row, fill, matrix.dtype)
+    for i, line in enumerate(matrix):
+        flat[MARGIN + i * row : MARGIN + i * row + len(line)] = line
+    return flat, MARGIN
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@SETTINGS
+@given(
+    M=st.integers(1, 2 * HEIGHT + 1), K=st.integers(1, 9), count=st.integers(1, 32), gap=st.integers(0, 3),
+    columns=st.booleans(), adding=st.booleans(),
+)  # fmt: skip
+def test_a_block_is_the_product_and_leaves_everything_else_alone(dtype, M, K, count, gap, columns, adding):
+    """With the left matrix as it stands, and transposed; with result rows that have numbers of others between them."""
+    width, rng = panel_width(np.dtype(dtype).itemsize), np.random.default_rng(M * 1000 + K)
+    count = min(count, width)
+    a, b = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, count)).astype(dtype)
+    before = rng.standard_normal((M, count)).astype(dtype)
+    left, a0 = guarded(a.T if columns else a, M if columns else K, np.nan)
+    padded = np.zeros((K, width), dtype)
+    padded[:, :count] = b
+    panel, p0 = guarded(padded, width, np.nan)
+    out, c0 = guarded(before, count + gap, CANARY)
+    expected, _ = guarded(a @ b + (before if adding else 0), count + gap, CANARY)
+    steps = (1, M) if columns else (K, 1)
+    multiply(left, a0, *steps, M, panel, p0, K, out, c0, count + gap, count, adding, np.empty(HEIGHT * width, dtype))
+    np.testing.assert_allclose(out, expected, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=1e-5)
+    np.testing.assert_array_equal(out == CANARY, expected == CANARY)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@SETTINGS
+@given(depth=st.integers(1, 40), count=st.integers(1, 32), gap=st.integers(0, 3), transposed=st.booleans())
+def test_a_panel_holds_the_columns_and_zeros_and_nothing_is_written_behind_it(dtype, depth, count, gap, transposed):
+    width = panel_width(np.dtype(dtype).itemsize)
+    count = min(count, width)
+    b = np.random.default_rng(depth).standard_normal((depth, count)).astype(dtype)
+    row = (depth if transposed else count) + gap
+    source, start = guarded(b.T if transposed else b, row, np.nan)
+    panel = np.full(2 * MARGIN + depth * width, CANARY, dtype)
+    pack(source, start, *((1, row) if transposed else (row, 1)), depth, count, panel, MARGIN)
+    expected = np.zeros((depth, width), dtype)
+    expected[:, :count] = b
+    np.testing.assert_array_equal(panel, guarded(expected, width, CANARY)[0])
+
+
+@SETTINGS
+@given(M=st.integers(1, 3000), N=st.integers(1, 3000), threads=st.integers(1, 16))
+def test_the_shares_cover_a_result_once(M, N, threads):
+    bands, blocks = shares(M, N, 4, threads)
+    rows = block_rows(M, bands)
+    assert bands >= 1
+    assert 1 <= blocks <= threads
+    assert rows % HEIGHT == 0
+    assert rows * bands >= M
+
+
+SCRIPT = """
+import json, sys
+import numpy as np
+from minicnn.kernels import cpu, reference
+from minicnn.kernels.cpu import microkernel
+from minicnn.kernels.geometry import output_sizes
+
+sys.path.insert(0, sys.argv[1])
+from agreement import assert_sums_agree
+
+for dtype in (np.float32, np.float64):
+    for shape, kernel, C, O, groups, stride in [((2, 9, 8), 3, 5, 40, 1, 1), ((1, 12, 13), 2, 33, 7, 2, 2)]:
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((*shape, C * groups)).astype(dtype)
+        w = rng.standard_normal((kernel, kernel, C, O * groups)).astype(dtype)
+        where = (stride, stride), ((1, 1), (0, 2)), (1, 1)
+        dy = rng.standard_normal((shape[0], *output_sizes(x.shape, (kernel, kernel), *where), O * groups)).astype(dtype)
+        where += (groups, "implicit_gemm")
+        assert_sums_agree("conv2d_forward", (x, w, None, *where), cpu)
+        assert_sums_agree("conv2d_backward_input", (dy, w, x.shape, *where), cpu)
+        assert_sums_agree("conv2d_backward_weight", (dy, x, w.shape, *where), cpu)
+    for M, K, N in [(37, 70, 41), (300, 9, 33)]:
+        x, w, dy = (rng.standard_normal(shape).astype(dtype) for shape in [(M, K), (K, N), (M, N)])
+        assert_sums_agree("linear_forward", (x, w, None), cpu)
+        assert_sums_agree("linear_backward_input", (dy, w), cpu)
+        assert_sums_agree("linear_backward_weight", (dy, x), cpu)
+print(json.dumps([microkernel.BYTES, microkernel.HEIGHT, microkernel.VECTORS]))
+"""
+
+
+@pytest.mark.skipif(vector_length(4) < 8, reason="no processor with AVX2")
+@pytest.mark.parametrize(("processor", "tile"), [("haswell", [32, 6, 2]), ("nehalem", [16, 6, 2])])
+def test_the_tiles_of_other_processors(processor, tile):
+    """In a process of its own, whose kernels are compiled for that processor: 32 and 16 bytes in a register."""
+    environment = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}
+    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == tile
