@@ -10,7 +10,7 @@ from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_widt
 from .tiles import add, at, clear, copy
 
 DEPTH = 256  # of a panel
-ROWS_AT_ONCE = 252  # rows of a block, whole tiles of any height: with DEPTH 252 KB, of a second-level cache's 1024
+ROWS_AT_ONCE = 240  # rows of a block, whole tiles of any height: with DEPTH 240 KB, a quarter of a second-level cache
 
 
 def shares(M: int, N: int, itemsize: int, threads: int) -> tuple[int, int]:

@@ -4,15 +4,16 @@ A plain loop `y += a * x` loads two vectors and stores one for a single multiply
 two multiply-adds in the time of two loads: it waits for memory three times as long as it computes. The cure is to use
 each loaded vector several times while it is in a register. `multiply_tile` keeps HEIGHT rows and VECTORS vectors of the
 result in registers. For each k it loads the vectors of the right matrix, spreads one number of the left matrix after
-the other over a vector, and multiplies; none of the sums is read or written before the last k. With AVX-512, which has
-32 registers of 16 float32 numbers, a tile is 14 rows of 2 vectors: 28 sums, 2 vectors of the right matrix and one
-spread number fill 31 registers, and 28 multiply-adds come to 16 loads.
+the other over a vector, and multiplies; none of the sums is read or written before the last k. A tile of 8 rows and 2
+vectors comes to 16 multiply-adds for 10 loads, and to 16 sums: a multiply-add takes 4 cycles, two begin in each, so
+that 8 sums at least must be under way. There are as many rows as the registers hold, but no more than 8: taller tiles
+need an address register for each row, of which x86-64 has 16, and were no faster.
 
-    registers             tile           sums + right matrix + spread number
-    32 of 64 bytes        14 x 2         28 + 2 + 1    AVX-512
-    16 of 32 bytes         6 x 2         12 + 2 + 1    AVX2
-    16 of 16 bytes         6 x 2         12 + 2 + 1    SSE
-    32 of 16 bytes        12 x 2         24 + 2 + 1    NEON
+    registers         rows x vectors   sums + right matrix + spread number
+    32 of 64 bytes    8 x 2            16 + 2 + 1    AVX-512
+    16 of 32 bytes    6 x 2            12 + 2 + 1    AVX2
+    16 of 16 bytes    6 x 2            12 + 2 + 1    SSE
+    32 of 16 bytes    8 x 2            16 + 2 + 1    NEON
 
 The right matrix comes as a panel, VECTORS vectors of columns whose rows lie one behind the other (`blocks.pack`).
 
@@ -33,7 +34,7 @@ from numba.extending import intrinsic
 from ._jit import everywhere
 
 # The registers by their names in assembly: bytes in one, rows of a tile, vectors across it.
-_TILES = {"zmm": (64, 14, 2), "ymm": (32, 6, 2), "xmm": (16, 6, 2), "v0.4s": (16, 12, 2)}
+_TILES = {"zmm": (64, 8, 2), "ymm": (32, 6, 2), "xmm": (16, 6, 2), "v0.4s": (16, 8, 2)}
 _PROBE = """
 define void @probe(<16 x float>* %a) {
   %x = load <16 x float>, <16 x float>* %a, align 4
