@@ -16,7 +16,7 @@ import numpy as np
 
 from ..geometry import output_sizes
 from ..memory import empty
-from . import conv2d_planes, conv2d_rows
+from . import conv2d_depthwise, conv2d_planes, conv2d_rows
 from ._arrays import dense
 from .im2col import col2im, im2col
 from .linear import linear_backward_input, linear_backward_weight, linear_forward
@@ -40,7 +40,7 @@ def conv2d_forward(
     if _is_im2col(algorithm):
         return _im2col_forward(x, w, b, stride, padding, dilation, groups).reshape(len(x), *size, O)
     y = empty((len(x), *size, O), x.dtype)
-    way = conv2d_planes if _filters_are_few(O // groups, x.itemsize) else conv2d_rows
+    way = _way(w.shape, groups, x.itemsize)
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
     way.forward(dense(x), dense(w), bias, y, stride, padding, dilation, groups)
     return y
@@ -56,7 +56,8 @@ def conv2d_backward_input(
     if _is_im2col(algorithm):
         return _im2col_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
     dx = empty(x_shape, dy.dtype)
-    conv2d_rows.input_gradient(dense(dy), dense(w), dx, stride, padding, dilation, groups)
+    way = conv2d_depthwise if _is_depthwise(w.shape, groups) else conv2d_rows
+    way.input_gradient(dense(dy), dense(w), dx, stride, padding, dilation, groups)
     return dx
 
 
@@ -70,7 +71,7 @@ def conv2d_backward_weight(
         return linear_backward_weight(dy.reshape(-1, O), x.reshape(-1, C)).reshape(w_shape)
     if _is_im2col(algorithm):
         return _im2col_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
-    way = conv2d_planes if _filters_are_few(O // groups, x.itemsize) else conv2d_rows
+    way = _way(w_shape, groups, x.itemsize)
     return way.weight_gradient(dense(dy), dense(x), w_shape, stride, padding, dilation, groups)
 
 
@@ -87,9 +88,19 @@ def _is_im2col(algorithm: str) -> bool:
     return algorithm == "im2col"
 
 
-def _filters_are_few(filters: int, itemsize: int) -> bool:
-    """Whether `conv2d_planes` serves so many filters in a group: they would fill less than half of a tile's width."""
-    return filters < vector_length(itemsize)
+def _way(w_shape: tuple[int, ...], groups: int, itemsize: int) -> Any:
+    """Which file serves "implicit_gemm" forward and for the weight gradient.
+
+    `conv2d_planes` where the filters of a group would fill less than half of the width of the micro-kernel's tile.
+    """
+    if _is_depthwise(w_shape, groups):
+        return conv2d_depthwise
+    return conv2d_planes if w_shape[3] // groups < vector_length(itemsize) else conv2d_rows
+
+
+def _is_depthwise(w_shape: tuple[int, ...], groups: int) -> bool:
+    """Whether every channel has one filter of its own, and there are enough channels to fill vectors."""
+    return w_shape[2:] == (1, groups) and groups > 1
 
 
 def _im2col_forward(

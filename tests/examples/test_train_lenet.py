@@ -90,7 +90,12 @@ def test_a_run_that_is_interrupted_and_resumed_ends_with_the_same_bits(tmp_path)
     assert whole.returncode == 0, whole.stderr
 
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), *options, "--out", "parts"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(SCRIPT), *options, "--out", "parts"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, Ctrl-C is ignored, and what they start would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     checkpoint = tmp_path / "parts" / "model.safetensors"
     deadline = time.monotonic() + 100
