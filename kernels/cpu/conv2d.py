@@ -1,8 +1,9 @@
 """Convolution: which way of computing it serves which shape.
 
     "im2col"          the lesson, as in the reference: the column matrix and one matrix product
-    "implicit_gemm"   the same sums without that matrix, a block at a time in the cache: `conv2d_rows`, and where
-                      a group has few filters `conv2d_planes` forward and for the weight gradient
+    "implicit_gemm"   the same sums without that matrix, a block at a time in the cache: `conv2d_rows`; where a group
+                      has few filters `conv2d_planes` forward and for the weight gradient; and `conv2d_depthwise`
+                      where every channel has a filter of its own
 
 "auto" means "implicit_gemm", which needs no memory for the matrix; benchmarks/bench_kernels.py shows on which shapes
 it is the faster one. A 1x1 convolution with stride 1 and without padding has no column matrix either way: its pixels
@@ -99,7 +100,7 @@ def _way(w_shape: tuple[int, ...], groups: int, itemsize: int) -> Any:
 
 
 def _is_depthwise(w_shape: tuple[int, ...], groups: int) -> bool:
-    """Whether every channel has one filter of its own, and there are enough channels to fill vectors."""
+    """Whether every channel has one filter of its own."""
     return w_shape[2:] == (1, groups) and groups > 1
 
 

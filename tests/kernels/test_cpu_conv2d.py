@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from minicnn.kernels import cpu, reference
-from minicnn.kernels.cpu import conv2d, conv2d_planes, conv2d_rows
+from minicnn.kernels.cpu import conv2d, conv2d_depthwise, conv2d_planes, conv2d_rows
 from minicnn.kernels.cpu.blocks import DEPTH
 from minicnn.kernels.geometry import output_sizes
 
@@ -53,13 +53,15 @@ def assert_all_directions_agree(problem, algorithm, dtype):
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-@pytest.mark.parametrize("way", ["rows", "planes"])
+@pytest.mark.parametrize("way", [None, conv2d_rows, conv2d_planes], ids=["as chosen", "rows", "planes"])
 @SETTINGS
 @given(problem=problems(), dtype=st.sampled_from(DTYPES))
 def test_implicit_gemm_is_the_reference(way, parts, problem, dtype):
-    """Both of its ways, whatever the shape: small shapes alone would never see `conv2d_rows`."""
+    """All of its ways, whatever the shape: small shapes alone would never see `conv2d_rows`."""
     with split(parts), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conv2d, "_filters_are_few", lambda filters, itemsize: way == "planes")
+        if way:
+            patch.setattr(conv2d, "_way", lambda w_shape, groups, itemsize: way)
+            patch.setattr(conv2d, "_is_depthwise", lambda w_shape, groups: False)
         assert_all_directions_agree(problem, "implicit_gemm", dtype)
 
 
@@ -85,6 +87,11 @@ LARGE = {
     "several depths in every group": case((1, 20, 30, 124), (3, 3, 62, 8), groups=2),
     "one tile, the filters in blocks": case((1, 8, 8, 4), (3, 3, 4, 70)),
     "depthwise": case((2, 23, 22, 37), (3, 3, 1, 37), stride=(2, 2), padding=ONE, groups=37),
+    "depthwise, more rows than fit the cache": case((1, 150, 151, 70), (3, 2, 1, 70), padding=ONE, groups=70),
+    "depthwise, a stride longer than the kernel": case((2, 20, 21, 33), (2, 1, 1, 33), stride=(5, 3), groups=33),
+    "depthwise, more padding than image": case(
+        (1, 2, 1, 8), (3, 3, 1, 8), (2, 1), ((5, 4), (6, 3)), dilation=(2, 3), groups=8
+    ),
     "depthwise, two filters each": case((2, 9, 8, 19), (3, 3, 1, 38), padding=ONE, groups=19),
     "long rows of several spans": case((2, 9, 9, 130), (3, 3, 130, 33), padding=ONE),
     "a row of exactly one span": case((1, 6, 6, 256), (2, 2, 256, 25)),
@@ -136,7 +143,7 @@ def test_large_cases_are_the_reference_on_any_number_of_threads(name, dtype, alg
 def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
     """A case list that a change of the constants has made useless should say so."""
     chosen, shares = set(), {"_forward": set(), "_input_gradient": set()}
-    for room in (conv2d_rows, conv2d_planes):
+    for room in (conv2d_rows, conv2d_planes, conv2d_depthwise):
         for name in {"forward", "input_gradient", "weight_gradient"} & set(vars(room)):
             original = getattr(room, name)
 
@@ -159,7 +166,7 @@ def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
             cpu.conv2d_forward(x, w, b, *problem[2:], "implicit_gemm")
             cpu.conv2d_backward_input(dy, w, x.shape, *problem[2:], "implicit_gemm")
             cpu.conv2d_backward_weight(dy, x, w.shape, *problem[2:], "implicit_gemm")
-    assert len(chosen) == 5
+    assert len(chosen) == 8
     assert shares["_forward"] >= {(False, False), (False, True), (True, False)}
     assert shares["_input_gradient"] == {(False, False), (False, True), (True, False)}
     assert max(w[0] * w[1] * w[2] for _, w, *_ in LARGE.values()) > 2 * DEPTH
@@ -187,6 +194,7 @@ SPREAD = {
     "rows": case((3, 7, 6, 50), (3, 3, 25, 52), (2, 1), ONE, (1, 2), 2),
     "rows in place": case((3, 3, 3, 201), (1, 1, 201, 25)),
     "one channel": case((2, 6, 6, 1), (3, 3, 1, 1)),
+    "depthwise": case((2, 6, 5, 7), (3, 2, 1, 7), (2, 1), ONE, groups=7),
 }
 
 

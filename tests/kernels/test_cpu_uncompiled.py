@@ -21,6 +21,7 @@ from minicnn.kernels import cpu, reference
 NAME = "minicnn.kernels.uncompiled"
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=150)
 TINY = {
+    "conv2d_depthwise": {"NUMBERS": 24},
     "conv2d_planes": {"POSITIONS": 6, "COLUMNS": 48},
     "conv2d_rows": {"DEPTH": 5, "ROWS_AT_ONCE": 6, "HEIGHT": 3},
     "linear": {"DEPTH": 5, "STRETCH": 4, "HEIGHT": 3},
@@ -140,7 +141,7 @@ def axes(draw, most_dilation=2):
     return draw(st.integers(smallest, smallest + 4)), kernel, stride, (before, after), dilation
 
 
-@pytest.mark.parametrize("way", ["conv2d_rows", "conv2d_planes"])
+@pytest.mark.parametrize("way", ["conv2d_rows", "conv2d_planes", "conv2d_depthwise"])
 @SETTINGS
 @given(axes(), axes(), st.tuples(*[st.integers(1, 3)] * 4), st.booleans())
 def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, columns, counts, spoilt):
@@ -157,8 +158,12 @@ def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, co
     with pytest.MonkeyPatch.context() as patch:
         make_tiny(patch)
         conv2d = sys.modules[f"{NAME}.conv2d"]
-        patch.setattr(conv2d, "_filters_are_few", lambda filters, itemsize: way == "conv2d_planes")
-        agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(groups * o), *where))
+        if way == "conv2d_depthwise":
+            x, w, dy = x[..., :groups], w[:, :, :1, :groups], dy[..., :groups]
+        else:
+            patch.setattr(conv2d, "_way", lambda w_shape, groups, itemsize: sys.modules[f"{NAME}.{way}"])
+            patch.setattr(conv2d, "_is_depthwise", lambda w_shape, groups: False)
+        agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(w.shape[3]), *where))
         agree(uncompiled, "conv2d_backward_input", (dy, w, x.shape, *where))
         agree(uncompiled, "conv2d_backward_weight", (dy, x, w.shape, *where))
 
