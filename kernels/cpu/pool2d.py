@@ -2,7 +2,8 @@
 
 What differs from the reference: no padded copy, no array for each position of the window; and backwards each row
 of the image gathers from the windows that cover it, so that no two threads write to one cell and the sums have one
-order.
+order. A sum over a window is a sum of rows, which are long, and then of pixels, of which there are fewer by then; its
+gradient is shared out among the pixels of one row, which all rows under the window have in common.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import inlined, parallel
-from .tiles import at
+from .tiles import add, at, clear, copy
 
 Array = Any
 
@@ -84,7 +85,7 @@ def _cells(
 
 
 def _sum_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, rows: Array, columns: Array) -> Array:
-    y = zeros((len(x), len(rows), len(columns), x.shape[3]), x.dtype)
+    y = empty((len(x), len(rows), len(columns), x.shape[3]), x.dtype)
     _sum(dense(x), y, kernel_size, stride, _before(padding), rows, columns, _threads(x, y, kernel_size))
     return y
 
@@ -92,7 +93,7 @@ def _sum_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ro
 def _sum_backward(
     dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding, rows: Array, columns: Array
 ) -> Array:
-    dx = zeros(x_shape, dy.dtype)
+    dx = empty(x_shape, dy.dtype)
     threads = _threads(dx, dy, kernel_size)
     _sum_gather(dense(dy), dx, kernel_size, stride, _before(padding), rows, columns, threads)
     return dx
@@ -165,32 +166,55 @@ def _sum(x, y, kernel, stride, before, rows, columns, threads):
     (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
     image, out = x.ravel(), y.ravel()
     for thread in prange(threads):
+        line = np.empty(W * C, x.dtype)  # the sum of the rows of the image under one row of windows
         for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
             n, top = row // OH, row % OH * stride[0] - before[0]
+            for h in range(max(0, top), min(H, top + kernel[0])):
+                if h == max(0, top):
+                    copy(line, 0, image, (n * H + h) * W * C, W * C)
+                else:
+                    add(line, 0, image, (n * H + h) * W * C, W * C)
             for j in range(OW):
                 left, pixel = j * stride[1] - before[1], (row * OW + j) * C
-                for kh in range(max(0, -top), min(kernel[0], H - top)):
-                    for kw in range(max(0, -left), min(kernel[1], W - left)):
-                        cell = ((n * H + top + kh) * W + left + kw) * C
-                        for c in range(C):
-                            out[at(pixel) + at(c)] += image[at(cell) + at(c)]
-                cells = rows[row % OH] * columns[j]
-                for c in range(C):
-                    out[at(pixel) + at(c)] /= cells
+                share = y.dtype.type(1) / (rows[row % OH] * columns[j])
+                for w in range(max(0, left), min(W, left + kernel[1])):
+                    if w == max(0, left):
+                        _scale(out, pixel, line, w * C, share, C)
+                    else:
+                        _add_scaled(out, pixel, line, w * C, share, C)
 
 
 @parallel
 def _sum_gather(dy, dx, kernel, stride, before, rows, columns, threads):
     (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
     gradient, out = dy.ravel(), dx.ravel()
+    most = (kernel[0] + stride[0] - 1) // stride[0]  # rows of windows that cover one row of the image
     for thread in prange(threads):
+        # What a row of windows gives to each row under it; of the last few rows of windows, computed once.
+        lines, held = np.empty(most * W * C, dy.dtype), np.full(most, -1)
         for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
             n, h = row // H, row % H + before[0]
+            clear(out, row * W * C, W * C)
             for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
-                for j in range(OW):
-                    left, pixel = j * stride[1] - before[1], ((n * OH + i) * OW + j) * C
-                    share = dx.dtype.type(1) / (rows[i] * columns[j])
-                    for w in range(max(0, left), min(W, left + kernel[1])):
-                        cell = (row * W + w) * C
-                        for c in range(C):
-                            out[at(cell) + at(c)] += share * gradient[at(pixel) + at(c)]
+                line = i % most * W * C
+                if held[i % most] != n * OH + i:
+                    held[i % most] = n * OH + i
+                    clear(lines, line, W * C)
+                    for j in range(OW):
+                        left, pixel = j * stride[1] - before[1], ((n * OH + i) * OW + j) * C
+                        share = dx.dtype.type(1) / (rows[i] * columns[j])
+                        for w in range(max(0, left), min(W, left + kernel[1])):
+                            _add_scaled(lines, line + w * C, gradient, pixel, share, C)
+                add(out, row * W * C, lines, line, W * C)
+
+
+@inlined
+def _scale(out, i, x, j, factor, n):
+    for q in range(n):
+        out[at(i) + at(q)] = factor * x[at(j) + at(q)]
+
+
+@inlined
+def _add_scaled(out, i, x, j, factor, n):
+    for q in range(n):
+        out[at(i) + at(q)] += factor * x[at(j) + at(q)]
