@@ -144,33 +144,39 @@ def input_gradient(dy: Array, w: Array, dx: Array, stride: Pair, padding: Paddin
             bands = min(threads, H)
     merge = blocks == 1 and _side_by_side(w.shape, dilation, groups)
     taps, run = _runs(w.shape[:2], C // blocks, padding, dilation, merge)
-    packed = _packed_back(w.reshape(-1, C, w.shape[3]), groups, blocks, threads)  # (KH, KW, C, O) -> (KH*KW, C, O)
-    _input_gradient(dy, packed, dx, taps, run, stride, groups, (bands, blocks), threads)
+    # Panels of whole runs, none of which is added in two pieces, where there are no more of them.
+    K, width = len(taps) * run, panel_width(w.itemsize)
+    depth = width // run * run
+    depth = depth if depth and -(-K // depth) == -(-K // width) else width
+    packed = _packed_back(
+        w.reshape(-1, C, w.shape[3]), groups, blocks, depth, threads
+    )  # (KH, KW, C, O) -> (KH*KW, C, O)
+    _input_gradient(dy, packed, dx, taps, run, stride, groups, (bands, blocks), depth, threads)
 
 
-def _packed_back(w: Array, groups: int, blocks: int, threads: int) -> Array:
-    """(groups*blocks, panels, O/groups, width): the panels of w.T, for each group and each block of its channels."""
+def _packed_back(w: Array, groups: int, blocks: int, depth: int, threads: int) -> Array:
+    """(groups*blocks, panels, O/groups, width): w.T for each group and each block of its channels, `depth` rows of w
+    in a panel."""
     T, C, O = w.shape
-    width = panel_width(w.itemsize)
-    packed = empty((groups * blocks, -(-T * C // (blocks * width)), O // groups, width), w.dtype)
-    _pack_back(w, packed, groups, blocks, threads)
+    packed = empty((groups * blocks, -(-T * C // (blocks * depth)), O // groups, panel_width(w.itemsize)), w.dtype)
+    _pack_back(w, packed, groups, blocks, depth, threads)
     return packed
 
 
 @parallel
-def _pack_back(w, packed, groups, blocks, threads):
+def _pack_back(w, packed, groups, blocks, depth, threads):
     (T, C, channels), (parts, panels, O, width) = w.shape, packed.shape
     matrix, flat, C = w.ravel(), packed.ravel(), C // blocks
     for thread in prange(threads):
         for job in range(parts * panels * thread // threads, parts * panels * (thread + 1) // threads):
-            g, block, k = job // (blocks * panels), job // panels % blocks, job % panels * width
+            g, block, k = job // (blocks * panels), job // panels % blocks, job % panels * depth
             # A block of the channels is whole panels, all of one tap; without blocks k counts the rows of w.
             row = k if blocks == 1 else (k // C * blocks + block) * C + k % C
-            pack(matrix, row * channels + g * O, 1, channels, O, min(width, T * C - k), flat, job * O * width)
+            pack(matrix, row * channels + g * O, 1, channels, O, min(depth, T * C - k), flat, job * O * width)
 
 
 @parallel
-def _input_gradient(dy, packed, dx, taps, run, stride, groups, share, threads):
+def _input_gradient(dy, packed, dx, taps, run, stride, groups, share, depth, threads):
     N, OH, OW, channels = dy.shape
     H, (bands, blocks), (parts, panels, O, width) = dx.shape[1], share, packed.shape
     C, K, length = dx.shape[3] // parts, len(taps) * run, vector_length(dy.itemsize)
@@ -189,15 +195,16 @@ def _input_gradient(dy, packed, dx, taps, run, stride, groups, share, threads):
             for i in range(first // R * R, last, R):
                 i0, i1 = max(i, first), min(i + R, last)
                 start = (n * OH + i0) * OW * channels + part // blocks * O
-                for k in range(0, K, width):
+                for k in range(0, K, depth):
                     # A panel ends in zeros: the tile is stored whole, to room that is there.
-                    depth, count = min(width, K - k), width if K - k > length else length
+                    numbers = min(depth, K - k)
+                    count = width if numbers > length else length
                     for o in range(0, O, DEPTH):
-                        place = ((part * panels + k // width) * O + o) * width
+                        place = ((part * panels + k // depth) * O + o) * width
                         multiply(gradient, start + o, channels, 1, (i1 - i0) * OW, matrix, place, min(DEPTH, O - o),
                                  products, 0, width, count, o > 0, scratch)  # fmt: skip
                     cells = (n, i0, i1, h0, h1)
-                    _scatter(products, width, OW, image, dx.shape, part * C, cells, stride, taps, run, k, depth)
+                    _scatter(products, width, OW, image, dx.shape, part * C, cells, stride, taps, run, k, numbers)
 
 
 @compiled
@@ -226,13 +233,16 @@ def _scatter(products, width, OW, image, shape, c0, cells, stride, taps, run, k0
             count = min(run - r, k0 + depth - k)
             source, h = (i - i0) * OW * width + k - k0, i * stride[0] + taps[t, 0]
             if h0 <= h < h1:
-                line, place = (n * H + h) * W * C, taps[t, 1] * C + c0 + r
-                for j in range(OW):
-                    w, o = place + j * stride[1] * C, source + j * width
-                    if w >= 0 and w + count <= W * C:
-                        add(image, line + w, products, o, count)
-                    else:
-                        _add_part(image, line, w, W * C, products, o, count)
+                line, place, step = (n * H + h) * W * C, taps[t, 1] * C + c0 + r, stride[1] * C
+                # Runs that overlap are not added one behind the other: the second would wait for the first's stores.
+                rounds = (count + step - 1) // step
+                for start in range(rounds):
+                    for j in range(start, OW, rounds):
+                        w, o = place + j * step, source + j * width
+                        if w >= 0 and w + count <= W * C:
+                            add(image, line + w, products, o, count)
+                        else:
+                            _add_part(image, line, w, W * C, products, o, count)
             k, t, r = k + count, t + 1, 0
 
 
