@@ -151,7 +151,7 @@ def input_gradient(dy: Array, w: Array, dx: Array, stride: Pair, padding: Paddin
     packed = _packed_back(
         w.reshape(-1, C, w.shape[3]), groups, blocks, depth, threads
     )  # (KH, KW, C, O) -> (KH*KW, C, O)
-    _input_gradient(dy, packed, dx, taps, run, stride, groups, (bands, blocks), depth, threads)
+    _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, (bands, blocks), threads)
 
 
 def _packed_back(w: Array, groups: int, blocks: int, depth: int, threads: int) -> Array:
@@ -176,7 +176,7 @@ def _pack_back(w, packed, groups, blocks, depth, threads):
 
 
 @parallel
-def _input_gradient(dy, packed, dx, taps, run, stride, groups, share, depth, threads):
+def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, threads):
     N, OH, OW, channels = dy.shape
     H, (bands, blocks), (parts, panels, O, width) = dx.shape[1], share, packed.shape
     C, K, length = dx.shape[3] // parts, len(taps) * run, vector_length(dy.itemsize)
