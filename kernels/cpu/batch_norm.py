@@ -77,9 +77,9 @@ def _sums(dy: Array, x: Array, mean: Array, var: Array, eps: float) -> tuple[Arr
 
 def _combine(dy: Array, x: Array, scale: Array, shift: Array, mean: Array, slope: Array) -> Array:
     """scale * (dy - shift - slope * (x - mean))."""
-    rows, constants = _rows(dy), (dense(a.astype(x.dtype)) for a in (scale, shift, mean, slope))
+    rows, constants = _rows(dy), np.array([scale, shift, mean, slope], x.dtype)
     dx = empty(rows.shape, rows.dtype)
-    _combine_rows(rows, _rows(x), *constants, dx, _jit.threads_for(x.size))
+    _combine_rows(rows, _rows(x), constants, dx, _jit.threads_for(x.size))
     return dx.reshape(x.shape)
 
 
@@ -125,8 +125,9 @@ def _gradient_sums(dy, x, mean, parts, threads):
 
 
 @parallel
-def _combine_rows(dy, x, scale, shift, mean, slope, dx, threads):
+def _combine_rows(dy, x, constants, dx, threads):
     M, C = x.shape
+    scale, shift, mean, slope = constants[0], constants[1], constants[2], constants[3]
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
             for c in range(C):
