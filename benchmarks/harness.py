@@ -293,7 +293,6 @@ def quickest(contenders: Mapping[str, Contender], pace: Pace) -> str:
     """The name of the contender with the fastest burst out of two: one library's layouts race each other first."""
     times: dict[str, float] = {}
     for name, contender in contenders.items():
-        contender.call()
         wait_for_silence(pace.patience)
         times[name] = min(burst(contender.call, pace.burst / 2) for _ in range(2))
     return min(times, key=times.__getitem__)

@@ -19,6 +19,7 @@ from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
 from ._jit import compiled, parallel
+from .conv2d_rows import runs
 from .tiles import ROWS, VECTOR, add_products, at, clear, copy_vectors, dot_products, round_up
 
 Array = Any
@@ -39,15 +40,9 @@ def forward(
     a = w.reshape(-1, groups, O // groups).transpose(1, 0, 2)
     padded = zeros((groups, round_up(a.shape[1]), round_up(a.shape[2])), x.dtype)
     padded[:, : a.shape[1], : a.shape[2]] = a
-    taps, threads = _taps(w.shape, padding, dilation), _jit.threads_for(y.size * a.shape[1])
+    taps, _ = runs(w.shape[:2], w.shape[2], padding, dilation, merge=False)
+    threads = _jit.threads_for(y.size * a.shape[1])
     _forward(x, padded, b, y, taps, stride, threads)
-
-
-def _taps(w_shape: tuple[int, ...], padding: Padding, dilation: Pair) -> Array:
-    """(KH*KW, 2): where each cell of the kernel reads, relative to i*stride, j*stride."""
-    (top, _), (left, _) = padding
-    KH, KW = w_shape[:2]
-    return np.array([(h * dilation[0] - top, w * dilation[1] - left) for h in range(KH) for w in range(KW)], np.int64)
 
 
 @parallel
@@ -227,7 +222,8 @@ def weight_gradient(
     chunks = max(1, min(tiles, 16, MOST_PARTS // (K * O)))
     spans = max(1, min(-(-16 // (chunks * groups)), K // 64))
     parts = empty((chunks, groups, K, O // groups), x.dtype)
-    taps, threads = _taps(w_shape, padding, dilation), _jit.threads_for(dy.size * K)
+    taps, _ = runs((KH, KW), C, padding, dilation, merge=False)
+    threads = _jit.threads_for(dy.size * K)
     _weight_gradient(x, dy, parts, taps, stride, groups, spans, threads)
     dw = parts.sum(axis=0)[:, :rows]
     return dense(dw.transpose(1, 0, 2)).reshape(w_shape)  # (groups, K, O/groups) -> (KH, KW, C, O)

@@ -30,7 +30,7 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 
-def _runs(kernel: Pair, C: int, padding: Padding, dilation: Pair, merge: bool) -> tuple[Array, int]:
+def runs(kernel: Pair, C: int, padding: Padding, dilation: Pair, merge: bool) -> tuple[Array, int]:
     """Where a row of the column matrix lies in the image, from pixel (i*stride, j*stride) on: taps (T, 2) and the
     length of the run that begins at each. `merge`: the pixels of a row of the kernel are one run."""
     KH, KW = kernel
@@ -51,7 +51,7 @@ def forward(
     x: Array, w: Array, b: Array, y: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> None:
     """Fill y (N, OH, OW, O) from x (N, H, W, C), w (KH, KW, C/groups, O) and b (O,) or (0,)."""
-    taps, run = _runs(w.shape[:2], w.shape[2], padding, dilation, _side_by_side(w.shape, dilation, groups))
+    taps, run = runs(w.shape[:2], w.shape[2], padding, dilation, _side_by_side(w.shape, dilation, groups))
     M, O = y.size // y.shape[3], w.shape[3] // groups
     threads = _jit.threads_for(M * w.size)
     # (KH, KW, C, O) -> (KH*KW*C, O)
@@ -143,7 +143,7 @@ def input_gradient(dy: Array, w: Array, dx: Array, stride: Pair, padding: Paddin
         else:
             bands = min(threads, H)
     merge = blocks == 1 and _side_by_side(w.shape, dilation, groups)
-    taps, run = _runs(w.shape[:2], C // blocks, padding, dilation, merge)
+    taps, run = runs(w.shape[:2], C // blocks, padding, dilation, merge)
     # Panels of whole runs, none of which is added in two pieces, where there are no more of them.
     K, width = len(taps) * run, panel_width(w.itemsize)
     depth = width // run * run
@@ -258,7 +258,7 @@ def weight_gradient(
 ) -> Array:
     """(KH, KW, C/groups, O): the sum over all positions of row p of the column matrix times dy[p]."""
     KH, KW, C, O = w_shape
-    taps, run = _runs((KH, KW), C, padding, dilation, _side_by_side(w_shape, dilation, groups))
+    taps, run = runs((KH, KW), C, padding, dilation, _side_by_side(w_shape, dilation, groups))
     M, K = dy.size // O, KH * KW * C
     # Few rows of dw would keep few threads busy: then the positions are cut into parts, whose sums are added up at the
     # end. Into how many depends on the shapes alone, so that the result has the same bits on any number of threads.
