@@ -21,7 +21,7 @@ from . import conv2d_depthwise, conv2d_planes, conv2d_rows
 from ._arrays import dense
 from .im2col import col2im, im2col
 from .linear import linear_backward_input, linear_backward_weight, linear_forward
-from .microkernel import vector_length
+from .vectors import vector_length
 
 Array = Any
 Pair = tuple[int, int]

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn.kernels.cpu.blocks import block_rows, multiply, pack, shares
-from minicnn.kernels.cpu.microkernel import HEIGHT, panel_width, vector_length
+from minicnn.kernels.cpu.microkernel import HEIGHT, panel_width
+from minicnn.kernels.cpu.vectors import vector_length
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=300)
 MARGIN, CANARY = 40, 12345.0
