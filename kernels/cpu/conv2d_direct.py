@@ -28,6 +28,7 @@ Padding = tuple[Pair, Pair]
 Shape = tuple[int, ...]
 
 PARTS = 16  # of a weight gradient, each summed by one thread
+STEP = 128  # positions whose products are summed in the registers: their rows of dy fit the first-level cache
 
 
 def forward(
@@ -124,7 +125,7 @@ def _weight_gradient(x, dy, parts, taps, positions, stride, before, groups, size
     line, reach = size
     image, gradient, sums = x.ravel(), dy.ravel(), parts.ravel()
     for thread in prange(threads):
-        band, panel = np.empty((((OH - 1) // bands) * stride + reach) * line, x.dtype), np.empty(width * width, x.dtype)
+        band, panel = np.empty((((OH - 1) // bands) * stride + reach) * line, x.dtype), np.empty(STEP * width, x.dtype)
         for q in range(Q * thread // threads, Q * (thread + 1) // threads):
             start = N * bands * q // Q
             for task in range(start, N * bands * (q + 1) // Q):
@@ -132,19 +133,22 @@ def _weight_gradient(x, dy, parts, taps, positions, stride, before, groups, size
                 height = (i1 - i0 - 1) * stride + reach
                 load_band(image, x.shape, n, i0 * stride - before[0], height, before[1], band, line)
                 first, count = (n * OH + i0) * OW * channels, (i1 - i0) * OW
-                for g in range(groups):
-                    for o in range(0, O, width):
-                        column, filters = g * O + o, min(width, O - o)
-                        # Whole vectors are read of dy: its last rows, which have none behind them, from a copy.
-                        whole = max(0, min(count, (dy.size - first - column - width) // channels + 1))
-                        place = q * K * channels + column
-                        multiply(band, g * C, taps, positions, K, gradient, first + column, channels, whole,
-                                 sums, place, channels, filters, task > start, sums, -1)  # fmt: skip
-                        for p in range(whole, count, width):
-                            depth = min(width, count - p)
-                            pack(gradient, first + p * channels + column, channels, 1, depth, filters, panel, 0)
-                            multiply(band, g * C, taps, positions[p:], K, panel, 0, width, depth,
-                                     sums, place, channels, filters, True, sums, -1)  # fmt: skip
+                for p in range(0, count, STEP):
+                    depth, adding = min(STEP, count - p), task > start or p > 0
+                    for g in range(groups):
+                        for o in range(g * O, g * O + O, width):
+                            filters, row, place = (
+                                min(width, g * O + O - o),
+                                first + p * channels + o,
+                                q * K * channels + o,
+                            )
+                            if row + (depth - 1) * channels + width <= dy.size:
+                                multiply(band, g * C, taps, positions[p:], K, gradient, row, channels, depth,
+                                         sums, place, channels, filters, adding, sums, -1)  # fmt: skip
+                            else:  # dy's last rows have no whole vectors behind them
+                                pack(gradient, row, channels, 1, depth, filters, panel, 0)
+                                multiply(band, g * C, taps, positions[p:], K, panel, 0, width, depth,
+                                         sums, place, channels, filters, adding, sums, -1)  # fmt: skip
 
 
 input_gradient = conv2d_rows.input_gradient  # few numbers a pixel: nothing to gain
