@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import harness
+import plots
+import report
 from harness import Contender, Pace, Race
 
 RATIO, SLACK = 1.05, 20e-6
@@ -75,11 +77,11 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """The row as the table shows it."""
         race = self.race
-        ours = [harness.duration(race.seconds(name)) for name in ("reference", "cpu")]
+        ours = [report.duration(race.seconds(name)) for name in ("reference", "cpu")]
         theirs = ["-", "", "-"]
         if "torch" in race.bursts:
-            theirs = [harness.duration(race.seconds("torch")), self.layout, harness.times(race.ratio("cpu", "torch"))]
-        return self.shape, *ours, harness.times(self.ratio), *theirs, "" if self.holds else "!"
+            theirs = [report.duration(race.seconds("torch")), self.layout, report.times(race.ratio("cpu", "torch"))]
+        return self.shape, *ours, report.times(self.ratio), *theirs, "" if self.holds else "!"
 
     def as_json(self) -> dict[str, Any]:
         """The row as the JSON file keeps it."""
@@ -110,16 +112,19 @@ def main() -> int:
         print("\n".join(case.name for case in chosen))
         return 0
     rows = _measured(chosen, options)
-    described = harness.machine(options.threads)
-    print(f"\n{harness.describe(described)}\n\n{_verdict(rows)}")
+    described = report.machine(options.threads)
+    print(f"\n{report.describe(described)}\n\n{_verdict(rows)}")
     if options.json:
         settings = {"rounds": options.rounds, "ratio": RATIO, "slack": SLACK, "quick": options.quick}
         content = {"machine": described, "settings": settings, "rows": [row.as_json() for row in rows]}
-        harness.write_json(options.json, content)
+        report.write_json(options.json, content)
     if options.plot:
-        bars = {f"{row.kernel} {row.shape}": row.as_json()["ratios"] for row in rows}
+        dots: dict[str, dict[str, list[float]]] = {}
+        for row in rows:
+            for name, ratio in row.as_json()["ratios"].items():
+                dots.setdefault(row.kernel, {}).setdefault(name, []).append(ratio)
         title = f"{described['processor']}, {described['threads']} threads, {described['precision']}"
-        harness.write_plot(options.plot, bars, title)
+        plots.draw_ratios(options.plot, dots, title)
     return 1 if options.strict and not all(row.holds for row in rows) else 0
 
 
@@ -139,9 +144,9 @@ def _measured(chosen: list[Any], options: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     for case in chosen:
         if not rows or rows[-1].kernel != case.kernel:
-            print(f"\n{case.kernel}\n{harness.table_line(HEAD, WIDTHS)}")
+            print(f"\n{case.kernel}\n{report.table_line(HEAD, WIDTHS)}")
         rows.append(measure(case, pace, harness.has_torch(options), 1 if options.quick else 2))
-        print(harness.table_line(rows[-1].cells, WIDTHS), flush=True)
+        print(report.table_line(rows[-1].cells, WIDTHS), flush=True)
     return rows
 
 
@@ -155,13 +160,18 @@ def measure(case: Any, pace: Pace, with_torch: bool, attempts: int = 2) -> Row:
 
             layouts = counterparts(case, _arguments(case))
             if layouts:
-                layout = harness.quickest(layouts, pace) if len(layouts) > 1 else next(iter(layouts))
+                layout = _quickest(layouts, pace) if len(layouts) > 1 else next(iter(layouts))
                 contenders["torch"] = layouts[layout]
         row = Row(case.kernel, case.shape, _race(case, contenders, attempt), layout, again)
         again = True
         if row.holds:
             break
     return row
+
+
+def _quickest(layouts: dict[str, Contender], pace: Pace) -> str:
+    """The layout with the fastest burst out of two."""
+    return min(layouts, key=lambda name: min(harness.burst(layouts[name].call, pace) for _ in range(2)))
 
 
 def _race(case: Any, contenders: dict[str, Contender], pace: Pace) -> Race:
@@ -198,14 +208,13 @@ def _verdict(rows: list[Row]) -> str:
     """The rows that do not hold, and how many do."""
     failed = [row for row in rows if not row.holds]
     lines = [
-        f"! {row.kernel} {row.shape}: {harness.times(row.ratio)}, {harness.duration(row.slower)} slower"
-        for row in failed
+        f"! {row.kernel} {row.shape}: {report.times(row.ratio)}, {report.duration(row.slower)} slower" for row in failed
     ]
     lines.append(
         f"{len(rows) - len(failed)} of {len(rows)} rows hold (cpu/ref at most {RATIO}, or within "
         f"{SLACK * 1e6:.0f} us); {len(failed)} do not; {sum(row.again for row in rows)} were measured again."
     )
-    return "\n".join(textwrap.fill(line, harness.WIDTH, subsequent_indent="    ") for line in lines)
+    return "\n".join(textwrap.fill(line, report.WIDTH, subsequent_indent="    ") for line in lines)
 
 
 if __name__ == "__main__":

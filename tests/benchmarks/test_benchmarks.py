@@ -1,40 +1,15 @@
 """The benchmarks run, refuse to race what disagrees, and write what they say; how fast anything is, is not tested."""
 
 import json
-import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import FOLDER, TINY, run
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-SCRIPTS = ("bench_kernels.py", "bench_lenet.py")
-TINY = ("--quick", "--rounds", "1", "--no-torch", "--threads", "1")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _on_the_path():
-    sys.path.insert(0, str(FOLDER))
-    yield
-    sys.path.remove(str(FOLDER))
-
-
-@pytest.fixture
-def harness():
-    import harness
-
-    return harness
-
-
-def run(script, *options, status=0):
-    """What the script printed, after a look at its exit status."""
-    command = [sys.executable, str(FOLDER / script), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "80"})
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout if status in (0, 1) else done.stderr
+SCRIPTS = ("bench_kernels.py", "bench_train.py")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -70,24 +45,9 @@ def test_kernels_draws(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["--separate"]])
-def test_lenet_in_one_process_and_in_several(tmp_path, more):
-    path = tmp_path / "a.json"
-    text = run("bench_lenet.py", *TINY, "--batch-size", "4", "--json", path, *more)
-    assert max(map(len, text.splitlines())) <= 80
-    content = json.loads(path.read_text())
-    assert content["contenders"].keys() == {"minicnn cpu", "minicnn reference"}
-    assert content["settings"]["batch size"] == 4
-    assert content["settings"]["separate"] == bool(more)
-
-
-@pytest.mark.slow
-def test_the_same_operations_and_losses_as_torch(tmp_path):
+def test_the_same_operations_as_torch(tmp_path):
     pytest.importorskip("torch")
     with_torch = [option for option in TINY if option != "--no-torch"]
-    run("bench_lenet.py", *with_torch, "--batch-size", "4", "--json", tmp_path / "lenet.json")
-    ratios = json.loads((tmp_path / "lenet.json").read_text())["ratios"]
-    assert ratios["minicnn cpu/torch"] > 0
     run("bench_kernels.py", *with_torch, "-k", " 1x1x1x1", "-k", "128x10", "--json", tmp_path / "kernels.json")
     rows = json.loads((tmp_path / "kernels.json").read_text())["rows"]
     assert {row["torch layout"] for row in rows if "torch" in row["contenders"]} >= {None, "nchw"}
@@ -95,8 +55,8 @@ def test_the_same_operations_and_losses_as_torch(tmp_path):
 
 def test_wrong_options_are_refused_before_anything_is_measured(tmp_path):
     assert "its folder must exist" in run("bench_kernels.py", "--json", tmp_path / "no" / "a.json", status=2)
-    assert "must end in one of .png, .svg, .pdf" in run("bench_lenet.py", "--plot", tmp_path / "a.txt", status=2)
-    assert "--threads" in run("bench_lenet.py", "--threads", "0", status=2)
+    assert "must end in one of .png, .svg, .pdf" in run("bench_train.py", "--plot", tmp_path / "a.txt", status=2)
+    assert "--threads" in run("bench_train.py", "--threads", "0", status=2)
     command = [sys.executable, str(FOLDER / "bench_kernels.py"), "-k", "no such kernel"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
@@ -125,14 +85,14 @@ def test_no_shape_is_too_long_for_its_column():
     assert max(len(case.shape) for case in cases()) <= WIDTHS[0]
 
 
-def test_a_row_stays_narrow_whatever_the_times(harness):
+def test_a_row_stays_narrow_whatever_the_times(harness, report):
     from bench_kernels import HEAD, WIDTHS, Row
 
     for fast, slow in ((1e-9, 999.4), (9.996e-6, 99.96e-6), (0.9996e-3, 0.9996), (123.0, 1e-7)):
         race = harness.Race({"reference": [fast], "cpu": [slow], "torch": [fast]})
         cells = Row("kernel", "1x56x56x144->144 3x3 g144", race, "nhwc", False).cells
         assert all(len(cell) <= width for cell, width in zip(cells[1:4], WIDTHS[1:4], strict=True)) or slow / fast > 1e6
-        assert max(map(len, harness.table(HEAD, [cells], WIDTHS).splitlines())) <= 80
+        assert max(map(len, report.table(HEAD, [cells], WIDTHS).splitlines())) <= 80
 
 
 def test_a_row_holds_within_five_percent_or_twenty_microseconds(harness):
@@ -194,13 +154,13 @@ def test_a_race_measures_each_contender_once_a_round(harness):
     ("seconds", "text"),
     [(0, "0.00 us"), (1.234e-6, "1.23 us"), (9.996e-6, "10.0 us"), (99.96e-6, "100 us"), (999.6e-6, "1.00 ms")],
 )
-def test_durations_have_three_digits(harness, seconds, text):
-    assert harness.duration(seconds) == text
+def test_durations_have_three_digits(report, seconds, text):
+    assert report.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("ratio", "text"),
     [(0.012345, "0.0123"), (0.9876, "0.988"), (9.9955, "10.0"), (123.44, "123.4"), (99999.5, "100000")],
 )
-def test_ratios_fit_their_column(harness, ratio, text):
-    assert harness.times(ratio) == text
+def test_ratios_fit_their_column(report, ratio, text):
+    assert report.times(ratio) == text

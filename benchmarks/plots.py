@@ -1,0 +1,60 @@
+"""The pictures of the benchmarks, drawn with matplotlib."""
+
+from __future__ import annotations
+
+import io
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import report
+
+
+def draw_ratios(path: Path, ratios: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
+    """Draw {label: {series: ratios}}: a line for each label with a dot for each ratio, and a bar at their mean.
+
+    The mean is the geometric one: a shape that takes twice the time and one that takes half of it cancel out.
+    """
+    figure = _figure(1.4 + 0.22 * len(ratios))
+    axes = figure.add_subplot()
+    series = list(dict.fromkeys(name for known in ratios.values() for name in known))
+    height = 0.8 / max(1, len(series))
+    for i, name in enumerate(series):
+        known = [(y + i * height, each[name]) for y, each in enumerate(ratios.values()) if each.get(name)]
+        axes.plot([x for _, xs in known for x in xs], [y for y, xs in known for _ in xs], ".", ms=3, color=f"C{i}")
+        means = [statistics.geometric_mean(xs) for _, xs in known]
+        # A bar on a logarithmic axis has no zero to stand on: it stands on 1, where both are equally fast.
+        axes.barh([y for y, _ in known], [mean - 1 for mean in means], 0.9 * height, left=1, label=name, alpha=0.6)
+    axes.axvline(1, color="#222222", linewidth=0.8)
+    _logarithmic(axes.set_xscale, axes.xaxis)
+    axes.set_yticks([y + 0.4 - height / 2 for y in range(len(ratios))], list(ratios), fontsize=7)
+    axes.set_ylim(len(ratios) - 0.4, -0.6)
+    axes.set_xlabel("time ratio; left of 1, the one named first is faster", fontsize=8)
+    axes.set_title(title, fontsize=9)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def _figure(height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, height), layout="constrained")
+
+
+def _logarithmic(set_scale: Any, axis: Any) -> None:
+    """A logarithmic axis with 1, 2 and 5 of each decade written out; with 1 alone where there are many decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    set_scale("log")
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if math.log10(high / low) < 4 else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _save(figure: Any, path: Path) -> None:
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:], dpi=120)
+    report.write(path, picture.getvalue())
