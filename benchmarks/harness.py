@@ -48,7 +48,7 @@ def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     result.add_argument("--quick", action="store_true", help="short bursts and 2 rounds: shows that it runs, no more")
     result.add_argument("--no-torch", action="store_true", help="leave PyTorch out, even where it is installed")
     result.add_argument("--json", type=_output, metavar="PATH", help="write the machine and every round to a JSON file")
-    result.add_argument("--plot", type=_plot, metavar="PATH",
+    result.add_argument("--plot", type=plot_path, metavar="PATH",
                         help="draw a picture of the results (png, svg, pdf; needs matplotlib)")  # fmt: skip
     result.set_defaults(default_rounds=rounds)
     return result
@@ -99,7 +99,8 @@ def _output(text: str) -> Path:
     return path
 
 
-def _plot(text: str) -> Path:
+def plot_path(text: str) -> Path:
+    """The path of a picture, from the command line."""
     if Path(text).suffix not in PLOT_SUFFIXES:
         raise argparse.ArgumentTypeError(f"{text} must end in one of {', '.join(PLOT_SUFFIXES)}")
     if find_spec("matplotlib") is None:
@@ -152,8 +153,12 @@ class Race:
         return statistics.median(a / b for a, b in pairs)
 
     def as_json(self) -> dict[str, Any]:
-        """Seconds, and every round that they are the median of."""
-        return {name: {"seconds": self.seconds(name), "rounds": rounds} for name, rounds in self.bursts.items()}
+        """Seconds, and every round that they are the median of, with four digits."""
+        digits = lambda seconds: float(f"{seconds:.4g}")  # noqa: E731
+        return {
+            name: {"seconds": digits(self.seconds(name)), "rounds": [digits(seconds) for seconds in rounds]}
+            for name, rounds in self.bursts.items()
+        }
 
 
 def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dict[str, Any]], None]) -> Race:

@@ -37,6 +37,35 @@ def draw_ratios(path: Path, ratios: Mapping[str, Mapping[str, Sequence[float]]],
     _save(figure, path)
 
 
+def draw_roofline(path: Path, rows: Sequence[Any], limits: Any, title: str) -> None:
+    """Draw the speed of each `kernel_rows.Row` over its arithmetic intensity, below the roofs (`roofs.Roofs`).
+
+    A ring is the cpu room, a cross PyTorch at the same work; a colour is a kernel.
+    """
+    figure = _figure(5.5)
+    axes = figure.add_subplot()
+    points = [(2 * row.case.multiply_adds / (4 * row.case.numbers), row) for row in rows]  # operations a byte
+    low, high = min(x for x, _ in points) / 2, max(x for x, _ in points) * 2
+    corner = limits.peak / limits.bandwidth
+    roof = [x for x in (low, corner, high) if low <= x <= high]
+    axes.plot(roof, [limits.at(x) / 1e9 for x in roof], color="#222222", linewidth=1,
+              label=f"roofs: {limits.peak / 1e9:.0f} GFLOP/s, {limits.bandwidth / 1e9:.0f} GB/s")  # fmt: skip
+    for i, kernel in enumerate(dict.fromkeys(row.case.kernel for row in rows)):
+        mine = [(x, row) for x, row in points if row.case.kernel == kernel]
+        axes.plot([x for x, _ in mine], [row.speed("cpu") / 1e9 for _, row in mine], "o", ms=5, mfc="none",
+                  color=f"C{i}", label=kernel)  # fmt: skip
+        raced = [(x, row.speed(row.torch) / 1e9) for x, row in mine if row.torch]
+        axes.plot([x for x, _ in raced], [y for _, y in raced], "x", ms=4, color=f"C{i}", alpha=0.6)
+    _logarithmic(axes.set_xscale, axes.xaxis)
+    _logarithmic(axes.set_yscale, axes.yaxis)
+    axes.set_xlabel("operations for each byte that must be read or written (o cpu room, x PyTorch)", fontsize=8)
+    axes.set_ylabel("GFLOP/s", fontsize=8)
+    axes.set_title(title, fontsize=9)
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
 def _figure(height: float) -> Any:
     from matplotlib.figure import Figure
 
