@@ -66,6 +66,26 @@ def draw_roofline(path: Path, rows: Sequence[Any], limits: Any, title: str) -> N
     _save(figure, path)
 
 
+def draw_scaling(path: Path, lines: Mapping[str, Sequence[tuple[int, float, int | None]]], title: str) -> None:
+    """Draw {label: [(multiply-adds, seconds, peak bytes), ...]}: time above, memory below, both over the work."""
+    figure = _figure(7)
+    above, below = figure.subplots(2, 1, sharex=True)
+    for label, points in lines.items():
+        work, seconds, peaks = zip(*points, strict=True)
+        above.plot([n / 1e9 for n in work], seconds, "o-", ms=4, label=label)
+        known = [(n / 1e9, peak / 1e6) for n, peak in zip(work, peaks, strict=True) if peak is not None]
+        below.plot([x for x, _ in known], [y for _, y in known], "o-", ms=4, label=label)
+    for axes, unit in ((above, "seconds of a step"), (below, "peak memory, MB")):
+        _logarithmic(axes.set_yscale, axes.yaxis)
+        axes.set_ylabel(unit, fontsize=8)
+        axes.grid(alpha=0.3)
+    _logarithmic(below.set_xscale, below.xaxis)
+    below.set_xlabel("10**9 multiply-adds of the forward pass", fontsize=8)
+    above.set_title(title, fontsize=9)
+    above.legend(fontsize=7)
+    _save(figure, path)
+
+
 def _figure(height: float) -> Any:
     from matplotlib.figure import Figure
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scripts import run
 
-SCRIPTS = ("bench_kernels.py", "bench_train.py")
+SCRIPTS = ("bench_kernels.py", "bench_train.py", "bench_scaling.py")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
