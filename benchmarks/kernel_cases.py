@@ -134,7 +134,7 @@ CONVOLUTIONS = [
 def _convolutions() -> Iterator[Case]:
     for c in CONVOLUTIONS:
         yield Case("conv2d_forward", c.label, lambda rng, c=c: (
-            normal(rng, *c.x_shape), normal(rng, *c.w_shape), normal(rng, c.O), *c.geometry))  # fmt: skip
+            normal(rng, *c.x_shape), normal(rng, *c.w_shape), normal(rng, c.O), *c.geometry, None))  # fmt: skip
         yield Case("conv2d_backward_input", c.label, lambda rng, c=c: (
             normal(rng, *c.y_shape), normal(rng, *c.w_shape), c.x_shape, *c.geometry))  # fmt: skip
         yield Case("conv2d_backward_weight", c.label, lambda rng, c=c: (
@@ -166,7 +166,7 @@ def _linears() -> Iterator[Case]:
     for N, I, O in LINEARS:
         label = f"{N}x{I}->{O}"
         yield Case("linear_forward", label, lambda rng, N=N, I=I, O=O: (
-            normal(rng, N, I), normal(rng, I, O), normal(rng, O)))  # fmt: skip
+            normal(rng, N, I), normal(rng, I, O), normal(rng, O), None))  # fmt: skip
         yield Case("linear_backward_input", label, lambda rng, N=N, I=I, O=O: (normal(rng, N, O), normal(rng, I, O)))
         yield Case("linear_backward_weight", label, lambda rng, N=N, I=I, O=O: (normal(rng, N, O), normal(rng, N, I)))
     for shape in BIASES:

@@ -81,6 +81,7 @@ def _symmetric(padding: Any) -> list[int]:
 
 
 def _convolution(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    arguments = arguments[:-1] if kernel == "conv2d_forward" else arguments  # without the activation
     *arrays, stride, padding, dilation, groups, _ = arguments
     where = (stride, _symmetric(padding), dilation)
     if kernel == "conv2d_forward":

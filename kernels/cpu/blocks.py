@@ -6,8 +6,9 @@ longer than DEPTH are taken in steps, each added to the last, in an order that d
 """
 
 from ._jit import compiled, inlined
-from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_width, transpose, vector_length
+from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_width
 from .tiles import add, at, clear, copy
+from .vectors import transpose, vector_length
 
 DEPTH = 256  # of a panel
 ROWS_AT_ONCE = 240  # rows of a block, whole tiles of any height: with DEPTH 240 KB, a quarter of a second-level cache

@@ -19,9 +19,10 @@ from ..geometry import output_sizes
 from ..memory import empty
 from . import conv2d_depthwise, conv2d_planes, conv2d_rows
 from ._arrays import dense
+from .fused import activated
 from .im2col import col2im, im2col
 from .linear import linear_backward_input, linear_backward_weight, linear_forward
-from .microkernel import vector_length
+from .vectors import vector_length
 
 Array = Any
 Pair = tuple[int, int]
@@ -31,20 +32,22 @@ ALGORITHMS = ["auto", "im2col", "implicit_gemm"]
 
 
 def conv2d_forward(
-    x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, dilation: Pair, groups: int, algorithm: str
-) -> Array:
+    x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, dilation: Pair, groups: int, algorithm: str,
+    activation: str | None,
+) -> Array:  # fmt: skip
     """As the reference; see the head of this file for the algorithms."""
     KH, KW, C, O = w.shape
     size = output_sizes(x.shape, (KH, KW), stride, padding, dilation)
     if _is_linear((KH, KW), stride, padding, groups, algorithm):
-        return linear_forward(x.reshape(-1, C), w[0, 0], b).reshape(len(x), *size, O)
+        return linear_forward(x.reshape(-1, C), w[0, 0], b, activation).reshape(len(x), *size, O)
     if _is_im2col(algorithm):
-        return _im2col_forward(x, w, b, stride, padding, dilation, groups).reshape(len(x), *size, O)
+        y = _im2col_forward(x, w, b, stride, padding, dilation, groups).reshape(len(x), *size, O)
+        return activated(y, activation)
     y = empty((len(x), *size, O), x.dtype)
     way = _way(w.shape, groups, x.itemsize)
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
     way.forward(dense(x), dense(w), bias, y, stride, padding, dilation, groups)
-    return y
+    return activated(y, activation)
 
 
 def conv2d_backward_input(
@@ -111,7 +114,7 @@ def _im2col_forward(
 
     def compute(channels: slice, outputs: slice) -> Array:
         columns = im2col(x[..., channels], kernel, stride, padding, dilation)
-        return linear_forward(columns, w[..., outputs].reshape(-1, O), None if b is None else b[outputs])
+        return linear_forward(columns, w[..., outputs].reshape(-1, O), None if b is None else b[outputs], None)
 
     return _by_group(groups, x.shape[3], w.shape[3], compute)
 

@@ -22,8 +22,9 @@ from ..memory import empty
 from . import _jit
 from ._jit import compiled, inlined, parallel
 from .blocks import DEPTH, ROWS_AT_ONCE, block_rows, multiply, pack, shares
-from .microkernel import HEIGHT, panel_width, vector_length
+from .microkernel import HEIGHT, panel_width
 from .tiles import add, clear, copy
+from .vectors import vector_length
 
 Array = Any
 Pair = tuple[int, int]

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn.kernels.cpu.blocks import block_rows, multiply, pack, shares
-from minicnn.kernels.cpu.microkernel import HEIGHT, panel_width, vector_length
+from minicnn.kernels.cpu.microkernel import HEIGHT, panel_width
+from minicnn.kernels.cpu.vectors import vector_length
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=300)
 MARGIN, CANARY = 40, 12345.0
@@ -99,12 +100,12 @@ for dtype in (np.float32, np.float64):
         where = (stride, stride), ((1, 1), (0, 2)), (1, 1)
         dy = rng.standard_normal((shape[0], *output_sizes(x.shape, (kernel, kernel), *where), O * groups)).astype(dtype)
         where += (groups, "implicit_gemm")
-        assert_sums_agree("conv2d_forward", (x, w, None, *where), cpu)
+        assert_sums_agree("conv2d_forward", (x, w, None, *where, None), cpu)
         assert_sums_agree("conv2d_backward_input", (dy, w, x.shape, *where), cpu)
         assert_sums_agree("conv2d_backward_weight", (dy, x, w.shape, *where), cpu)
     for M, K, N in [(37, 70, 41), (300, 9, 33)]:
         x, w, dy = (rng.standard_normal(shape).astype(dtype) for shape in [(M, K), (K, N), (M, N)])
-        assert_sums_agree("linear_forward", (x, w, None), cpu)
+        assert_sums_agree("linear_forward", (x, w, None, None), cpu)
         assert_sums_agree("linear_backward_input", (dy, w), cpu)
         assert_sums_agree("linear_backward_weight", (dy, x), cpu)
 print(json.dumps([microkernel.BYTES, microkernel.HEIGHT, microkernel.VECTORS]))

@@ -46,8 +46,8 @@ def arrays(x_shape, w_shape, stride, padding, dilation, dtype):
 def assert_all_directions_agree(problem, algorithm, dtype):
     x, w, b, dy = arrays(*problem[:5], dtype)
     rest = *problem[2:], algorithm
-    assert_sums_agree("conv2d_forward", (x, w, b, *rest), cpu)
-    assert_sums_agree("conv2d_forward", (x, w, None, *rest), cpu)
+    assert_sums_agree("conv2d_forward", (x, w, b, *rest, None), cpu)
+    assert_sums_agree("conv2d_forward", (x, w, None, *rest, None), cpu)
     assert_sums_agree("conv2d_backward_input", (dy, w, x.shape, *rest), cpu)
     assert_sums_agree("conv2d_backward_weight", (dy, x, w.shape, *rest), cpu)
 
@@ -130,7 +130,7 @@ def test_large_cases_are_the_reference_on_any_number_of_threads(name, dtype, alg
         with split(parts):
             results.append(
                 (
-                    cpu.conv2d_forward(x, w, b, *rest),
+                    cpu.conv2d_forward(x, w, b, *rest, None),
                     cpu.conv2d_backward_input(dy, w, x.shape, *rest),
                     cpu.conv2d_backward_weight(dy, x, w.shape, *rest),
                 )
@@ -163,7 +163,7 @@ def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
     with split(2):
         for problem in LARGE.values():
             x, w, b, dy = arrays(*problem[:5], np.float32)
-            cpu.conv2d_forward(x, w, b, *problem[2:], "implicit_gemm")
+            cpu.conv2d_forward(x, w, b, *problem[2:], "implicit_gemm", None)
             cpu.conv2d_backward_input(dy, w, x.shape, *problem[2:], "implicit_gemm")
             cpu.conv2d_backward_weight(dy, x, w.shape, *problem[2:], "implicit_gemm")
     assert len(chosen) == 8
@@ -178,7 +178,7 @@ def test_auto_is_implicit_gemm_and_an_unknown_algorithm_is_refused():
     x, w, b, dy = arrays((1, 4, 4, 2), (3, 3, 2, 3), (1, 1), NONE, (1, 1), np.float32)
     where = (1, 1), NONE, (1, 1), 1
     assert_array_equal(
-        cpu.conv2d_forward(x, w, b, *where, "auto"), cpu.conv2d_forward(x, w, b, *where, "implicit_gemm")
+        cpu.conv2d_forward(x, w, b, *where, "auto", None), cpu.conv2d_forward(x, w, b, *where, "implicit_gemm", None)
     )
     for name, arguments in [
         ("conv2d_forward", (x, w, b)),
@@ -186,7 +186,7 @@ def test_auto_is_implicit_gemm_and_an_unknown_algorithm_is_refused():
         ("conv2d_backward_weight", (dy, x, w.shape)),
     ]:
         with pytest.raises(ValueError, match="winograd"):
-            getattr(cpu, name)(*arguments, *where, "winograd")
+            getattr(cpu, name)(*arguments, *where, "winograd", *([None] if name == "conv2d_forward" else []))
 
 
 SPREAD = {
@@ -217,13 +217,13 @@ def test_nan_and_infinity_reach_what_they_reach_in_the_reference(name, value, al
                 i = int(position * (victim.size - 1))
                 kept, victim.flat[i] = victim.flat[i], value
                 arguments = {
-                    "conv2d_forward": (x, w, b),
-                    "conv2d_backward_input": (dy, w, x.shape),
-                    "conv2d_backward_weight": (dy, x, w.shape),
+                    "conv2d_forward": (x, w, b, *rest, None),
+                    "conv2d_backward_input": (dy, w, x.shape, *rest),
+                    "conv2d_backward_weight": (dy, x, w.shape, *rest),
                 }[kernel]
-                got = getattr(cpu, kernel)(*arguments, *rest)
+                got = getattr(cpu, kernel)(*arguments)
                 with np.errstate(invalid="ignore"):
-                    expected = getattr(reference, kernel)(*arguments, *rest)
+                    expected = getattr(reference, kernel)(*arguments)
                 assert_array_equal(np.isnan(got), np.isnan(expected), err_msg=kernel)
                 assert_array_equal(got[np.isinf(got)], expected[np.isinf(expected)], err_msg=kernel)
                 finite = np.isfinite(expected)

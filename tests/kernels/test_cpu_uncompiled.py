@@ -76,6 +76,8 @@ def uncompiled():
     finally:
         numba.config.DISABLE_JIT = False
     activation = sys.modules[f"{NAME}.activation"]
+    for part in ("activation", "fused"):
+        sys.modules[f"{NAME}.{part}"].tanh = np.tanh
     for part in ("activation", "softmax", "loss"):
         # The compiler picks the function by dtype; both are plain Python.
         sys.modules[f"{NAME}.{part}"].exp_nonpositive = lambda x: (
@@ -153,7 +155,7 @@ def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, co
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((N, H, W, groups * c)), rng.standard_normal((KH, KW, c, groups * o))
     where = (SH, SW), (vertical, horizontal), (DH, DW), groups, "implicit_gemm"
-    dy = rng.standard_normal(reference.conv2d_forward(x, w, None, *where).shape)
+    dy = rng.standard_normal(reference.conv2d_forward(x, w, None, *where, None).shape)
     if spoilt:
         x.reshape(-1, groups * c)[:4, 0] = dy.reshape(-1, groups * o)[:4, 0] = np.nan
     with pytest.MonkeyPatch.context() as patch:
@@ -164,7 +166,7 @@ def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, co
         else:
             patch.setattr(conv2d, "_way", lambda w_shape, groups, itemsize: sys.modules[f"{NAME}.{way}"])
             patch.setattr(conv2d, "_is_depthwise", lambda w_shape, groups: False)
-        agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(w.shape[3]), *where))
+        agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(w.shape[3]), *where, "relu"))
         agree(uncompiled, "conv2d_backward_input", (dy, w, x.shape, *where))
         agree(uncompiled, "conv2d_backward_weight", (dy, x, w.shape, *where))
 
@@ -189,7 +191,7 @@ def test_matrix_products_stay_inside_their_arrays(uncompiled, poisoned, M, N, K)
     x, w, b, dy = (rng.standard_normal(shape) for shape in [(M, K), (K, N), (N,), (M, N)])
     with pytest.MonkeyPatch.context() as patch:
         make_tiny(patch)
-        agree(uncompiled, "linear_forward", (x, w, b))
+        agree(uncompiled, "linear_forward", (x, w, b, "relu"))
         agree(uncompiled, "linear_backward_input", (dy, w))
         agree(uncompiled, "linear_backward_weight", (dy, x))
 
@@ -206,15 +208,15 @@ def test_an_index_outside_an_array_is_noticed(uncompiled, monkeypatch):
     monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "POSITIONS", 5)
     x, w = np.ones((1, 6, 6, 1)), np.ones((2, 2, 1, 1))
     with pytest.raises(IndexError):
-        uncompiled.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "implicit_gemm")
+        uncompiled.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "implicit_gemm", None)
     # And the micro-kernel writes whole tiles, behind a scratch of a single row.
     monkeypatch.setattr(sys.modules[f"{NAME}.linear"], "HEIGHT", 1)
     with pytest.raises(IndexError):
-        uncompiled.linear_forward(np.ones((9, 2)), np.ones((2, 3)), None)
+        uncompiled.linear_forward(np.ones((9, 2)), np.ones((2, 3)), None, None)
 
 
 def test_memory_that_was_never_written_is_noticed(uncompiled, poisoned, monkeypatch):
     monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "_start_sums", lambda *arguments: None)
     x, w = np.ones((1, 5, 5, 1)), np.ones((3, 3, 1, 1))
-    y = uncompiled.conv2d_forward(x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1, "implicit_gemm")
+    y = uncompiled.conv2d_forward(x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1, "implicit_gemm", None)
     assert np.isnan(y).all()

@@ -28,8 +28,8 @@ CALLS = [
         call
         for algorithm in ("auto", "im2col", "implicit_gemm")
         for call in [
-            ("conv2d_forward", (IMAGE, WEIGHT, BIAS, *WHERE, algorithm)),
-            ("conv2d_forward", (IMAGE, WEIGHT, None, *WHERE, algorithm)),
+            ("conv2d_forward", (IMAGE, WEIGHT, BIAS, *WHERE, algorithm, None)),
+            ("conv2d_forward", (IMAGE, WEIGHT, None, *WHERE, algorithm, "tanh")),
             ("conv2d_backward_input", (SMALL, WEIGHT, IMAGE.shape, *WHERE, algorithm)),
             ("conv2d_backward_weight", (SMALL, IMAGE, WEIGHT.shape, *WHERE, algorithm)),
         ]
@@ -80,8 +80,8 @@ CALLS = [
     ("dropout_forward", (IMAGE, 0.0, 1, 2, 3, 4)),
     ("dropout_backward", (IMAGE, 0.3, 1, 2, 3, 4)),
     ("dropout_backward", (IMAGE, 0.0, 1, 2, 3, 4)),
-    ("linear_forward", (MATRIX, SQUARE, BIAS)),
-    ("linear_forward", (MATRIX, SQUARE, None)),
+    ("linear_forward", (MATRIX, SQUARE, BIAS, None)),
+    ("linear_forward", (MATRIX, SQUARE, None, "sigmoid")),
     ("linear_backward_input", (MATRIX, SQUARE)),
     ("linear_backward_weight", (MATRIX, SQUARE)),
     ("bias_backward", (IMAGE,)),

@@ -388,6 +388,16 @@ def test_linear_names_the_shape_it_wants():
             F.linear(ones(2, 3), ones(3, 4), ones(*shape))
 
 
+@pytest.mark.parametrize("wrong", ["swish", F.relu, True, ["relu"]])
+def test_a_fused_activation_is_one_that_there_is(wrong):
+    for call in (
+        lambda: F.linear(ones(2, 3), ones(3, 4), activation=wrong),
+        lambda: F.conv2d(IMAGES, ones(2, 2, 3, 5), activation=wrong),
+    ):
+        with pytest.raises(ValueError, match='activation to be None, "relu", "tanh", "sigmoid", got'):
+            call()
+
+
 # Normalisation
 
 

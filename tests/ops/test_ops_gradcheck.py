@@ -168,6 +168,19 @@ def test_conv2d_without_bias():
     assert mc.gradcheck(lambda x, w: F.conv2d(x, w), [normal(1, 3, 3, 2), normal(2, 2, 2, 2)])
 
 
+# Layers that apply their activation themselves
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
+def test_linear_and_conv2d_with_an_activation(name):
+    x, w, b = normal(3, 4), normal(4, 2), normal(2)
+    assert abs(x @ w + b).min() > 0.01  # no sum lies near the kink of relu
+    assert mc.gradcheck(lambda x, w, b: F.linear(x, w, b, activation=name), [x, w, b])
+    x, w, b = normal(1, 4, 3, 2), normal(2, 2, 2, 3), normal(3)
+    assert abs(F.conv2d(*map(mc.tensor, (x, w, b))).data).min() > 0.01
+    assert mc.gradcheck(lambda x, w, b: F.conv2d(x, w, b, activation=name), [x, w, b])
+
+
 # Linear
 
 

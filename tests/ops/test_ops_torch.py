@@ -148,6 +148,24 @@ def test_linear():
     compare(F.linear, lambda x, w, b: x @ w + b, [normal(8, 50), normal(50, 10) * np.float32(0.15), normal(10)])
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_linear_and_conv2d_with_an_activation(activation):
+    theirs = getattr(torch, activation)
+    compare(
+        lambda x, w, b: F.linear(x, w, b, activation=activation),
+        lambda x, w, b: theirs(x @ w + b),
+        [normal(12, 50), normal(50, 10) * np.float32(0.15), normal(10)],
+    )
+    for groups, O in ((1, 20), (3, 3)):
+        compare(
+            lambda x, w, b, g=groups: F.conv2d(x, w, b, padding=1, groups=g, activation=activation),
+            lambda x, w, b, g=groups: theirs(torch.nn.functional.conv2d(x, w, b, padding=1, groups=g)),
+            [normal(2, 6, 5, 3), normal(3, 3, 3 // groups, O) * np.float32(0.2), normal(O)],
+            [IMAGE, WEIGHT, None],
+            BACK,
+        )
+
+
 WINDOWS = {
     "2x2": ((2, 8, 8, 3), {"kernel_size": 2}),
     "does not divide": ((1, 9, 7, 2), {"kernel_size": 2}),
