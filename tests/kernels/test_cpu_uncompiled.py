@@ -24,6 +24,7 @@ TINY = {
     "conv2d_depthwise": {"NUMBERS": 24},
     "conv2d_planes": {"POSITIONS": 6, "COLUMNS": 48},
     "conv2d_rows": {"DEPTH": 5, "ROWS_AT_ONCE": 6, "HEIGHT": 3},
+    "pool2d": {"LINE": 7},
     "linear": {"DEPTH": 5, "STRETCH": 4, "HEIGHT": 3},
     "blocks": {"ROWS_AT_ONCE": 6, "HEIGHT": 3},
     "microkernel": {"BYTES": 16},
