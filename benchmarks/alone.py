@@ -25,9 +25,14 @@ from harness import Pace
 from networks import Task, work
 
 
-def measure(task: Task, name: str, threads: int, pace: Pace) -> dict[str, Any]:
-    """One burst: {"compared": what must agree, "seconds": of a call, "bytes": peak memory or None, "numba threads"}."""
-    said = json.dumps({"task": asdict(task), "name": name, "threads": threads, "pace": asdict(pace)})
+def measure(task: Task, name: str, threads: int, pace: Pace, compare: bool = True) -> dict[str, Any]:
+    """One burst: {"compared": what must agree, "seconds": of a call, "bytes": peak memory or None, "numba threads"}.
+
+    compare: whether "compared" is wanted; it takes some steps.
+    """
+    said = json.dumps(
+        {"task": asdict(task), "name": name, "threads": threads, "pace": asdict(pace), "compare": compare}
+    )
     environment = {**os.environ, **dict.fromkeys(harness.THREAD_VARIABLES, str(threads))}
     done = subprocess.run([sys.executable, __file__, said], check=True, stdout=subprocess.PIPE, env=environment)
     return dict(json.loads(done.stdout))
@@ -42,7 +47,7 @@ def _main() -> None:
     contender = work(task, said["name"])
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    compared = contender.compared().tolist()
+    compared = contender.compared().tolist() if said["compare"] else None
     seconds = harness.burst(contender.call, Pace(**said["pace"]))
     peak = _memory("VmHWM")
     grown = None if before is None or peak is None else peak - before

@@ -164,8 +164,8 @@ def _in_one_process(task: Task, names: list[str], threads: int, pace: Pace) -> t
     contenders = {name: Contender(each.call) for name, each in works.items()}
     race = harness.race(contenders, pace, compare=lambda results: None)  # done above
     del works, contenders  # the next processes may need their memory
-    once = Pace(1, 0, 0, calls=2)
-    peaks = {name: alone.measure(task, name, threads, once)["bytes"] for name in names}
+    once = Pace(1, 0, 0, calls=1)  # after a step that warms up, and leaves the optimizer its state
+    peaks = {name: alone.measure(task, name, threads, once, compare=False)["bytes"] for name in names}
     return Result(task, race, peaks, compared[names[0]].tolist()), report.machine(threads)["numba threads"]
 
 

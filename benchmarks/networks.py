@@ -15,7 +15,7 @@ from typing import Any
 
 NAMES = ("minicnn cpu", "minicnn reference", "torch nchw", "torch nhwc")
 MOMENTUM = 0.9
-STEPS = 5  # whose losses are compared
+STEPS = 3  # whose losses are compared
 TOLERANCE = 1e-4  # of the largest of the losses or logits: float32 sums in another order, through many layers
 BATCH_NUMBERS = 1 << 22  # numbers that the images of all batches have together, about: 16 MB
 Batch = tuple[Any, Any]
