@@ -177,9 +177,9 @@ def _rooms(case: Any) -> Iterator[tuple[str, Contender]]:
 
     arguments = _arguments(case)
     for room in (reference, cpu):
-        own = tuple(a.copy() if i in case.updates else a for i, a in enumerate(arguments))
+        own = tuple([b.copy() for b in a] if i in case.updates else a for i, a in enumerate(arguments))
         name = room.__name__.rsplit(".", 1)[1]
-        yield name, _kernel(getattr(room, case.kernel), own, tuple(own[i] for i in case.updates))
+        yield name, _kernel(getattr(room, case.kernel), own, tuple(a for i in case.updates for a in own[i]))
 
 
 def _kernel(kernel: Callable[..., Any], arguments: tuple[Any, ...], written: tuple[Any, ...]) -> Contender:

@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Case:
-    """One row: `kernel(*arguments(rng))`; `updates` are the positions of the arguments that the kernel writes into."""
+    """One row: `kernel(*arguments(rng))`; `updates` are the positions of the lists of arrays that it writes into."""
 
     kernel: str
     shape: str
@@ -315,7 +315,8 @@ def _updates() -> Iterator[Case]:
     for shape in PARAMETERS:
         label = _label(shape)
         yield Case("sgd_update", label, lambda rng, s=shape: (
-            normal(rng, *s), normal(rng, *s), np.zeros(s, np.float32), 1e-3, 0.9, False, 5e-4), (0, 2))  # fmt: skip
+            [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)],
+            1e-3, 0.9, False, 5e-4), (0, 2))  # fmt: skip
         yield Case("adadelta_update", label, lambda rng, s=shape: (
-            normal(rng, *s), normal(rng, *s), np.zeros(s, np.float32), np.zeros(s, np.float32),
+            [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)], [np.zeros(s, np.float32)],
             1.0, 0.95, 1e-6, 0.0), (0, 2, 3))  # fmt: skip
