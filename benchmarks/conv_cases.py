@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 class Case:
     """One row: `kernel(*arguments(rng))`.
 
-    updates: positions of the arguments that the kernel writes into.
+    updates: positions of the lists of arrays that the kernel writes into.
     multiply_adds: of a matrix product or convolution, otherwise 0. numbers: that it reads and writes, each once.
     networks: in which ones it is a layer; empty for a shape that was chosen to try one kind of thing.
     """

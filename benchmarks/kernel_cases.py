@@ -190,7 +190,8 @@ def _updates() -> Iterator[Case]:
     for shape in PARAMETERS:
         label = joined(shape)
         yield Case("sgd_update", label, lambda rng, s=shape: (
-            normal(rng, *s), normal(rng, *s), np.zeros(s, np.float32), 1e-3, 0.9, False, 5e-4), (0, 2))  # fmt: skip
+            [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)],
+            1e-3, 0.9, False, 5e-4), (0, 2))  # fmt: skip
         yield Case("adadelta_update", label, lambda rng, s=shape: (
-            normal(rng, *s), normal(rng, *s), np.zeros(s, np.float32), np.zeros(s, np.float32),
+            [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)], [np.zeros(s, np.float32)],
             1.0, 0.95, 1e-6, 0.0), (0, 2, 3))  # fmt: skip

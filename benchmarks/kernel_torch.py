@@ -256,8 +256,9 @@ def _mean_squared_error(kernel: str, arguments: tuple[Any, ...], layout: str) ->
 
 def _update(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
     """A step of the whole optimizer object, which is how PyTorch offers it."""
-    w = _copy(arguments[0]).requires_grad_()
-    w.grad = _copy(arguments[1])
+    (w,), (dw,), *_ = arguments
+    w = _copy(w).requires_grad_()
+    w.grad = _copy(dw)
     if kernel == "sgd_update":
         _, _, _, lr, momentum, nesterov, decay = arguments
         optimizer: Any = torch.optim.SGD([w], lr, momentum, weight_decay=decay, nesterov=nesterov)
