@@ -19,8 +19,9 @@ Call = tuple[str, tuple[Any, ...]]
 Draw = Callable[..., Array]  # draw(*shape): an array of that shape
 
 ONCE, NONE = (1, 1), ((0, 0), (0, 0))
-# C, O, K, groups: many filters, few, as many as channels and groups, and pixels as rows of a linear layer.
-CONVOLUTIONS = [(16, 64, 3, 1), (3, 2, 3, 1), (4, 4, 3, 4), (3, 2, 1, 1)]
+# C, O, K, groups of a convolution that an algorithm computes, where that is not any of 3x3: one filter a channel, and
+# pixels as rows of a linear layer.
+CONVOLUTIONS = {"depthwise": [(4, 4, 3, 4)], "implicit_gemm": [(3, 2, 3, 1), (3, 2, 1, 1)]}
 
 
 class Outcome(NamedTuple):
@@ -74,8 +75,7 @@ def _convolutions(draw: Draw) -> Iterator[Call]:
     from .kernels.cpu.conv2d import ALGORITHMS
 
     for algorithm in ALGORITHMS:
-        # What "implicit_gemm" does depends on the shape; the other algorithms have one way each.
-        for C, O, K, groups in CONVOLUTIONS if algorithm == "implicit_gemm" else CONVOLUTIONS[:1]:
+        for C, O, K, groups in CONVOLUTIONS.get(algorithm, [(3, 2, 3, 1)]):
             x, w, b = draw(2, 8, 8, C), draw(K, K, C // groups, O), draw(O)
             sides = ((K // 2, K // 2), (K // 2, K // 2))
             where = (ONCE, sides, ONCE, groups, algorithm)
@@ -108,8 +108,8 @@ def _pools(draw: Draw) -> Iterator[Call]:
 
 def _normalisations(draw: Draw) -> Iterator[Call]:
     x, dy, channels = draw(2, 8, 8, 3), draw(2, 8, 8, 3), [draw(3) + 1 for _ in range(4)]
-    yield "batch_norm_forward", (x, *channels[:2], 1e-5)
-    yield "batch_norm_backward", (dy, x, channels[0], *channels[2:], 1e-5)
+    yield "batch_norm_forward", (x, *channels[:2], 1e-5, x, "relu")
+    yield "batch_norm_backward", (dy, x, *channels, 1e-5, "relu")
     yield "local_response_norm_forward", (x, 5, 1e-4, 0.75, 2.0)
     yield "local_response_norm_backward", (dy, x, 5, 1e-4, 0.75, 2.0)
 
@@ -120,8 +120,9 @@ def _elements(draw: Draw) -> Iterator[Call]:
         yield f"{name}_backward", (draw(2, 3), draw(2, 3))
     yield "dropout_forward", (draw(2, 3), 0.5, 0, 0, 0, 0)
     yield "philox4x32", (np.zeros((2, 4), np.uint32), np.zeros(2, np.uint32))
-    yield "sgd_update", (draw(2, 3), draw(2, 3), draw(2, 3), 0.1, 0.9, False, 0.0)
-    yield "adadelta_update", (draw(2, 3), draw(2, 3), draw(2, 3), draw(2, 3), 1.0, 0.95, 1e-6, 0.0)
+    parameters = [[draw(2, 3), draw(1 << 17)] for _ in range(4)]  # a small one, and one worth all threads
+    yield "sgd_update", (*parameters[:3], 0.1, 0.9, False, 0.0)
+    yield "adadelta_update", (*parameters, 1.0, 0.95, 1e-6, 0.0)
 
 
 def _losses(draw: Draw) -> Iterator[Call]:

@@ -32,6 +32,7 @@ from .vectors import (
     lanes_below,
     load,
     load_some,
+    loop,
     moved,
     multiply_add,
     pointers,
@@ -93,10 +94,10 @@ def _multiply(vectors: int, context: Any, builder: Any, signature: Any, argument
         # The rows that a tile at the edge lacks are the last one again: they are computed and not stored.
         row = builder.select(builder.icmp_signed("<", whole_number(r), last), whole_number(r), last)
         starts.append(builder.gep(a, [builder.add(a0, place(a_row, builder.add(first, row)))]))
-    with cgutils.for_range(builder, K) as loop:
-        right = builder.add(p0, builder.mul(loop.index, p_step))
+    with loop(builder, K) as k:
+        right = builder.add(p0, builder.mul(k, p_step))
         columns = [load(builder, panel, moved(builder, right, v, vector), vector) for v in range(vectors)]
-        step = place(a_step, loop.index)
+        step = place(a_step, k)
         for r in range(HEIGHT):
             number = spread(builder, builder.load(builder.gep(starts[r], [step])), vector)
             for v in range(vectors):

@@ -5,6 +5,9 @@ such code is made of, and one intrinsic that both need, a transpose. Arrays are 
 numbers from its beginning.
 """
 
+import contextlib
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -35,6 +38,7 @@ def _register() -> str:
     return next((register for register in _BYTES if register in assembly), "xmm")
 
 
+_loops = itertools.count()
 REGISTER = _register()
 BYTES = _BYTES[REGISTER]
 
@@ -49,6 +53,28 @@ def vector_length(itemsize):
 def whole_vectors(n, itemsize):
     """n numbers rounded up to whole vectors."""
     return -(-n // vector_length(itemsize)) * vector_length(itemsize)
+
+
+@contextlib.contextmanager
+def loop(builder: Any, count: Any) -> Iterator[Any]:
+    """The body for each number below `count`, which LLVM must not unroll: it would fetch the operands of two steps
+    before it uses those of one, and has no registers for both."""
+    before = builder.block
+    head, body, behind = (builder.append_basic_block(name) for name in ("loop.head", "loop.body", "loop.behind"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    number = builder.phi(count.type)
+    number.add_incoming(count.type(0), before)
+    builder.cbranch(builder.icmp_signed("<", number, count), body, behind)
+    builder.position_at_end(body)
+    yield number
+    number.add_incoming(builder.add(number, count.type(1)), builder.block)
+    module = builder.module
+    wish = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    about = module.add_metadata([wish, whole_number(next(_loops))])
+    about.operands = (about, wish)  # LLVM knows a loop by a node that begins with itself
+    builder.branch(head).set_metadata("llvm.loop", about)
+    builder.position_at_end(behind)
 
 
 def pointers(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:

@@ -34,13 +34,18 @@ def machine(triple, processor):
     return llvm.Target.from_triple(triple).create_target_machine(cpu=processor, opt=3)
 
 
-def tile_assembly(register, triple, processor, monkeypatch):
-    """`multiply_tile` of float32 numbers for that processor, as the lines of its assembly."""
+def tile_assembly(register, triple, processor, monkeypatch, scattered=False):
+    """`multiply_tile` of float32 numbers for that processor, as the lines of its assembly.
+
+    scattered: the left matrix's numbers lie where two arrays say, not at regular distances.
+    """
     height, width = microkernel._TILES[register]
     monkeypatch.setattr(vectors, "BYTES", vectors._BYTES[register])
     monkeypatch.setattr(microkernel, "HEIGHT", height)
     number, whole = ir.FloatType().as_pointer(), ir.IntType(64)
-    kinds = [number, *[whole] * 4, number, *[whole] * 3, number, *[whole] * 2, ir.IntType(1)]
+    steps = [whole.as_pointer() if scattered else whole] * 2
+    kinds = [number, whole, *steps, *[whole] * 2, number, *[whole] * 3, number, *[whole] * 3, ir.IntType(1)]
+    kinds += [number, whole]
     module = ir.Module()
     tile = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "tile")
     builder = ir.IRBuilder(tile.append_basic_block())
@@ -64,11 +69,12 @@ def loops(lines):
             yield lines[start : i + 1]
 
 
+@pytest.mark.parametrize("scattered", [False, True])
 @EVERY_PROCESSOR
-def test_the_loop_over_k_multiplies_and_stores_no_sum(register, triple, processor, monkeypatch):
+def test_the_loop_over_k_multiplies_and_stores_no_sum(register, triple, processor, scattered, monkeypatch):
     multiplies = {"zmm": "vfmadd", "ymm": "vfmadd", "xmm": "mulps", "v0.4s": "fmla"}[register]
     height, width = microkernel._TILES[register]
-    found = list(loops(tile_assembly(register, triple, processor, monkeypatch)))
+    found = list(loops(tile_assembly(register, triple, processor, monkeypatch, scattered)))
     assert found
     for loop in found:
         products = [line for line in loop if multiplies in line and re.search(VECTOR, line)]
