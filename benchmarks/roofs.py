@@ -77,7 +77,7 @@ def _multiply_tiles(rows, panels, sums, tiles, threads):
     for thread in prange(threads):
         a, p, c = thread * rows.shape[1], thread * panels.shape[1], thread * sums.shape[1]
         for _ in range(tiles):
-            multiply_tile(left, a, DEPTH, 1, HEIGHT, right, p, width, DEPTH, out, c, width, False)
+            multiply_tile(left, a, DEPTH, 1, 0, HEIGHT, right, p, width, DEPTH, out, c, width, width, False, out, -1)
 
 
 @parallel
