@@ -27,7 +27,8 @@ from ..memory import empty
 from . import _jit
 from ._jit import compiled, inlined, parallel
 from .blocks import DEPTH, multiply
-from .microkernel import HEIGHT, panel_width
+from .fused import CODES, activate_rows
+from .microkernel import panel_width
 from .tiles import add, clear, copy
 from .vectors import transpose, vector_length, whole_vectors
 from .winograd_tiles import (
@@ -41,25 +42,30 @@ from .winograd_tiles import (
 Array = Any
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+Shape = tuple[int, ...]
 
 CACHE = 1 << 22  # bytes of cells that are made before they are used
 APART = 16  # numbers between two cells: at a distance of a power of 2 all of them would share a few places of a cache
 
 
-def forward(m: int, x: Array, w: Array, b: Array, y: Array, padding: Padding) -> None:
-    """Fill y (N, OH, OW, O) from x (N, H, W, C), w (3, 3, C, O) and b (O,) or (0,)."""
+def forward(m: int, x: Array, w: Array, b: Array, y_shape: Shape, padding: Padding, activation: str | None) -> Array:
+    """y (N, OH, OW, O) from x (N, H, W, C), w (3, 3, C, O) and b (O,) or (0,)."""
+    y = empty(y_shape, x.dtype)
     threads = _jit.threads_for(y.size * w.shape[2])
     u = _weight_cells(m, w.shape[2:], w, threads)
     _pack(m, w, u, threads)
-    _convolve(m, x, u, b, y, (padding[0][0], padding[1][0]), threads)
+    _convolve(m, x, u, b, y, (padding[0][0], padding[1][0]), CODES[activation], threads)
+    return y
 
 
-def input_gradient(m: int, dy: Array, w: Array, dx: Array, padding: Padding) -> None:
-    """Fill dx (N, H, W, C) from dy (N, OH, OW, O) and w (3, 3, C, O)."""
+def input_gradient(m: int, dy: Array, w: Array, x_shape: Shape, padding: Padding) -> Array:
+    """dx (N, H, W, C) from dy (N, OH, OW, O) and w (3, 3, C, O)."""
+    dx = empty(x_shape, dy.dtype)
     threads = _jit.threads_for(dy.size * w.shape[2])
     u = _weight_cells(m, w.shape[:1:-1], w, threads)
     _pack_back(m, w, u, threads)
-    _convolve(m, dy, u, np.zeros(0, dy.dtype), dx, (2 - padding[0][0], 2 - padding[1][0]), threads)
+    _convolve(m, dy, u, np.zeros(0, dy.dtype), dx, (2 - padding[0][0], 2 - padding[1][0]), 0, threads)
+    return dx
 
 
 def _weight_cells(m: int, shape: Pair, w: Array, threads: int) -> Array:
@@ -69,13 +75,13 @@ def _weight_cells(m: int, shape: Pair, w: Array, threads: int) -> Array:
     return empty(((m + 2) ** 2, -(-N // width), whole_vectors(K, w.itemsize), width), w.dtype)
 
 
-def _convolve(m: int, x: Array, u: Array, b: Array, y: Array, start: Pair, threads: int) -> None:
+def _convolve(m: int, x: Array, u: Array, b: Array, y: Array, start: Pair, code: int, threads: int) -> None:
     """y = the convolution of x with the kernel that u was made of; the first window begins `start` before x does."""
     tiles = len(x), -(-y.shape[1] // m), -(-y.shape[2] // m)
     C, O = whole_vectors(x.shape[3], x.itemsize), whole_vectors(y.shape[3], y.itemsize)
     T = _tiles_at_once(m, C, O, tiles, x.itemsize)
     v, p = _cells(m, T * C, x.dtype), _cells(m, T * O, x.dtype)
-    _convolve_tiles(m, x, u, b, y, start, tiles, T, v, p, threads)
+    _convolve_tiles(m, x, u, b, y, start, tiles, T, v, p, code, threads)
 
 
 def _tiles_at_once(m: int, C: int, O: int, tiles: tuple[int, int, int], itemsize: int) -> int:
@@ -93,7 +99,7 @@ def _cells(m: int, numbers: int, dtype: Any) -> Array:
 
 
 @parallel
-def _convolve_tiles(m, x, u, b, y, start, tiles, T, v, p, threads):
+def _convolve_tiles(m, x, u, b, y, start, tiles, T, v, p, code, threads):
     C, O = whole_vectors(x.shape[3], x.itemsize), whole_vectors(y.shape[3], y.itemsize)
     cells, panels, width, total = u.shape[0], u.shape[1], u.shape[3], tiles[0] * tiles[1] * tiles[2]
     image, weights, out, left, products = x.ravel(), u.ravel(), y.ravel(), v.ravel(), p.ravel()
@@ -103,16 +109,15 @@ def _convolve_tiles(m, x, u, b, y, start, tiles, T, v, p, threads):
             first, last = n * thread // threads, n * (thread + 1) // threads
             _read_tiles(m, image, x.shape, start, tiles, t + first, t + last, left, first * C, v.shape[1])
         for thread in prange(threads):
-            scratch = np.empty(HEIGHT * width, x.dtype)
             for task in range(cells * panels * thread // threads, cells * panels * (thread + 1) // threads):
                 cell, column = task // panels, task % panels * width
                 for k in range(0, x.shape[3], DEPTH):
-                    multiply(left, cell * v.shape[1] + k, C, 1, n, weights, (task * u.shape[2] + k) * width,
+                    multiply(left, cell * v.shape[1] + k, C, 1, n, weights, (task * u.shape[2] + k) * width, width,
                              min(DEPTH, x.shape[3] - k), products, cell * p.shape[1] + column, O,
-                             min(width, O - column), k > 0, scratch)  # fmt: skip
+                             min(width, O - column), k > 0, left, -1)  # fmt: skip
         for thread in prange(threads):
             first, last = n * thread // threads, n * (thread + 1) // threads
-            _write_tiles(m, products, first * O, p.shape[1], b, out, y.shape, tiles, t + first, t + last)
+            _write_tiles(m, products, first * O, p.shape[1], b, out, y.shape, tiles, t + first, t + last, code)
 
 
 @compiled
@@ -132,7 +137,7 @@ def _read_tiles(m, image, shape, start, tiles, first, last, v, v0, cell):
 
 
 @compiled
-def _write_tiles(m, p, p0, cell, b, out, shape, tiles, first, last):
+def _write_tiles(m, p, p0, cell, b, out, shape, tiles, first, last, code):
     """The outputs of the tiles first..last, whose products begin at p[p0]."""
     _, OH, OW, O = shape
     side, row = m + 2, whole_vectors(O, p.itemsize)
@@ -152,6 +157,7 @@ def _write_tiles(m, p, p0, cell, b, out, shape, tiles, first, last):
             for r in range(rows):
                 for c in range(columns):
                     add(out, place + (r * OW + c) * O, b, 0, O)
+        activate_rows(out, place, OW * O, rows, columns * O, code)
 
 
 @inlined
@@ -223,7 +229,7 @@ def _pack_back(m, w, u, threads):
 # The weight gradient
 
 
-def weight_gradient(m: int, dy: Array, x: Array, w_shape: tuple[int, ...], padding: Padding) -> Array:
+def weight_gradient(m: int, dy: Array, x: Array, w_shape: Shape, padding: Padding) -> Array:
     """(3, 3, C, O): the sum over all tiles of the cells of x times those of dy, transformed back."""
     C, O = (whole_vectors(n, x.itemsize) for n in w_shape[2:])
     tiles = len(x), -(-dy.shape[1] // m), -(-dy.shape[2] // m)
@@ -252,14 +258,13 @@ def _weight_gradient_tiles(m, dy, x, dw, start, tiles, T, v, d, q, threads):
             _read_tiles(m, image, x.shape, start, tiles, t + first, t + last, left, first * row, v.shape[1])
             _read_gradients(m, gradient, dy.shape, tiles, t + first, t + last, right, first * width, d.shape[1], T)
         for thread in prange(threads):
-            scratch = np.empty(HEIGHT * width, x.dtype)
             for task in range(cells * panels * thread // threads, cells * panels * (thread + 1) // threads):
                 cell, panel = task // panels, task % panels
                 for k in range(0, n, DEPTH):
                     multiply(left, cell * v.shape[1] + k * row, 1, row, C,
-                             right, cell * d.shape[1] + (panel * T + k) * width, min(DEPTH, n - k),
+                             right, cell * d.shape[1] + (panel * T + k) * width, width, min(DEPTH, n - k),
                              sums, cell * q.shape[1] + panel * width, O,
-                             min(width, O - panel * width), t > 0 or k > 0, scratch)  # fmt: skip
+                             min(width, O - panel * width), t > 0 or k > 0, left, -1)  # fmt: skip
     for thread in prange(threads):
         _write_weights(m, sums, O, q.shape[1], out, dw.shape, C * thread // threads, C * (thread + 1) // threads)
 

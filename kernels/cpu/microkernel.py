@@ -18,6 +18,7 @@ need an address register for each row, of which x86-64 has 16, and were no faste
 The right matrix comes as a panel, VECTORS vectors of columns whose rows lie one behind the other (`blocks.pack`).
 """
 
+import itertools
 from typing import Any
 
 from llvmlite import ir
@@ -25,7 +26,21 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from ._jit import everywhere
-from .vectors import BYTES, REGISTER, load, moved, multiply_add, pointers, spread, store, vector_type, whole_number
+from .vectors import (
+    BYTES,
+    REGISTER,
+    lanes_below,
+    load,
+    load_some,
+    moved,
+    multiply_add,
+    pointers,
+    spread,
+    store,
+    store_some,
+    vector_type,
+    whole_number,
+)
 
 _TILES = {"zmm": (8, 2), "ymm": (6, 2), "xmm": (6, 2), "v0.4s": (8, 2)}
 HEIGHT, VECTORS = _TILES[REGISTER]
@@ -38,55 +53,94 @@ def panel_width(itemsize):
 
 
 def _tile_product(vectors: int) -> Any:
-    """The intrinsic that computes a tile of HEIGHT rows and so many vectors.
+    """The intrinsic that computes a tile of at most HEIGHT rows and so many vectors.
 
-    c[c0 + r*c_row + n] = sum over k < K of a[a0 + r*a_row + k*a_step] * panel[p0 + k*p_step + n], for r < HEIGHT and
-    n < vectors * vector_length; if `add`, the sum is added to what is there. The three arrays are flat and of one
-    dtype. Of a only the first `rows` rows are read: those behind repeat the last one, and c must have room for them.
+    c[c0 + m*c_row + n] = b[b0 + n] + sum over k < K of a[a0 + row(m) + step(k)] * panel[p0 + k*p_step + n]
+
+    for first <= m < first + rows and n < count; without the b where b0 < 0; if `add`, added to what is there. row(m) is
+    m*a_row and step(k) is k*a_step, or where these are arrays of places (int64) a_row[m] and a_step[k]. The arrays of
+    numbers are flat and of one dtype. The panel's rows are read in whole vectors; beside that nothing is read or
+    written that the formula does not name.
     """
 
     @intrinsic
-    def multiply(typing, a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add):
+    def multiply(typing, a, a0, a_row, a_step, first, rows, panel, p0, p_step, K, c, c0, c_row, count, add, b, b0):
         whole = types.intp
-        out = (c, whole, whole, types.boolean)
-        signature = types.void(a, whole, whole, whole, whole, panel, whole, whole, whole, *out)
+        rows_of = [place if isinstance(place, types.Array) else whole for place in (a_row, a_step)]
+        given = (a, whole, *rows_of, whole, whole, panel, whole, whole, whole)
+        signature = types.void(*given, c, whole, whole, whole, types.boolean, b, whole)
         return signature, lambda *written: _multiply(vectors, *written)
 
     return multiply
 
 
 def _multiply(vectors: int, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write the loop over k, and the two ways to leave the sums."""
-    a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add = pointers(
-        context, builder, signature, arguments
-    )
+    """Write the loop over k; the sums stand in registers, as LLVM finds out by itself."""
+    written = pointers(context, builder, signature, arguments)
+    a, a0, a_row, a_step, first, rows, panel, p0, p_step, K, c, c0, c_row, count, add, b, b0 = written
     vector = vector_type(context, a)
-    zero = ir.Constant(vector, [0.0] * vector.count)
-    sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(HEIGHT)]
+    masks = [lanes_below(builder, builder.sub(count, whole_number(v * vector.count)), vector) for v in range(vectors)]
+    sums = _first_sums(builder, vector, masks, b, b0)
+
+    def place(places: Any, number: Any) -> Any:
+        if isinstance(places.type, ir.PointerType):
+            return builder.load(builder.gep(places, [number]))
+        return builder.mul(number, places)
+
     last = builder.sub(rows, whole_number(1))
     starts = []
     for r in range(HEIGHT):
+        # The rows that a tile at the edge lacks are the last one again: they are computed and not stored.
         row = builder.select(builder.icmp_signed("<", whole_number(r), last), whole_number(r), last)
-        starts.append(builder.gep(a, [builder.add(a0, builder.mul(row, a_row))]))
+        starts.append(builder.gep(a, [builder.add(a0, place(a_row, builder.add(first, row)))]))
     with cgutils.for_range(builder, K) as loop:
         right = builder.add(p0, builder.mul(loop.index, p_step))
         columns = [load(builder, panel, moved(builder, right, v, vector), vector) for v in range(vectors)]
-        position = builder.mul(loop.index, a_step)
+        step = place(a_step, loop.index)
         for r in range(HEIGHT):
-            number = spread(builder, builder.load(builder.gep(starts[r], [position])), vector)
+            number = spread(builder, builder.load(builder.gep(starts[r], [step])), vector)
             for v in range(vectors):
                 builder.store(multiply_add(builder, number, columns[v], builder.load(sums[r][v])), sums[r][v])
-    with builder.if_else(add) as (adding, storing):
-        for branch, adds in ((adding, True), (storing, False)):
-            with branch:
-                for r in range(HEIGHT):
-                    place = builder.add(c0, builder.mul(whole_number(r), c_row))
-                    for v in range(vectors):
-                        there, total = moved(builder, place, v, vector), builder.load(sums[r][v])
-                        if adds:
-                            total = builder.fadd(load(builder, c, there, vector), total)
-                        store(builder, total, c, there)
+    start = builder.add(c0, builder.mul(first, c_row))
+    _leave(builder, sums, masks, rows, c, start, c_row, count, add)
     return context.get_dummy_value()
+
+
+def _first_sums(builder: Any, vector: Any, masks: list[Any], b: Any, b0: Any) -> list[list[Any]]:
+    """Variables for the sums, HEIGHT rows of vectors: 0, or b in each row."""
+    zero = ir.Constant(vector, [0.0] * vector.count)
+    sums = [[cgutils.alloca_once_value(builder, zero) for _ in masks] for _ in range(HEIGHT)]
+    with builder.if_then(builder.icmp_signed(">=", b0, whole_number(0))):
+        for v, mask in enumerate(masks):
+            start = load_some(builder, b, moved(builder, b0, v, vector), vector, mask)
+            for row in sums:
+                builder.store(start, row[v])
+    return sums
+
+
+def _leave(builder: Any, sums: Any, masks: Any, rows: Any, c: Any, c0: Any, c_row: Any, count: Any, add: Any) -> None:
+    """Store the sums or add them: a whole tile, or a part of it lane by lane as the masks say."""
+    vector = sums[0][0].type.pointee
+    tall = builder.icmp_signed("==", rows, whole_number(HEIGHT))
+    wide = builder.icmp_signed("==", count, whole_number(len(masks) * vector.count))
+    with builder.if_else(builder.and_(tall, wide)) as (whole, part):
+        for branch, partly in ((whole, False), (part, True)):
+            with branch, builder.if_else(add) as (adding, storing):
+                for way, adds in ((adding, True), (storing, False)):
+                    with way:
+                        for r, v in itertools.product(range(HEIGHT), range(len(masks))):
+                            there = moved(builder, builder.add(c0, builder.mul(whole_number(r), c_row)), v, vector)
+                            total, mask = builder.load(sums[r][v]), masks[v]
+                            if partly:
+                                exists = spread(builder, builder.icmp_signed("<", whole_number(r), rows), mask.type)
+                                mask = builder.and_(mask, exists)
+                                if adds:
+                                    total = builder.fadd(load_some(builder, c, there, vector, mask), total)
+                                store_some(builder, total, c, there, mask)
+                            else:
+                                if adds:
+                                    total = builder.fadd(load(builder, c, there, vector), total)
+                                store(builder, total, c, there)
 
 
 multiply_tile = _tile_product(VECTORS)

@@ -86,6 +86,36 @@ def store(builder: Any, value: Any, pointer: Any, place: Any) -> None:
     builder.store(value, builder.bitcast(builder.gep(pointer, [place]), value.type.as_pointer())).align = 4
 
 
+def load_some(builder: Any, pointer: Any, place: Any, vector: Any, mask: Any) -> Any:
+    """The lanes of a vector where the mask has 1, the others 0; nothing else is read."""
+    kind = ir.FunctionType(vector, [vector.as_pointer(), ir.IntType(32), mask.type, vector])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{_suffix(vector)}")
+    address = builder.bitcast(builder.gep(pointer, [place]), vector.as_pointer())
+    return builder.call(function, [address, ir.IntType(32)(4), mask, ir.Constant(vector, [0.0] * vector.count)])
+
+
+def store_some(builder: Any, value: Any, pointer: Any, place: Any, mask: Any) -> None:
+    """The lanes of a vector where the mask has 1; nothing else is written."""
+    vector = value.type
+    kind = ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), ir.IntType(32), mask.type])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{_suffix(vector)}")
+    address = builder.bitcast(builder.gep(pointer, [place]), vector.as_pointer())
+    builder.call(function, [value, address, ir.IntType(32)(4), mask])
+
+
+def lanes_below(builder: Any, count: Any, vector: Any) -> Any:
+    """A mask with 1 in the first `count` lanes."""
+    numbers = ir.VectorType(ir.IntType(64), vector.count)
+    lanes = ir.Constant(numbers, list(range(vector.count)))
+    return builder.icmp_signed("<", lanes, spread(builder, count, numbers))
+
+
+def _suffix(vector: Any) -> str:
+    """A vector's type in the name of an intrinsic function of LLVM, with that of a pointer to it."""
+    kind = f"v{vector.count}f{8 * BYTES // vector.count}"
+    return f"{kind}.p0" if llvm.llvm_version_info[0] > 14 else f"{kind}.p0{kind}"
+
+
 def spread(builder: Any, number: Any, vector: Any) -> Any:
     """A vector with one number in every lane."""
     undefined = ir.Constant(vector, ir.Undefined)

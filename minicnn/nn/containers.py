@@ -11,13 +11,14 @@ from .activation import ReLU, Sigmoid, Tanh
 from .conv import Conv2d
 from .linear import Linear
 from .module import Module, _observers
+from .norm import BatchNorm2d
 
 C = TypeVar("C", bound="_Ordered")
 
 # What Sequential may run as one: a layer's `forward` with the activations that it can take over, and what an
 # activation's `forward` is called there. Functions, not classes: whoever writes another `forward`, in a subclass or
 # in place of ours, is called.
-_LAYERS = {Conv2d.forward: ACTIVATIONS, Linear.forward: ACTIVATIONS}
+_LAYERS = {Conv2d.forward: ACTIVATIONS, Linear.forward: ACTIVATIONS, BatchNorm2d.forward: ("relu",)}
 _NAMES = {ReLU.forward: "relu", Tanh.forward: "tanh", Sigmoid.forward: "sigmoid"}
 _CALL = Module.__call__
 
@@ -76,7 +77,8 @@ class Sequential(_Ordered):
     Sequential(conv, relu) names them "0" and "1"; Sequential({"conv": conv, "relu": relu}) by the names given.
 
     A Conv2d or Linear without an activation, directly followed by ReLU, Tanh or Sigmoid, computes both in one step,
-    as with activation=...: the same numbers without a second pass over them. Where an `observe` is on, each is called.
+    as with activation=...: the same numbers without a second pass over them; so does a BatchNorm2d followed by ReLU.
+    Where an `observe` is on, each is called.
     """
 
     def __init__(self, *modules: Module | dict[str, Module]) -> None:

@@ -123,9 +123,9 @@ LONG_CALLS = [
     ("cross_entropy_backward", (np.array(0.7), LONG.T.copy(), LONG.T.copy())),
     ("bias_backward", (LONG.T.copy(),)),
     ("softmax_forward", (LONG.T.copy(),)),
-    ("batch_norm_forward", (LONG.T.copy(), LONG[0, :3], LONG[1, :3], 1e-5)),
-    ("batch_norm_backward", (LONG.T.copy(), LONG.T + 1, *(LONG[:, :3]), 1e-5)),
-    ("batch_norm_inference_forward", (LONG.T.copy(), *(LONG[:, :3]), LONG[0, 3:6], 1e-5)),
+    ("batch_norm_forward", (LONG.T.copy(), LONG[0, :3], LONG[1, :3], 1e-5, LONG.T - 1, "relu")),
+    ("batch_norm_backward", (LONG.T.copy(), LONG.T + 1, *(LONG[:, :3]), LONG[0, 3:6], 1e-5, "relu")),
+    ("batch_norm_inference_forward", (LONG.T.copy(), *(LONG[:, :3]), LONG[0, 3:6], 1e-5, None, None)),
     ("local_response_norm_forward", (LONG.T.copy(), 2, 0.5, 0.75, 2.0)),
     ("local_response_norm_backward", (LONG.T.copy(), LONG.T + 1, 2, 0.5, 0.75, 2.0)),
 ]

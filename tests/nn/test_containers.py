@@ -171,6 +171,17 @@ def test_a_layer_and_its_activation_run_as_one(layer, shape, activation, separat
     assert list(net.state_dict()) == [f"layer.{name}" for name in net.layer.state_dict()]
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_runs_as_one_with_relu_alone(training, separate_activations):
+    net = nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.BatchNorm2d(6), nn.Tanh()).train(training)
+    x = values(4, 3, 2, 6)
+    assert_runs_like_its_modules(net, x)
+    separate_activations.clear()
+    net(mc.tensor(x))
+    assert separate_activations == ["tanh"]
+    assert int(net[0].num_batches_tracked) == 3 * training
+
+
 def test_a_layer_with_an_activation_of_its_own_keeps_it(separate_activations):
     net = nn.Sequential(nn.Linear(4, 5, activation="tanh"), nn.ReLU(), nn.Linear(5, 3), nn.Softmax(), nn.Tanh())
     assert_runs_like_its_modules(net, values(6, 4))

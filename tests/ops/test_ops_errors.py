@@ -424,6 +424,20 @@ def test_batch_norm_names_its_running_statistics():
             F.batch_norm(IMAGES, GAMMA, GAMMA, wrong, VAR)
 
 
+def test_batch_norm_names_the_residual_and_the_activation_that_it_wants():
+    def call(**end):
+        return F.batch_norm(IMAGES, GAMMA, GAMMA, MEAN, VAR, **end)
+
+    with pytest.raises(ValueError, match=r"a residual of the input's shape \(2, 6, 5, 3\), got \(2, 6, 5, 1\)$"):
+        call(residual=ones(2, 6, 5, 1))
+    with pytest.raises(TypeError, match="one dtype, got an input of float32 and residual of float64"):
+        call(residual=ones(2, 6, 5, 3, dtype=np.float64))
+    with pytest.raises(TypeError, match="BatchNorm2d: residual expected a Tensor, got ndarray"):
+        call(residual=IMAGES.data)
+    with pytest.raises(ValueError, match="BatchNorm2d expected activation to be None, \"relu\", got 'tanh'"):
+        call(activation="tanh")
+
+
 def test_batch_norm_in_training_needs_two_values_and_otherwise_one():
     mean = MEAN.copy()
     for x in (ones(1, 3), ones(1, 1, 1, 3)):

@@ -251,6 +251,22 @@ def test_batch_norm_in_input_gamma_and_beta(shape, training):
     assert mc.gradcheck(fn, [normal(*shape), normal(C, seed=1), normal(C, seed=2)])
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_batch_norm_with_a_residual_and_relu(activation, training):
+    mean, var = normal(2, seed=3), positive(2, seed=4)
+
+    def fn(x, gamma, beta, *residual):
+        added = residual[0] if residual else None
+        running = mean.copy(), var.copy()
+        return F.batch_norm(x, gamma, beta, *running, training=training, activation=activation, residual=added)
+
+    inputs = [normal(3, 2, 2, 2), normal(2, seed=1), normal(2, seed=2), normal(3, 2, 2, 2, seed=5)]
+    assert mc.gradcheck(fn, inputs[:3])
+    assert mc.gradcheck(fn, inputs)
+    assert mc.gradcheck(lambda x, gamma, beta: fn(x, gamma, beta, x), inputs[:3])  # one Tensor as both
+
+
 @pytest.mark.parametrize("shape", [(2, 2, 2, 6), (3, 5), (2, 1, 1, 1)])
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
 def test_local_response_norm(shape, size):

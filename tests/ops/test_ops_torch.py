@@ -244,6 +244,28 @@ def test_batch_norm_and_its_running_statistics(shape, training):
     assert mean.dtype == var.dtype == np.float32
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_batch_norm_with_a_residual_and_relu(activation, training):
+    C = 5
+    mean, var = normal(C, seed=3), np.abs(normal(C, seed=4)) + 1
+    statistics = torch.tensor(mean), torch.tensor(var)
+    act = torch.relu if activation else lambda y: y
+    ours = lambda x, g, b, *r: F.batch_norm(  # noqa: E731
+        x, g, b, mean.copy(), var.copy(), training, activation=activation, residual=r[0] if r else None
+    )
+    arrays = [normal(4, 3, 3, C), normal(C, seed=1), normal(C, seed=2), normal(4, 3, 3, C, seed=5)]
+    theirs = torch.nn.functional.batch_norm
+    compare(ours, lambda x, g, b: act(theirs(x, *statistics, g, b, training, 0)), arrays[:3], [IMAGE, None, None], BACK)
+    compare(
+        ours,
+        lambda x, g, b, r: act(theirs(x, *statistics, g, b, training, 0) + r),
+        arrays,
+        [IMAGE, None, None, IMAGE],
+        BACK,
+    )
+
+
 def test_cross_entropy():
     labels = np.random.default_rng(0).integers(0, 7, 9)
     smooth = (np.eye(7)[labels] * 0.8 + 0.2 / 7).astype(np.float32)
