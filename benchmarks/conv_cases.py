@@ -92,7 +92,11 @@ class Convolution:
     def cases(self) -> Iterator[Case]:
         """The three directions, which have the same work."""
         sizes = [int(np.prod(shape)) for shape in (self.x_shape, self.w_shape, self.y_shape)]
-        work = {"multiply_adds": sizes[2] * sizes[1] // self.O, "numbers": sum(sizes), "networks": self.networks}
+        work: dict[str, Any] = {
+            "multiply_adds": sizes[2] * sizes[1] // self.O,
+            "numbers": sum(sizes),
+            "networks": self.networks,
+        }
         for direction, arguments in (
             ("forward", lambda rng: (normal(rng, *self.x_shape), normal(rng, *self.w_shape), normal(rng, self.O))),
             ("backward_input", lambda rng: (normal(rng, *self.y_shape), normal(rng, *self.w_shape), self.x_shape)),
