@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 class Case:
     """One row: `kernel(*arguments(rng))`.
 
-    updates: positions of the arguments that the kernel writes into.
+    updates: positions of the lists of arrays that the kernel writes into.
     multiply_adds: of a matrix product or convolution, otherwise 0. numbers: that it reads and writes, each once.
     networks: in which ones it is a layer; empty for a shape that was chosen to try one kind of thing.
     """
@@ -97,12 +97,13 @@ class Convolution:
             "numbers": sum(sizes),
             "networks": self.networks,
         }
-        for direction, arguments in (
-            ("forward", lambda rng: (normal(rng, *self.x_shape), normal(rng, *self.w_shape), normal(rng, self.O))),
-            ("backward_input", lambda rng: (normal(rng, *self.y_shape), normal(rng, *self.w_shape), self.x_shape)),
-            ("backward_weight", lambda rng: (normal(rng, *self.y_shape), normal(rng, *self.x_shape), self.w_shape)),
-        ):
-            yield Case(f"conv2d_{direction}", self.label, lambda rng, a=arguments: (*a(rng), *self.geometry), **work)
+        x, w, y, where = self.x_shape, self.w_shape, self.y_shape, self.geometry
+        yield Case("conv2d_forward", self.label, lambda rng: (
+            normal(rng, *x), normal(rng, *w), normal(rng, self.O), *where, None), **work)  # fmt: skip
+        yield Case("conv2d_backward_input", self.label, lambda rng: (
+            normal(rng, *y), normal(rng, *w), x, *where), **work)  # fmt: skip
+        yield Case("conv2d_backward_weight", self.label, lambda rng: (
+            normal(rng, *y), normal(rng, *x), w, *where), **work)  # fmt: skip
 
 
 CONVOLUTIONS = [

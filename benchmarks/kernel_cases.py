@@ -40,7 +40,7 @@ def _linears() -> Iterator[Case]:
         name = f"{N}x{I}->{O}"
         work: dict[str, Any] = {"multiply_adds": N * I * O, "numbers": N * I + I * O + N * O}
         yield Case("linear_forward", name, lambda rng, N=N, I=I, O=O: (
-            normal(rng, N, I), normal(rng, I, O), normal(rng, O)), **work)  # fmt: skip
+            normal(rng, N, I), normal(rng, I, O), normal(rng, O), None), **work)  # fmt: skip
         yield Case("linear_backward_input", name, lambda rng, N=N, I=I, O=O: (
             normal(rng, N, O), normal(rng, I, O)), **work)  # fmt: skip
         yield Case("linear_backward_weight", name, lambda rng, N=N, I=I, O=O: (
@@ -118,12 +118,11 @@ def _batch_norms() -> Iterator[Case]:
             return x, rng.random(C, np.float32) + 0.5, normal(rng, C), x.mean((0, 1, 2)), x.var((0, 1, 2))
 
         def backward(rng: np.random.Generator, given: Any = given, shape: Shape = shape) -> tuple[Any, ...]:
-            x, gamma, _, mean, var = given(rng)
-            return normal(rng, *shape), x, gamma, mean, var, 1e-5
+            return normal(rng, *shape), *given(rng), 1e-5, None
 
-        yield Case("batch_norm_forward", joined(shape), lambda rng, g=given: (*g(rng)[:3], 1e-5))
+        yield Case("batch_norm_forward", joined(shape), lambda rng, g=given: (*g(rng)[:3], 1e-5, None, None))
         yield Case("batch_norm_backward", joined(shape), backward)
-        yield Case("batch_norm_inference_forward", joined(shape), lambda rng, g=given: (*g(rng), 1e-5))
+        yield Case("batch_norm_inference_forward", joined(shape), lambda rng, g=given: (*g(rng), 1e-5, None, None))
         yield Case("batch_norm_inference_backward", joined(shape), backward)
 
 
@@ -192,7 +191,8 @@ def _updates() -> Iterator[Case]:
     for shape in PARAMETERS:
         label = joined(shape)
         yield Case("sgd_update", label, lambda rng, s=shape: (
-            normal(rng, *s), normal(rng, *s), np.zeros(s, np.float32), 1e-3, 0.9, False, 5e-4), (0, 2))  # fmt: skip
+            [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)],
+            1e-3, 0.9, False, 5e-4), (0, 2))  # fmt: skip
         yield Case("adadelta_update", label, lambda rng, s=shape: (
-            normal(rng, *s), normal(rng, *s), np.zeros(s, np.float32), np.zeros(s, np.float32),
+            [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)], [np.zeros(s, np.float32)],
             1.0, 0.95, 1e-6, 0.0), (0, 2, 3))  # fmt: skip

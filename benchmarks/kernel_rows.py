@@ -145,10 +145,11 @@ def _rooms(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Conten
     """
     for name, room in (("reference", reference), ("cpu", cpu)):
         if not (room is reference and case.networks):
-            own = tuple(a.copy() if i in case.updates else a for i, a in enumerate(arguments))
-            yield name, _kernel(getattr(room, case.kernel), own, tuple(own[i] for i in case.updates))
+            own = tuple([b.copy() for b in a] if i in case.updates else a for i, a in enumerate(arguments))
+            yield name, _kernel(getattr(room, case.kernel), own, tuple(a for i in case.updates for a in own[i]))
     for algorithm in ALGORITHMS if case.kernel.startswith("conv2d") else ():
-        by_name, kernel = (*arguments[:-1], algorithm), getattr(cpu, case.kernel)
+        by_name = tuple(algorithm if isinstance(a, str) else a for a in arguments)
+        kernel = getattr(cpu, case.kernel)
         if algorithm != "auto" and _accepts(kernel, by_name):
             yield f"cpu {algorithm}", _kernel(kernel, by_name, ())
 

@@ -81,6 +81,7 @@ def _symmetric(padding: Any) -> list[int]:
 
 
 def _convolution(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    arguments = arguments[:-1] if kernel == "conv2d_forward" else arguments  # without the activation
     *arrays, stride, padding, dilation, groups, _ = arguments
     where = (stride, _symmetric(padding), dilation)
     if kernel == "conv2d_forward":
@@ -180,16 +181,17 @@ def _batch_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contend
     training = "inference" not in kernel
     if training and arguments[0].size == arguments[0].shape[-1]:
         return None  # PyTorch refuses to train on one value a channel
-    *arrays, eps = arguments
     if kernel.endswith("forward"):
+        *arrays, eps, _, _ = arguments  # without residual and activation
         x, (gamma, beta, *running) = _image(arrays[0], layout), (torch.from_numpy(a) for a in arrays[1:])
         statistics: Any = running or [None, None]
         return Contender(
             lambda: aten.native_batch_norm(x, gamma, beta, *statistics, training, 0.1, eps),
             lambda result: _from_image(result[0]),
         )
+    *arrays, eps, _ = arguments
     dy, x = _image(arrays[0], layout), _image(arrays[1], layout)
-    gamma, mean, var = (torch.from_numpy(a) for a in arrays[2:])
+    gamma, _, mean, var = (torch.from_numpy(a) for a in arrays[2:])
     inverse = (var + eps).rsqrt()
     given: Any = [None, None] if training else [mean, var]
     rest = (gamma, *given, mean, inverse, training, eps, [True, True, True])
@@ -254,8 +256,9 @@ def _mean_squared_error(kernel: str, arguments: tuple[Any, ...], layout: str) ->
 
 def _update(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
     """A step of the whole optimizer object, which is how PyTorch offers it."""
-    w = _copy(arguments[0]).requires_grad_()
-    w.grad = _copy(arguments[1])
+    (w,), (dw,), *_ = arguments
+    w = _copy(w).requires_grad_()
+    w.grad = _copy(dw)
     if kernel == "sgd_update":
         _, _, _, lr, momentum, nesterov, decay = arguments
         optimizer: Any = torch.optim.SGD([w], lr, momentum, weight_decay=decay, nesterov=nesterov)

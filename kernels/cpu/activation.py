@@ -54,6 +54,46 @@ def _exp32(x):
     return x if x != x else (y if x > np.float32(-87.3) else np.float32(0))
 
 
+def tanh(x: float) -> float:
+    """The hyperbolic tangent, inside compiled code."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(tanh, inline="always")
+def _choose_tanh(x):
+    return _tanh32 if x == types.float32 else _tanh64
+
+
+def _tanh64(x):
+    return math.tanh(x)
+
+
+def _tanh32(x):
+    """A quotient of polynomials in x; the coefficients are those of Eigen, MathFunctionsImpl.h (ptanh_float)."""
+    limit = np.float32(7.90531110763549805)  # beyond it tanh is 1, and this 2e-7 less
+    v = limit if x > limit else (-limit if x < -limit else x)
+    q = v * v
+    top = np.float32(-2.76076847742355e-16)
+    top = top * q + np.float32(2.00018790482477e-13)
+    top = top * q + np.float32(-8.60467152213735e-11)
+    top = top * q + np.float32(5.12229709037114e-08)
+    top = top * q + np.float32(1.48572235717979e-05)
+    top = top * q + np.float32(6.37261928875436e-04)
+    top = top * q + np.float32(4.89352455891786e-03)
+    bottom = np.float32(1.19825839466702e-06)
+    bottom = bottom * q + np.float32(1.18534705686654e-04)
+    bottom = bottom * q + np.float32(2.26843463243900e-03)
+    bottom = bottom * q + np.float32(4.89352518554385e-03)
+    return v * top / bottom
+
+
+@inlined
+def logistic(x, one):
+    """1 / (1 + e**-x), inside compiled code; `one` is 1 of the type of x."""
+    e = exp_nonpositive(-abs(x))
+    return (e if x < 0 else one) / (one + e)
+
+
 def relu_forward(x: Array) -> Array:
     """As the reference."""
     return _apply(_relu, x)
@@ -66,7 +106,7 @@ def relu_backward(dy: Array, y: Array) -> Array:
 
 def tanh_forward(x: Array) -> Array:
     """As the reference; in float32 with an absolute error of at most 3e-7."""
-    return np.tanh(x) if x.dtype == np.float64 else _apply(_tanh, x)
+    return _apply(_tanh, x)
 
 
 def tanh_backward(dy: Array, y: Array) -> Array:
@@ -115,27 +155,7 @@ def _relu_backward(dy, y, dx, threads):
 def _tanh(x, y, threads):
     for thread in prange(threads):
         for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
-            y[at(i)] = _tanh32(x[at(i)])
-
-
-@inlined
-def _tanh32(x):
-    """A quotient of polynomials in x; the coefficients are those of Eigen, MathFunctionsImpl.h (ptanh_float)."""
-    limit = np.float32(7.90531110763549805)  # beyond it tanh is 1, and this 2e-7 less
-    v = limit if x > limit else (-limit if x < -limit else x)
-    q = v * v
-    top = np.float32(-2.76076847742355e-16)
-    top = top * q + np.float32(2.00018790482477e-13)
-    top = top * q + np.float32(-8.60467152213735e-11)
-    top = top * q + np.float32(5.12229709037114e-08)
-    top = top * q + np.float32(1.48572235717979e-05)
-    top = top * q + np.float32(6.37261928875436e-04)
-    top = top * q + np.float32(4.89352455891786e-03)
-    bottom = np.float32(1.19825839466702e-06)
-    bottom = bottom * q + np.float32(1.18534705686654e-04)
-    bottom = bottom * q + np.float32(2.26843463243900e-03)
-    bottom = bottom * q + np.float32(4.89352518554385e-03)
-    return v * top / bottom
+            y[at(i)] = tanh(x[at(i)])
 
 
 @parallel
@@ -150,9 +170,7 @@ def _sigmoid(x, y, threads):
     one = x.dtype.type(1)
     for thread in prange(threads):
         for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
-            v = x[at(i)]
-            e = exp_nonpositive(-abs(v))
-            y[at(i)] = (e if v < 0 else one) / (one + e)
+            y[at(i)] = logistic(x[at(i)], one)
 
 
 @parallel

@@ -15,6 +15,7 @@ from . import _jit, conv2d_rows
 from ._arrays import dense
 from ._jit import inlined, parallel
 from .blocks import DEPTH, block_rows, multiply, pack, shares
+from .fused import CODES, activate, activate_rows, activated
 from .microkernel import HEIGHT, panel_width
 from .tiles import ROWS, add, add_products, at, clear, copy
 
@@ -24,15 +25,15 @@ Pair = tuple[int, int]
 STRETCH = 512  # numbers of a row of w that few samples are multiplied with at a time
 
 
-def linear_forward(x: Array, w: Array, b: Array | None) -> Array:
-    """As the reference."""
+def linear_forward(x: Array, w: Array, b: Array | None, activation: str | None) -> Array:
+    """As the reference; bias and activation come before and after the sums of a block, while it is in the cache."""
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
-    return _product(dense(x), dense(w), bias, w.shape[1], (w.shape[1], 1))
+    return _product(dense(x), dense(w), bias, w.shape[1], (w.shape[1], 1), activation)
 
 
 def linear_backward_input(dy: Array, w: Array) -> Array:
     """As the reference; w.T is w, read with its steps exchanged."""
-    return _product(dense(dy), dense(w), np.zeros(0, dy.dtype), w.shape[0], (1, w.shape[1]))
+    return _product(dense(dy), dense(w), np.zeros(0, dy.dtype), w.shape[0], (1, w.shape[1]), None)
 
 
 def linear_backward_weight(dy: Array, x: Array) -> Array:
@@ -46,50 +47,49 @@ def linear_backward_weight(dy: Array, x: Array) -> Array:
     return conv2d_rows.weight_gradient(dy, x, w_shape, once, none, once, 1)[0, 0]
 
 
-def _product(a: Array, b: Array, bias: Array, N: int, steps: Pair) -> Array:
-    """a (M, K) times a matrix (K, N), plus the bias; number (k, n) of the matrix is steps[0]*k + steps[1]*n in b."""
+def _product(a: Array, b: Array, bias: Array, N: int, steps: Pair, activation: str | None) -> Array:
+    """activation(a (M, K) times a matrix (K, N), plus the bias); number (k, n) of the matrix is steps[0]*k + steps[1]*n
+    in b."""
     M, K = a.shape
     y = empty((M, N), a.dtype)
     if 0 in (M, K, N):  # sums over nothing
         y[...] = bias if len(bias) else 0
-        return y
-    threads = _jit.threads_for(M * K * N)
+        return activated(y, activation)
+    threads, code = _jit.threads_for(M * K * N), CODES[activation]
     if M >= HEIGHT:
-        _multiply(a, b.reshape(-1), steps, bias, y, shares(M, N, y.itemsize, threads), threads)
+        _multiply(a, b.reshape(-1), steps, bias, y, code, shares(M, N, y.itemsize, threads), threads)
     elif steps[1] == 1:
-        _add_few(a.T, b.reshape(-1), bias, y, threads)
+        _add_few(a.T, b.reshape(-1), bias, y, code, threads)
     else:
         _dot_few(a, b, y, threads)
     return y
 
 
 @parallel
-def _multiply(a, b, steps, bias, y, share, threads):
+def _multiply(a, b, steps, bias, y, code, share, threads):
     M, K = a.shape
     bands, blocks = share
     N, width = y.shape[1], panel_width(y.itemsize)
     P, panels, left, out = block_rows(M, bands), (N + width - 1) // width, a.ravel(), y.ravel()
     for thread in prange(threads):
-        panel, scratch = np.empty(min(K, DEPTH) * width, y.dtype), np.empty(HEIGHT * width, y.dtype)
+        panel = np.empty(min(K, DEPTH) * width, y.dtype)
         for task in range(bands * blocks * thread // threads, bands * blocks * (thread + 1) // threads):
             block, first = task // bands, task % bands * P
             last = min(M, first + P)
             n0, n1 = panels * block // blocks * width, min(N, panels * (block + 1) // blocks * width)
-            if len(bias):
-                for m in range(first, last):
-                    copy(out, m * N + n0, bias, n0, n1 - n0)
             for k in range(0, K, DEPTH):
-                depth, adding = min(DEPTH, K - k), k > 0 or len(bias) > 0
+                depth = min(DEPTH, K - k)
                 for n in range(n0, n1, width):
                     count = min(width, n1 - n)
                     pack(b, k * steps[0] + n * steps[1], steps[0], steps[1], depth, count, panel, 0)
-                    multiply(left, first * K + k, K, 1, last - first, panel, 0, depth,
-                             out, first * N + n, N, count, adding, scratch)  # fmt: skip
+                    multiply(left, first * K + k, K, 1, last - first, panel, 0, width, depth,
+                             out, first * N + n, N, count, k > 0, bias, n if len(bias) and k == 0 else -1)  # fmt: skip
+            activate_rows(out, first * N + n0, N, last - first, n1 - n0, code)
 
 
 @parallel
-def _add_few(a, b, bias, y, threads):
-    """y[m] = bias + the sum over k of a[k, m] * b[k], for few samples.
+def _add_few(a, b, bias, y, code, threads):
+    """y[m] = activation(bias + the sum over k of a[k, m] * b[k]), for few samples.
 
     It waits for memory, so b is read once, in whole rows, and never copied.
     """
@@ -111,6 +111,8 @@ def _add_few(a, b, bias, y, threads):
             for k in range(K):
                 for m in range(0 if k >= four_products else fours, M):
                     _add_product(out, m * N + n, b, k * N + n, a[k, m], count)
+            for m in range(M):
+                activate(out, m * N + n, count, code)
 
 
 @inlined

@@ -55,3 +55,9 @@ def sigmoid_backward(dy: Array, y: Array) -> Array:
     dy, y: any shape. Result dx: as dy.
     """
     return dy * y * (1 - y)
+
+
+def activated(y: Array, activation: str | None) -> Array:
+    """The activation of that name at y; None leaves y as it is."""
+    functions = {"relu": relu_forward, "tanh": tanh_forward, "sigmoid": sigmoid_forward}
+    return y if activation is None else functions[activation](y)

@@ -11,23 +11,35 @@ import numpy as np
 
 from ..geometry import Padding, Pair, output_sizes, taps
 from ._arrays import Array, crop, pad
+from .activation import activated
 from .im2col import col2im, im2col
 
 
 def conv2d_forward(
-    x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, dilation: Pair, groups: int, algorithm: str
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    algorithm: str,
+    activation: str | None,
 ) -> Array:
     """Slide O filters over an image and take at each place the sum of products (a cross-correlation).
 
     x: (N, H, W, C); w: (KH, KW, C // groups, O); b: (O,) or None; stride, dilation: (rows, columns) in cells;
-    padding: ((top, bottom), (left, right)) of zeros; algorithm: "auto", "im2col" or "implicit_gemm".
+    padding: ((top, bottom), (left, right)) of zeros; algorithm: "auto", "im2col" or "implicit_gemm";
+    activation: None, "relu", "tanh" or "sigmoid", applied to the sums.
     Result y: (N, OH, OW, O), with OH = floor((H + top + bottom - DH*(KH-1) - 1) / SH) + 1, OW alike.
 
-        y[n, oh, ow, o] = b[o] + sum over kh, kw, c of
-                          x[n, oh*SH + kh*DH - top, ow*SW + kw*DW - left, c] * w[kh, kw, c, o]
+        y[n, oh, ow, o] = activation(b[o] + sum over kh, kw, c of
+                                     x[n, oh*SH + kh*DH - top, ow*SW + kw*DW - left, c] * w[kh, kw, c, o])
 
-    and for one group y = im2col(x) @ w + b. With groups, filter o sees only the channels of its own group: the g-th
-    C // groups channels of x make the g-th O // groups channels of y (groups=C: depthwise).
+    and for one group y = activation(im2col(x) @ w + b). With groups, filter o sees only the channels of its own group:
+    the g-th C // groups channels of x make the g-th O // groups channels of y (groups=C: depthwise).
+    The gradient dy that the functions below take is that in the sum, before the activation: relu_backward(dy, y),
+    tanh_backward(dy, y) or sigmoid_backward(dy, y).
 
     Raises ValueError for an algorithm that this room does not have.
 
@@ -40,7 +52,7 @@ def conv2d_forward(
         forward(x[..., cs], w[..., os], stride, padding, dilation) for cs, os in _groups(x.shape[3], w.shape[3], groups)
     ]
     y = np.concatenate(parts, axis=3)
-    return y if b is None else y + b
+    return activated(y if b is None else y + b, activation)
 
 
 def conv2d_backward_input(

@@ -1,17 +1,21 @@
 """The fully connected layer, and the gradient of a bias (which convolution shares)."""
 
 from ._arrays import Array, channel_sum
+from .activation import activated
 
 
-def linear_forward(x: Array, w: Array, b: Array | None) -> Array:
-    """Every output is a weighted sum of every input: y = x @ w + b.
+def linear_forward(x: Array, w: Array, b: Array | None, activation: str | None) -> Array:
+    """Every output is a weighted sum of every input, and may go through an activation: y = activation(x @ w + b).
 
-    x: (N, in); w: (in, out); b: (out,) or None. Result y: (N, out).
+    x: (N, in); w: (in, out); b: (out,) or None; activation: None, "relu", "tanh" or "sigmoid". Result y: (N, out).
 
-        y[n, o] = b[o] + sum over i of x[n, i] * w[i, o]
+        y[n, o] = activation(b[o] + sum over i of x[n, i] * w[i, o])
+
+    The gradient dy that the functions below take is that in the sum, before the activation: relu_backward(dy, y),
+    tanh_backward(dy, y) or sigmoid_backward(dy, y).
     """
     y = x @ w
-    return y if b is None else y + b
+    return activated(y if b is None else y + b, activation)
 
 
 def linear_backward_input(dy: Array, w: Array) -> Array:

@@ -2,15 +2,9 @@
 
 import math
 import numbers
-from collections.abc import Callable
 from typing import Any
 
-from .. import functional as F
-from .._tensor import Tensor
 from ..ops.checks import Pair, is_whole, pair
-
-Activation = Callable[[Tensor], Tensor]
-ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "tanh": F.tanh, "sigmoid": F.sigmoid}
 
 
 def positive(value: Any, layer: str, name: str) -> int:
@@ -50,13 +44,3 @@ def padding(value: Any, layer: str) -> Pair | str:
             raise ValueError(f'{layer} expected padding to be a number, a pair, "same" or "valid", got {value!r}')
         return value
     return pair(value, f"{layer}: padding", minimum=0)
-
-
-def activation_function(name: Any, layer: str) -> Activation | None:
-    """The function behind an activation's name; None for None."""
-    if name is None:
-        return None
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        choices = ", ".join(f'"{choice}"' for choice in ACTIVATIONS)
-        raise ValueError(f"{layer} expected activation to be None, {choices}, got {name!r}")
-    return ACTIVATIONS[name]

@@ -6,9 +6,21 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, overload
 
-from .module import Module
+from ..ops.checks import ACTIVATIONS
+from .activation import ReLU, Sigmoid, Tanh
+from .conv import Conv2d
+from .linear import Linear
+from .module import Module, _observers
+from .norm import BatchNorm2d
 
 C = TypeVar("C", bound="_Ordered")
+
+# What Sequential may run as one: a layer's `forward` with the activations that it can take over, and what an
+# activation's `forward` is called there. Functions, not classes: whoever writes another `forward`, in a subclass or
+# in place of ours, is called.
+_LAYERS = {Conv2d.forward: ACTIVATIONS, Linear.forward: ACTIVATIONS, BatchNorm2d.forward: ("relu",)}
+_NAMES = {ReLU.forward: "relu", Tanh.forward: "tanh", Sigmoid.forward: "sigmoid"}
+_CALL = Module.__call__
 
 
 class _Ordered(Module):
@@ -63,6 +75,10 @@ class Sequential(_Ordered):
     """Modules one after another: each is called with what the one before returned.
 
     Sequential(conv, relu) names them "0" and "1"; Sequential({"conv": conv, "relu": relu}) by the names given.
+
+    A Conv2d or Linear without an activation, directly followed by ReLU, Tanh or Sigmoid, computes both in one step,
+    as with activation=...: the same numbers without a second pass over them; so does a BatchNorm2d followed by ReLU.
+    Where an `observe` is on, each is called.
     """
 
     def __init__(self, *modules: Module | dict[str, Module]) -> None:
@@ -75,9 +91,29 @@ class Sequential(_Ordered):
                 self._put(str(len(self)), each)
 
     def forward(self, x: Any) -> Any:
-        for module in self:
-            x = module(x)
+        modules = list(self)
+        while modules:
+            module = modules.pop(0)
+            activation = _fused_activation(module, modules[0]) if modules else None
+            if activation is None:
+                x = module(x)
+            else:
+                modules.pop(0)
+                x = module.forward_with(activation, x)
         return x
+
+
+def _fused_activation(layer: Module, activation: Module) -> str | None:
+    """The name of an activation that a layer can compute with its own result; None where both are to be called."""
+    name = _NAMES.get(_plain_forward(activation))
+    can = not _observers and name in _LAYERS.get(_plain_forward(layer), ()) and layer.activation is None
+    return name if can else None
+
+
+def _plain_forward(module: Module) -> Any:
+    """The `forward` of its class, if that is all that a call of the Module runs."""
+    changed = type(module).__call__ is not _CALL or "forward" in vars(module)
+    return None if changed else type(module).forward
 
 
 class ModuleList(_Ordered):

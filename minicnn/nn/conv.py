@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import functional as F
 from .._tensor import Tensor
-from ..ops.checks import check_images, pair
+from ..ops.checks import check_activation, check_images, pair
 from . import checks, init
 from .module import Module
 from .parameter import Parameter
@@ -47,7 +47,7 @@ class Conv2d(Module):
         for name, channels in (("in_channels", C), ("out_channels", self.out_channels)):
             if channels is not None and channels % self.groups:
                 raise ValueError(f"Conv2d expected {name} that groups={groups} divides, got {channels}")
-        self._activate = checks.activation_function(activation, "Conv2d")
+        check_activation(activation, "Conv2d")
         self.activation = activation
         per_group = None if C is None else C // self.groups
         self.weight = Parameter.drawn(init.kaiming_uniform, (*self.kernel_size, per_group, self.out_channels))
@@ -60,10 +60,14 @@ class Conv2d(Module):
         return self.weight.shape[2] * self.groups if self.weight.is_filled else None
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.forward_with(self.activation, x)
+
+    def forward_with(self, activation: str | None, x: Tensor) -> Tensor:
+        """`forward` with that activation; see `Sequential`."""
         if not self.weight.is_filled:
             self._fill(x)
-        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-        return y if self._activate is None else self._activate(y)
+        where = (self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, *where, activation=activation)
 
     def _fill(self, x: Any) -> None:
         # Checked first: a wrong input must not decide for good what the layer expects.

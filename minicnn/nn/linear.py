@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import functional as F
 from .._tensor import Tensor
-from ..ops.checks import check_float
+from ..ops.checks import check_activation, check_float
 from . import checks, init
 from .module import Module
 from .parameter import Parameter
@@ -27,7 +27,7 @@ class Linear(Module):
         super().__init__()
         inputs = checks.positive_or_none(in_features, "Linear", "in_features")
         self.out_features = checks.positive(out_features, "Linear", "out_features")
-        self._activate = checks.activation_function(activation, "Linear")
+        check_activation(activation, "Linear")
         self.activation = activation
         self.weight = Parameter.drawn(init.kaiming_uniform, (inputs, self.out_features))
         wants_bias = checks.flag(bias, "Linear", "bias")
@@ -39,10 +39,13 @@ class Linear(Module):
         return self.weight.shape[0] if self.weight.is_filled else None
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.forward_with(self.activation, x)
+
+    def forward_with(self, activation: str | None, x: Tensor) -> Tensor:
+        """`forward` with that activation; see `Sequential`."""
         if not self.weight.is_filled:
             self._fill(x)
-        y = F.linear(x, self.weight, self.bias)
-        return y if self._activate is None else self._activate(y)
+        return F.linear(x, self.weight, self.bias, activation)
 
     def _fill(self, x: Any) -> None:
         # Checked first: a wrong input must not decide for good what the layer expects.

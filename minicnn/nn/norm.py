@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import functional as F
 from .._tensor import Tensor
+from ..ops.checks import check_activation
 from . import checks, init
 from .module import Module
 from .parameter import Parameter
@@ -23,6 +24,11 @@ class BatchNorm2d(Module):
     momentum: how far the running statistics move, in [0, 1]: running += momentum * (batch - running). This is torch's
         meaning; in some libraries it is 1 minus this. None: they are the plain mean over all steps.
 
+    activation: None or "relu".
+
+    Called with a second Tensor as large as x, the layer adds it before the activation, as a residual block ends:
+    y = relu(bn(x) + residual).
+
     weight (gamma), at first ones; bias (beta), at first zeros; buffers running_mean, running_var (unbiased) and
     num_batches_tracked, the number of training steps. All (C,) but the last, which has no axes.
 
@@ -33,7 +39,9 @@ class BatchNorm2d(Module):
     running_var: Array
     num_batches_tracked: Array
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, activation: str | None = None
+    ) -> None:
         super().__init__()
         self.num_features = checks.positive(num_features, "BatchNorm2d", "num_features")
         self.eps = checks.real(eps, "BatchNorm2d", "eps")
@@ -42,22 +50,29 @@ class BatchNorm2d(Module):
             raise ValueError(f"BatchNorm2d expected eps > 0, got {eps!r}")
         if self.momentum is not None and not 0 <= self.momentum <= 1:
             raise ValueError(f"BatchNorm2d expected momentum in [0, 1] or None, got {momentum!r}")
+        check_activation(activation, "BatchNorm2d", ("relu",))
+        self.activation = activation
         self.weight = Parameter.drawn(init.ones, (self.num_features,))
         self.bias = Parameter.drawn(init.zeros, (self.num_features,))
         self.register_buffer("running_mean", np.zeros(self.num_features, np.float32))
         self.register_buffer("running_var", np.ones(self.num_features, np.float32))
         self.register_buffer("num_batches_tracked", np.array(0, np.int64))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        return self.forward_with(self.activation, x, residual)
+
+    def forward_with(self, activation: str | None, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """`forward` with that activation; see `Sequential`."""
         momentum = 1 / (int(self.num_batches_tracked) + 1) if self.momentum is None else self.momentum
-        statistics = (self.running_mean, self.running_var)
-        y = F.batch_norm(x, self.weight, self.bias, *statistics, self.training, momentum, self.eps)
+        settings = (self.running_mean, self.running_var, self.training, momentum, self.eps)
+        y = F.batch_norm(x, self.weight, self.bias, *settings, activation, residual)
         if self.training:
             self.num_batches_tracked[...] += 1
         return y
 
     def extra_repr(self) -> str:
-        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        text = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        return text + (f", activation={self.activation!r}" if self.activation else "")
 
 
 class LocalResponseNorm(Module):

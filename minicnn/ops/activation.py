@@ -10,6 +10,11 @@ from .checks import check_float
 Array = Any
 
 
+def activation_backward(dy: Array, y: Array, activation: str | None) -> Array:
+    """From the gradient in y = activation(x) that in x; `activation` is the name of one, or None for y = x."""
+    return dy if activation is None else getattr(kernels.room(dy), f"{activation}_backward")(dy, y)
+
+
 class ReLU(Function):
     """See `relu`."""
 

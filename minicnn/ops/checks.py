@@ -12,6 +12,9 @@ from ..kernels.geometry import output_size
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
+# Those that a layer can apply to its own result: their derivatives can be written in y alone.
+ACTIVATIONS = ("relu", "tanh", "sigmoid")
+
 
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number (and not a boolean)."""
@@ -58,6 +61,13 @@ def check_flag(value: Any, what: str, name: str) -> None:
     """Raise TypeError unless value is True or False: a misplaced number must not pass for one."""
     if not isinstance(value, bool):
         raise TypeError(f"{what} expected {name} to be True or False, got {value!r}")
+
+
+def check_activation(value: Any, what: str, allowed: tuple[str, ...] = ACTIVATIONS) -> None:
+    """Raise ValueError unless value is None or the name of an activation."""
+    if value is not None and not (isinstance(value, str) and value in allowed):
+        choices = ", ".join(f'"{name}"' for name in allowed)
+        raise ValueError(f"{what} expected activation to be None, {choices}, got {value!r}")
 
 
 def real(value: Any, what: str, name: str) -> float:

@@ -5,25 +5,41 @@ from typing import Any
 from .. import kernels
 from .._function import Function
 from .._tensor import Tensor
-from .checks import Padding, Pair, check_dtypes, check_images, check_windows, is_whole, pair, resolve_padding
+from .activation import activation_backward
+from .checks import (
+    Padding,
+    Pair,
+    check_activation,
+    check_dtypes,
+    check_images,
+    check_windows,
+    is_whole,
+    pair,
+    resolve_padding,
+)
 
 Array = Any
 ALGORITHMS = ("auto", "im2col", "implicit_gemm")
 
 
 class Conv2d(Function):
-    """y = x * w + b; see `conv2d`."""
+    """y = activation(x * w + b); see `conv2d`."""
 
-    def __init__(self, stride: Pair, padding: Padding, dilation: Pair, groups: int, algorithm: str) -> None:
+    def __init__(
+        self, stride: Pair, padding: Padding, dilation: Pair, groups: int, algorithm: str, activation: str | None
+    ) -> None:
         self.geometry = (stride, padding, dilation, groups, algorithm)
+        self.activation = activation
 
     def forward(self, x: Array, w: Array, *b: Array) -> Array:
-        self.save(x, w)
-        return kernels.room(x, w, *b).conv2d_forward(x, w, b[0] if b else None, *self.geometry)
+        y = kernels.room(x, w, *b).conv2d_forward(x, w, b[0] if b else None, *self.geometry, self.activation)
+        self.save(x, w, y if self.activation else None)
+        return y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        x, w = self.saved
+        x, w, y = self.saved
         room = kernels.room(dy)
+        dy = activation_backward(dy, y, self.activation)
         wants_x, wants_w, *wants_b = self.needs_gradient
         # The first layer's input is the picture: nobody wants its gradient, and it is a third of the work.
         dx = room.conv2d_backward_input(dy, w, x.shape, *self.geometry) if wants_x else None
@@ -41,6 +57,7 @@ def conv2d(
     dilation: int | Pair = 1,
     groups: int = 1,
     algorithm: str = "auto",
+    activation: str | None = None,
 ) -> Tensor:
     """Convolve images with kernels.
 
@@ -48,14 +65,16 @@ def conv2d(
     OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1, likewise OW.
 
     Forward, with h = i*s + kh*d - top and v = j*s + kw*d - left:
-               y[n, i, j, o] = b[o] + sum over kh, kw, c of x[n, h, v, c] * w[kh, kw, c, o]
-    Backward:  dw[kh, kw, c, o] = sum over n, i, j of x[n, h, v, c] * dy[n, i, j, o]
+               y[n, i, j, o] = activation(b[o] + sum over kh, kw, c of x[n, h, v, c] * w[kh, kw, c, o])
+    Backward:  dy is first multiplied by the derivative of the activation, then
+               dw[kh, kw, c, o] = sum over n, i, j of x[n, h, v, c] * dy[n, i, j, o]
                dx gathers, for each input cell, dy * w over the windows that cover it;  db[o] = sum of dy[..., o]
 
     padding: int, pair (vertical, horizontal), "same" (ceil(H / stride) rows; the odd cell at the bottom and right)
         or "valid" (none).
     groups: channels and outputs are cut into that many parts which do not see each other.
     algorithm: "im2col" (the lesson: one matrix product), "implicit_gemm" (without the column matrix), or "auto".
+    activation: None, "relu", "tanh" or "sigmoid": the same as F.relu(y) and so on, without a second pass over y.
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes.
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.A;
@@ -73,11 +92,12 @@ def conv2d(
         raise ValueError(f"Conv2d expected a bias of shape ({O},), got {b.shape}")
     if algorithm not in ALGORITHMS:
         raise ValueError(f"Conv2d expected an algorithm of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    check_activation(activation, "Conv2d")
     check_images(x, "Conv2d", channels=C * groups)
     strides, dilations = pair(stride, "stride"), pair(dilation, "dilation")
     sides = resolve_padding(padding, x.shape, (KH, KW), strides, dilations)
     check_windows("Conv2d", x, (KH, KW), strides, sides, dilations)
     # A stride beyond the padded image makes one window, as the image's size does: no kernel need count that far.
     strides = (min(strides[0], x.shape[1] + sum(sides[0])), min(strides[1], x.shape[2] + sum(sides[1])))
-    operation = Conv2d(strides, sides, dilations, int(groups), algorithm)
+    operation = Conv2d(strides, sides, dilations, int(groups), algorithm, activation)
     return operation(x, w) if b is None else operation(x, w, b)

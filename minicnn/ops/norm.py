@@ -1,12 +1,14 @@
 """Normalisation: over the batch, and over neighbouring channels."""
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import kernels
 from .._function import Function
 from .._tensor import Tensor
 from ..device import is_array
-from .checks import check_dtypes, check_flag, check_float, check_images, is_whole, real
+from .activation import activation_backward
+from .checks import check_activation, check_dtypes, check_flag, check_float, check_images, is_whole, real
 
 Array = Any
 
@@ -17,48 +19,71 @@ class BatchNorm(Function):
     After the call `mean` and `var` hold them (var biased), for the layer's running averages.
     """
 
-    def __init__(self, eps: float) -> None:
-        self.eps = eps
+    def __init__(self, eps: float, activation: str | None) -> None:
+        self.eps, self.activation = eps, activation
 
-    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        y, self.mean, self.var = kernels.room(x, gamma, beta).batch_norm_forward(x, gamma, beta, self.eps)
-        self.save(x, gamma)
+    def forward(self, x: Array, gamma: Array, beta: Array, *residual: Array) -> Array:
+        added = residual[0] if residual else None
+        room = kernels.room(x, gamma, beta, *residual)
+        y, self.mean, self.var = room.batch_norm_forward(x, gamma, beta, self.eps, added, self.activation)
+        self.save(x, gamma, beta, y if residual else None)
         return y
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
-        x, gamma = self.saved
-        return kernels.room(dy).batch_norm_backward(dy, x, gamma, self.mean, self.var, self.eps)
+        x, gamma, beta, y = self.saved
+        kernel = kernels.room(dy).batch_norm_backward
+        return _backward(kernel, dy, y, (x, gamma, beta, self.mean, self.var, self.eps), self.activation)
 
 
 class BatchNormInference(Function):
     """Batch normalisation with fixed statistics; see `batch_norm`."""
 
-    def __init__(self, mean: Array, var: Array, eps: float) -> None:
+    def __init__(self, mean: Array, var: Array, eps: float, activation: str | None) -> None:
         # Copied, since a later training step moves the running statistics in place before backward reads them.
         self.statistics = (mean.copy(), var.copy(), eps)
+        self.activation = activation
 
-    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        self.save(x, gamma)
-        return kernels.room(x, gamma, beta).batch_norm_inference_forward(x, gamma, beta, *self.statistics)
+    def forward(self, x: Array, gamma: Array, beta: Array, *residual: Array) -> Array:
+        added = residual[0] if residual else None
+        forward = kernels.room(x, gamma, beta, *residual).batch_norm_inference_forward
+        y = forward(x, gamma, beta, *self.statistics, added, self.activation)
+        self.save(x, gamma, beta, y if residual else None)
+        return y
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
-        x, gamma = self.saved
-        return kernels.room(dy).batch_norm_inference_backward(dy, x, gamma, *self.statistics)
+        x, gamma, beta, y = self.saved
+        kernel = kernels.room(dy).batch_norm_inference_backward
+        return _backward(kernel, dy, y, (x, gamma, beta, *self.statistics), self.activation)
+
+
+def _backward(
+    kernel: Callable[..., tuple[Array, ...]], dy: Array, y: Array | None, arguments: tuple[Any, ...],
+    activation: str | None,
+) -> tuple[Array, ...]:  # fmt: skip
+    """The gradients in x, gamma, beta and, where there was a residual (y is not None), in that."""
+    if y is None:
+        return kernel(dy, *arguments, activation)
+    # Behind the activation every part of a sum has the same gradient.
+    dy = activation_backward(dy, y, activation)
+    return *kernel(dy, *arguments, None), dy
 
 
 def batch_norm(
     x: Tensor, gamma: Tensor, beta: Tensor, running_mean: Array, running_var: Array,
     training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+    activation: str | None = None, residual: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Normalise each channel to mean 0 and variance 1, then scale and shift it.
 
-    Forward: y = gamma * (x - mean) / sqrt(var + eps) + beta
+    Forward: y = activation(gamma * (x - mean) / sqrt(var + eps) + beta + residual)
 
     x: (N, H, W, C) or (N, C). gamma, beta: Tensors (C,). running_mean, running_var: arrays (C,), read when not
     training; when training, the statistics are the batch's and the running ones are moved towards them in place:
     running = (1 - momentum) * running + momentum * batch. The batch's variance is biased (divided by the count M),
     the running one unbiased (divided by M - 1), as in the paper's algorithm 2.
+    activation: None or "relu". residual: a Tensor as x, or None. As a residual block ends, in one pass over memory.
 
+    Backward, first: dy = 0 where y <= 0, with "relu"; dresidual = dy.
     Backward, training, with xn = (x - mean) / sqrt(var + eps):
         dgamma = sum of dy * xn,  dbeta = sum of dy,  dx = gamma / sqrt(var + eps) * (dy - dbeta / M - xn * dgamma / M)
     Backward, not training: the statistics are constants, dx = dy * gamma / sqrt(var + eps).
@@ -66,7 +91,8 @@ def batch_norm(
     Raises ValueError for shapes that do not fit, and in training for a single value per channel, which has no variance.
     Source: Ioffe and Szegedy 2015, section 3.
     """
-    check_dtypes("BatchNorm2d", x, gamma=gamma, beta=beta)
+    check_dtypes("BatchNorm2d", x, gamma=gamma, beta=beta, residual=residual)
+    check_activation(activation, "BatchNorm2d", ("relu",))
     check_flag(training, "BatchNorm2d", "training")
     momentum, eps = real(momentum, "BatchNorm2d", "momentum"), real(eps, "BatchNorm2d", "eps")
     if eps < 0:
@@ -85,16 +111,19 @@ def batch_norm(
             raise ValueError(
                 f"BatchNorm2d expected {name} as {x.dtype} of shape ({C},), got {array.dtype} {array.shape}"
             )
+    if residual is not None and residual.shape != x.shape:
+        raise ValueError(f"BatchNorm2d expected a residual of the input's shape {x.shape}, got {residual.shape}")
+    tensors = (x, gamma, beta) if residual is None else (x, gamma, beta, residual)
     if not training:
-        return BatchNormInference(running_mean, running_var, eps)(x, gamma, beta)
+        return BatchNormInference(running_mean, running_var, eps, activation)(*tensors)
     M = x.size // C
     if M == 1:
         raise ValueError(
             f"BatchNorm2d in training expected more than one value for each channel, got shape {x.shape}: "
             "use a larger batch or .eval()"
         )
-    operation = BatchNorm(eps)
-    y = operation(x, gamma, beta)
+    operation = BatchNorm(eps, activation)
+    y = operation(*tensors)
     running_mean += momentum * (operation.mean - running_mean)
     running_var += momentum * (operation.var * (M / (M - 1)) - running_var)
     return y

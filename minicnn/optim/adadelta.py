@@ -58,7 +58,8 @@ class Adadelta(Optimizer):
         """The running averages of g**2 and of delta**2."""
         return ("square_average", "update_average")
 
-    def update(self, w: Array, dw: Array, state: dict[str, Array]) -> None:
+    def update(self, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""
         averages = (state["square_average"], state["update_average"])
-        kernels.room(w, dw).adadelta_update(w, dw, *averages, self.lr, self.rho, self.eps, self.weight_decay)
+        settings = (self.lr, self.rho, self.eps, self.weight_decay)
+        kernels.room(*ws, *dws).adadelta_update(ws, dws, *averages, *settings)

@@ -19,7 +19,7 @@ class Optimizer:
     """Changes Parameters along their gradients, one `step` after another.
 
     A subclass has a file of its own. It names its settings in `setting_names`, the arrays that it keeps for each
-    Parameter in `state_names`, and writes `update`, which changes one array.
+    Parameter in `state_names`, and writes `update`, which changes the arrays of all Parameters.
 
     params: the Parameters, in an order that stays (model.parameters()); some may not be filled yet.
     lr: the learning rate, > 0. A schedule may bring it to 0 later.
@@ -55,8 +55,11 @@ class Optimizer:
         """The arrays kept for each Parameter, of its shape and dtype, zeros at first."""
         return ()
 
-    def update(self, w: Array, dw: Array, state: dict[str, Array]) -> None:
-        """One step of one Parameter: write into w and into the arrays of `state`."""
+    def update(self, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
+        """One step: write into ws, the values of the Parameters that have a gradient, and into the arrays of `state`.
+
+        dws: their gradients. state: for each of `state_names` their arrays, in the same order.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def zero_grad(self) -> None:
@@ -70,12 +73,13 @@ class Optimizer:
         Raises RuntimeError for a Parameter without values and if there is no gradient at all, ValueError for a
         gradient of another shape or dtype than its Parameter; then nothing has been changed.
         """
-        self._check_gradients()
-        for i, parameter in enumerate(self.params):
-            if parameter.grad is not None:
-                self.update(parameter.data, parameter.grad, self._state_of(i))
+        places, ws, dws = self._with_gradients()
+        states = [self._state_of(i, w) for i, w in zip(places, ws, strict=True)]
+        self.update(ws, dws, {name: [state[name] for state in states] for name in self.state_names})
 
-    def _check_gradients(self) -> None:
+    def _with_gradients(self) -> tuple[list[int], list[Array], list[Array]]:
+        """The places in `params`, the values and the gradients of the Parameters that have one, all checked."""
+        places, ws, dws = [], [], []
         for i, parameter in enumerate(self.params):
             if not parameter.is_filled:
                 raise RuntimeError(
@@ -83,21 +87,28 @@ class Optimizer:
                     "sizes; a layer that the forward pass never reaches should not be in the model"
                 )
             w, dw = parameter.data, parameter.grad
-            if dw is not None and (dw.shape != w.shape or dw.dtype != w.dtype):
+            if dw is None:
+                continue
+            if dw.shape != w.shape or dw.dtype != w.dtype:
                 raise ValueError(
                     f"step expected for Parameter {i} a gradient of {w.dtype} {w.shape}, got {dw.dtype} {dw.shape}"
                 )
-        if all(parameter.grad is None for parameter in self.params):
+            places.append(i)
+            ws.append(w)
+            dws.append(dw)
+        if not places:
             raise RuntimeError("step found no gradients: call loss.backward() first")
+        return places, ws, dws
 
-    def _state_of(self, i: int) -> dict[str, Array]:
-        """The arrays of Parameter i: made if they are missing, and moved to where the Parameter is now."""
-        w, state = self.params[i].data, self._state.setdefault(i, {})
+    def _state_of(self, i: int, w: Array) -> dict[str, Array]:
+        """The arrays of Parameter i: made if they are missing, and moved to where its values w are now."""
+        state = self._state.setdefault(i, {})
         for name in self.state_names:
-            if name not in state:
+            array = state.get(name)
+            if array is None:
                 state[name] = device.array_module(w).zeros(w.shape, w.dtype)
-            else:
-                state[name] = device.to_device(state[name], device.device_of(w)).astype(w.dtype, copy=False)
+            elif array.dtype != w.dtype or device.device_of(array) != device.device_of(w):
+                state[name] = device.to_device(array, device.device_of(w)).astype(w.dtype, copy=False)
         return state
 
     def state_dict(self) -> dict[str, Any]:

@@ -60,7 +60,8 @@ class SGD(Optimizer):
         """The velocity, which only momentum needs."""
         return ("velocity",) if self.momentum else ()
 
-    def update(self, w: Array, dw: Array, state: dict[str, Array]) -> None:
+    def update(self, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""
-        velocity = state["velocity"] if self.momentum else None
-        kernels.room(w, dw).sgd_update(w, dw, velocity, self.lr, self.momentum, self.nesterov, self.weight_decay)
+        velocities = state["velocity"] if self.momentum else None
+        settings = (self.lr, self.momentum, self.nesterov, self.weight_decay)
+        kernels.room(*ws, *dws).sgd_update(ws, dws, velocities, *settings)

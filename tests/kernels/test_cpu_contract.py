@@ -123,9 +123,9 @@ LONG_CALLS = [
     ("cross_entropy_backward", (np.array(0.7), LONG.T.copy(), LONG.T.copy())),
     ("bias_backward", (LONG.T.copy(),)),
     ("softmax_forward", (LONG.T.copy(),)),
-    ("batch_norm_forward", (LONG.T.copy(), LONG[0, :3], LONG[1, :3], 1e-5)),
-    ("batch_norm_backward", (LONG.T.copy(), LONG.T + 1, *(LONG[:, :3]), 1e-5)),
-    ("batch_norm_inference_forward", (LONG.T.copy(), *(LONG[:, :3]), LONG[0, 3:6], 1e-5)),
+    ("batch_norm_forward", (LONG.T.copy(), LONG[0, :3], LONG[1, :3], 1e-5, LONG.T - 1, "relu")),
+    ("batch_norm_backward", (LONG.T.copy(), LONG.T + 1, *(LONG[:, :3]), LONG[0, 3:6], 1e-5, "relu")),
+    ("batch_norm_inference_forward", (LONG.T.copy(), *(LONG[:, :3]), LONG[0, 3:6], 1e-5, None, None)),
     ("local_response_norm_forward", (LONG.T.copy(), 2, 0.5, 0.75, 2.0)),
     ("local_response_norm_backward", (LONG.T.copy(), LONG.T + 1, 2, 0.5, 0.75, 2.0)),
 ]
@@ -184,7 +184,7 @@ def work(seed, wrong, rounds):
     where = (1, 1), ((1, 1), (1, 1)), (1, 1), 1, "implicit_gemm"
 
     def once():
-        y = cpu.conv2d_forward(x, w, None, *where)
+        y = cpu.conv2d_forward(x, w, None, *where, None)
         dw = cpu.conv2d_backward_weight(y, x, w.shape, *where)
         pooled, _ = cpu.max_pool2d_forward(y, (2, 2), (2, 2), ((0, 0), (0, 0)), False)
         return y, dw, pooled, cpu.relu_forward(pooled), cpu.bias_backward(y)

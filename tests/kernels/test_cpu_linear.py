@@ -23,8 +23,8 @@ def arrays(M, K, N, dtype):
 
 def assert_products_agree(M, K, N, dtype):
     x, w, b, dy = arrays(M, K, N, dtype)
-    assert_sums_agree("linear_forward", (x, w, b), cpu)
-    assert_sums_agree("linear_forward", (x, w, None), cpu)
+    assert_sums_agree("linear_forward", (x, w, b, None), cpu)
+    assert_sums_agree("linear_forward", (x, w, None, None), cpu)
     assert_sums_agree("linear_backward_input", (dy, w), cpu)
     assert_sums_agree("linear_backward_weight", (dy, x), cpu)
 
@@ -53,7 +53,7 @@ def test_large_products_have_the_same_bits_on_any_number_of_threads(sizes, dtype
     for parts in (1, 2, 3, 7):
         with split(parts):
             results.append(
-                [cpu.linear_forward(x, w, b), cpu.linear_backward_input(dy, w), cpu.linear_backward_weight(dy, x)]
+                [cpu.linear_forward(x, w, b, None), cpu.linear_backward_input(dy, w), cpu.linear_backward_weight(dy, x)]
             )
     for one, other in itertools.product(results[:1], results[1:]):
         for a, b in zip(one, other, strict=True):
@@ -67,7 +67,7 @@ def test_a_spoilt_number_reaches_only_its_row_or_column(value):
         victim = (x, w, dy)[which]
         victim.flat[int(position * (victim.size - 1))] = value
         for name, arguments in [
-            ("linear_forward", (x, w, b)),
+            ("linear_forward", (x, w, b, None)),
             ("linear_backward_input", (dy, w)),
             ("linear_backward_weight", (dy, x)),
         ]:
@@ -78,9 +78,9 @@ def test_a_spoilt_number_reaches_only_its_row_or_column(value):
 
 def test_a_batch_of_none_and_a_sum_over_nothing():
     x, w, b = np.zeros((0, 3), np.float32), np.ones((3, 2), np.float32), np.ones(2, np.float32)
-    assert cpu.linear_forward(x, w, b).shape == (0, 2)
+    assert cpu.linear_forward(x, w, b, None).shape == (0, 2)
     assert_array_equal(cpu.linear_backward_weight(np.zeros((0, 2), np.float32), x), np.zeros((3, 2)))
-    assert_array_equal(cpu.linear_forward(np.zeros((2, 0), np.float32), w[:0], b), np.ones((2, 2)))
+    assert_array_equal(cpu.linear_forward(np.zeros((2, 0), np.float32), w[:0], b, None), np.ones((2, 2)))
     assert_array_equal(cpu.bias_backward(x), np.zeros(3))
 
 

@@ -32,23 +32,55 @@ def assert_agrees(name, arguments, dtype):
 @given(shape=SHAPES, dtype=st.sampled_from(DTYPES))
 def test_batch_normalisation_is_the_reference(parts, shape, dtype):
     rng = np.random.default_rng(0)
-    x, dy = rng.standard_normal((2, *shape))
+    x, dy, residual = rng.standard_normal((3, *shape))
     gamma, beta = rng.standard_normal((2, shape[-1]))
-    _, mean, var = reference.batch_norm_forward(x, gamma, beta, 1e-5)
+    _, mean, var = reference.batch_norm_forward(x, gamma, beta, 1e-5, None, None)
     # Two equal numbers have a variance of nothing but eps, and a quotient by its root is no test of anything.
     var = var + 0.1
     with split(parts):
-        assert_agrees("batch_norm_forward", (x, gamma, beta, 1e-2), dtype)
-        assert_agrees("batch_norm_backward", (dy, x, gamma, mean, var, 1e-5), dtype)
-        assert_agrees("batch_norm_inference_forward", (x, gamma, beta, mean, var, 1e-5), dtype)
-        assert_agrees("batch_norm_inference_backward", (dy, x, gamma, mean, var, 1e-5), dtype)
+        for end in [(None, None), (None, "relu"), (residual, None), (residual, "relu")]:
+            assert_agrees("batch_norm_forward", (x, gamma, beta, 1e-2, *end), dtype)
+            assert_agrees("batch_norm_inference_forward", (x, gamma, beta, mean, var, 1e-5, *end), dtype)
+        assert_agrees("batch_norm_backward", (dy, x, gamma, beta, mean, var, 1e-5, None), dtype)
+        assert_agrees("batch_norm_inference_backward", (dy, x, gamma, beta, mean, var, 1e-5, None), dtype)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("direction", ["batch_norm", "batch_norm_inference"])
+@SETTINGS
+@given(shape=SHAPES, dtype=st.sampled_from(DTYPES))
+def test_the_gradient_passes_where_the_forward_direction_let_something_through(direction, parts, shape, dtype):
+    """To the bit: the backward direction computes y again to see its sign, and near 0 any rounding would show."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, *shape)).astype(dtype)
+    gamma, beta = rng.standard_normal((2, shape[-1])).astype(dtype)
+    x.reshape(-1, shape[-1])[1::2] = x.reshape(-1, shape[-1])[:1]  # many equal values, which beta moves to about 0
+    with split(parts):
+        _, mean, var = cpu.batch_norm_forward(x, gamma, beta, 1e-2, None, None)
+        beta = -cpu.batch_norm_inference_forward(x, gamma, beta * 0, mean, var, 1e-2, None, None).reshape(
+            -1, shape[-1]
+        )[0]
+        y = cpu.batch_norm_inference_forward(x, gamma, beta, mean, var, 1e-2, None, "relu")
+        backward, rest = getattr(cpu, f"{direction}_backward"), (x, gamma, beta, mean, var, 1e-2)
+        fused, separate = backward(dy, *rest, "relu"), backward(cpu.relu_backward(dy, y), *rest, None)
+    for a, b in zip(fused, separate, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_small_variance_around_a_large_mean_survives_float32():
     x = (1000 + 0.01 * np.random.default_rng(0).standard_normal((20000, 2))).astype(np.float32)
-    _, mean, var = cpu.batch_norm_forward(x, np.ones(2, np.float32), np.zeros(2, np.float32), 0.0)
+    _, mean, var = cpu.batch_norm_forward(x, np.ones(2, np.float32), np.zeros(2, np.float32), 0.0, None, None)
     assert_allclose(mean, x.mean(axis=0, dtype=float), rtol=1e-7)
-    assert_allclose(var, x.var(axis=0, dtype=float), rtol=1e-2)
+    assert_allclose(var, x.var(axis=0, dtype=float), rtol=1e-6)
+
+
+def test_a_first_value_far_from_the_others_costs_no_digits():
+    """The sums are of the differences from it: here the mean of their squares is 20000 times the variance."""
+    x = np.full((20000, 2), 1000, np.float32)
+    x[0] = 0
+    _, mean, var = cpu.batch_norm_forward(x, np.ones(2, np.float32), np.zeros(2, np.float32), 0.0, None, None)
+    assert_allclose(mean, 1000 * (1 - 1 / 20000), rtol=1e-7)
+    assert_allclose(var, 1000**2 / 20000 * (1 - 1 / 20000), rtol=1e-6)
 
 
 def test_a_spoilt_number_reaches_only_its_channel():
@@ -60,11 +92,15 @@ def test_a_spoilt_number_reaches_only_its_channel():
         spoilt[17, 3] = value
         with np.errstate(invalid="ignore"):
             for name, arguments in [
-                ("batch_norm_forward", (spoilt, ones, ones, 1e-5)),
-                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, 1e-5)),
-                ("batch_norm_backward", (dy, spoilt, ones, ones, ones, 1e-5)),
-                ("batch_norm_inference_forward", (spoilt, ones, ones, ones, ones, 1e-5)),
-                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, 1e-5)),
+                ("batch_norm_forward", (spoilt, ones, ones, 1e-5, None, None)),
+                ("batch_norm_forward", (spoilt, ones, ones, 1e-5, dy, "relu")),
+                ("batch_norm_forward", (dy, ones, ones, 1e-5, spoilt, "relu")),
+                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, ones, 1e-5, None)),
+                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, ones, 1e-5, "relu")),
+                ("batch_norm_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, None)),
+                ("batch_norm_inference_forward", (spoilt, ones, ones, ones, ones, 1e-5, dy, "relu")),
+                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, None)),
+                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, "relu")),
             ]:
                 results = (call(room, name, arguments) for room in (cpu, reference))
                 for got, expected in zip(*results, strict=True):

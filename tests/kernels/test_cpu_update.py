@@ -38,7 +38,8 @@ def steps(room, name, states, shape, numbers, dtype, layout):
         dw = LAYOUTS[layout](np.asarray(rng.standard_normal(shape), dtype))
         dw.setflags(write=False)
         before = dw.copy()
-        assert getattr(room, name)(written[0], dw, *written[1:], *numbers) is None
+        w, *rest = ([a] for a in written)
+        assert getattr(room, name)(w, [dw], *rest, *numbers) is None
         assert_array_equal(dw, before)
     return written
 
@@ -60,9 +61,34 @@ def test_three_steps_are_the_reference(optimizer, layout, shape, which, dtype, p
             assert_allclose(a, b, rtol=TOLERANCE[dtype]["rtol"])  # averages of squares: nothing cancels
 
 
+@pytest.mark.parametrize("room", [cpu, reference])
+@pytest.mark.parametrize("optimizer", UPDATES)
+def test_many_arrays_in_one_call_are_the_single_ones(optimizer, room):
+    """Small ones and one for several threads, float32 beside float64, and each with its own state."""
+    name, states, settings_ = UPDATES[optimizer]
+    rng = np.random.default_rng(0)
+    shapes = [(3,), (2, 3, 4), (), (300, 400), (5, 0)]
+    arrays = [[rng.random(shape).astype(dtype) for shape in shapes for dtype in DTYPES] for _ in range(2 + states)]
+    together, alone = [[[a.copy() for a in row] for row in arrays] for _ in range(2)]
+    getattr(room, name)(*together, *settings_[0])
+    for single in zip(*alone, strict=True):
+        getattr(room, name)(*([a] for a in single), *settings_[0])
+    for row, other, before in zip(together, alone, arrays, strict=True):
+        for a, b in zip(row, other, strict=True):
+            assert_array_equal(a, b)
+        assert row is together[1] or all((a != b).any() for a, b in zip(row, before, strict=True) if a.size)
+
+
+@pytest.mark.parametrize("room", [cpu, reference])
+def test_as_many_gradients_as_weights(room):
+    w = np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="shorter"):
+        room.sgd_update([w, w.copy()], [w], None, 0.1, 0.0, False, 0.0)
+
+
 def test_without_momentum_no_velocity_is_needed():
     w, dw = np.ones((3, 2), np.float32), np.full((3, 2), 2, np.float32)
-    cpu.sgd_update(w, dw, None, 0.1, 0.0, False, 0.5)
+    cpu.sgd_update([w], [dw], None, 0.1, 0.0, False, 0.5)
     assert_allclose(w, 1 - 0.1 * 2.5, rtol=1e-6)
 
 
@@ -81,7 +107,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(optimizer):
 def test_a_nan_spoils_only_its_own_weight():
     w, dw, v, u = (np.ones(100, np.float32) for _ in range(4))
     dw[40] = np.nan
-    cpu.adadelta_update(w, dw, v, u, 1.0, 0.9, 1e-6, 0.0)
-    cpu.sgd_update(w, dw, v, 0.1, 0.9, True, 0.0)
+    cpu.adadelta_update([w], [dw], [v], [u], 1.0, 0.9, 1e-6, 0.0)
+    cpu.sgd_update([w], [dw], [v], 0.1, 0.9, True, 0.0)
     for array in (w, v, u):
         assert_array_equal(np.flatnonzero(np.isnan(array)), [40])

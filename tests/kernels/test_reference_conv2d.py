@@ -90,8 +90,8 @@ def test_conv2d_in_all_three_directions_by_loops(algorithm, problem):
                 dx[cell] += dy[n, oh, ow, o] * w[kh, kw, c, o]
                 dw[kh, kw, c, o] += x[cell] * dy[n, oh, ow, o]
     rest = stride, padding, dilation, groups, algorithm
-    assert_allclose(reference.conv2d_forward(x, w, None, *rest), y, **TIGHT)
-    assert_allclose(reference.conv2d_forward(x, w, b, *rest), y + b, **TIGHT)
+    assert_allclose(reference.conv2d_forward(x, w, None, *rest, None), y, **TIGHT)
+    assert_allclose(reference.conv2d_forward(x, w, b, *rest, None), y + b, **TIGHT)
     assert_allclose(reference.conv2d_backward_input(dy, w, x.shape, *rest), dx, **TIGHT)
     assert_allclose(reference.conv2d_backward_weight(dy, x, w.shape, *rest), dw, **TIGHT)
 
@@ -102,7 +102,7 @@ def test_the_gradients_are_adjoint_to_the_forward_direction_on_a_larger_image(al
     rng = np.random.default_rng(groups)
     x, w = rng.standard_normal((3, 17, 14, 8)), rng.standard_normal((5, 3, 8 // groups, 16))
     rest = (2, 3), ((3, 1), (0, 2)), (1, 2), groups, algorithm
-    y = reference.conv2d_forward(x, w, None, *rest)
+    y = reference.conv2d_forward(x, w, None, *rest, None)
     dy = rng.standard_normal(y.shape)
     dx = reference.conv2d_backward_input(dy, w, x.shape, *rest)
     dw = reference.conv2d_backward_weight(dy, x, w.shape, *rest)
@@ -120,4 +120,4 @@ def test_cells_that_no_window_reaches_get_no_gradient(algorithm):
 def test_an_algorithm_of_another_room_is_refused():
     x, w = np.ones((1, 3, 3, 1)), np.ones((3, 3, 1, 1))
     with pytest.raises(ValueError, match="winograd"):
-        reference.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "winograd")
+        reference.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "winograd", None)

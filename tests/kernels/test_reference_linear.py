@@ -1,5 +1,7 @@
 """The fully connected layer against loops over every index."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,11 +27,26 @@ def test_linear_in_all_its_directions_by_loops(N, inputs, outputs):
             y[n, o] += x[n, i] * w[i, o]
             dx[n, i] += dy[n, o] * w[i, o]
             dw[i, o] += x[n, i] * dy[n, o]
-    assert_allclose(reference.linear_forward(x, w, None), y, **TIGHT)
-    assert_allclose(reference.linear_forward(x, w, b), y + b, **TIGHT)
+    assert_allclose(reference.linear_forward(x, w, None, None), y, **TIGHT)
+    assert_allclose(reference.linear_forward(x, w, b, None), y + b, **TIGHT)
     assert_allclose(reference.linear_backward_input(dy, w), dx, **TIGHT)
     assert_allclose(reference.linear_backward_weight(dy, x), dw, **TIGHT)
     assert_allclose(reference.bias_backward(dy), db, **TIGHT)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("relu", lambda v: max(v, 0)), ("tanh", math.tanh), ("sigmoid", lambda v: 1 / (1 + math.exp(-v)))],
+)
+def test_an_activation_is_applied_to_the_sums(name, function):
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((3, 4)), rng.standard_normal((4, 5)), rng.standard_normal(5)
+    expected = [[function(sum(x[n, i] * w[i, o] for i in range(4)) + b[o]) for o in range(5)] for n in range(3)]
+    assert_allclose(reference.linear_forward(x, w, b, name), expected, **TIGHT)
+    one_pixel = x.reshape(3, 1, 1, 4), w.reshape(1, 1, 4, 5), b, (1, 1), ((0, 0), (0, 0)), (1, 1), 1
+    for algorithm in ("im2col", "implicit_gemm"):
+        y = reference.conv2d_forward(*one_pixel, algorithm, name)
+        assert_allclose(y.reshape(3, 5), expected, **TIGHT)
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (2, 3, 4, 5), (1, 1, 1, 1), (6, 2, 3)])

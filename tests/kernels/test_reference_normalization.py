@@ -34,14 +34,14 @@ def test_batch_norm_by_loops(gradient, leading, C, eps):
     if x.size == C:
         x = np.concatenate([x, x + 1])  # a variance of zero makes the gradient 1/sqrt(eps) large: tested below
         dy = np.concatenate([dy, 2 * dy])
-    y, mean, var = reference.batch_norm_forward(x, gamma, beta, eps)
+    y, mean, var = reference.batch_norm_forward(x, gamma, beta, eps, None, None)
     flat = x.reshape(-1, C)
     assert_allclose(y, batch_norm(x, gamma, beta, eps), rtol=1e-12, atol=1e-11)
     assert_allclose(mean, [sum(flat[:, c]) / len(flat) for c in range(C)], **TIGHT)
     assert_allclose(
         var, [sum((v - sum(flat[:, c]) / len(flat)) ** 2 for v in flat[:, c]) / len(flat) for c in range(C)]
     )
-    dx, dgamma, dbeta = reference.batch_norm_backward(dy, x, gamma, mean, var, eps)
+    dx, dgamma, dbeta = reference.batch_norm_backward(dy, x, gamma, beta, mean, var, eps, None)
     assert_allclose(dx, gradient(lambda x: batch_norm(x, gamma, beta, eps), x, dy), **GRADIENT)
     assert_allclose(dgamma, gradient(lambda gamma: batch_norm(x + 0j, gamma, beta, eps), gamma, dy), **GRADIENT)
     assert_allclose(dbeta, gradient(lambda beta: batch_norm(x + 0j, gamma, beta, eps), beta, dy), **GRADIENT)
@@ -49,16 +49,16 @@ def test_batch_norm_by_loops(gradient, leading, C, eps):
 
 def test_batch_norm_of_a_constant_channel_gives_beta_and_no_gradient():
     x, gamma, beta = np.full((4, 3, 2), 7.0), np.array([2.0, 3.0]), np.array([-1.0, 5.0])
-    y, mean, var = reference.batch_norm_forward(x, gamma, beta, 1e-5)
+    y, mean, var = reference.batch_norm_forward(x, gamma, beta, 1e-5, None, None)
     assert_allclose(y, np.broadcast_to(beta, x.shape))
-    dx, dgamma, _ = reference.batch_norm_backward(np.ones(x.shape), x, gamma, mean, var, 1e-5)
+    dx, dgamma, _ = reference.batch_norm_backward(np.ones(x.shape), x, gamma, beta, mean, var, 1e-5, None)
     assert_allclose(dx, 0, atol=1e-10)
     assert_allclose(dgamma, 0, atol=1e-10)
 
 
 def test_batch_norm_keeps_a_small_variance_around_a_large_mean_in_float32():
     x = (10_000 + np.random.default_rng(0).standard_normal((64, 8, 8, 2))).astype(np.float32)
-    _, mean, var = reference.batch_norm_forward(x, np.ones(2, np.float32), np.zeros(2, np.float32), 1e-5)
+    _, mean, var = reference.batch_norm_forward(x, np.ones(2, np.float32), np.zeros(2, np.float32), 1e-5, None, None)
     assert_allclose(mean, x.astype(float).mean(axis=(0, 1, 2)), rtol=2e-7)
     assert_allclose(var, x.astype(float).var(axis=(0, 1, 2)), rtol=1e-5)
 
@@ -75,12 +75,43 @@ def test_batch_norm_inference_by_loops(gradient):
             y[i] = gamma[c] * (x[i] - mean[c]) / np.sqrt(var[c] + 0.01) + beta[c]
         return y
 
-    got = reference.batch_norm_inference_forward(x, gamma, beta, mean, var, 0.01)
+    got = reference.batch_norm_inference_forward(x, gamma, beta, mean, var, 0.01, None, None)
     assert_allclose(got, forward(x, gamma, beta), **TIGHT)
-    dx, dgamma, dbeta = reference.batch_norm_inference_backward(dy, x, gamma, mean, var, 0.01)
+    dx, dgamma, dbeta = reference.batch_norm_inference_backward(dy, x, gamma, beta, mean, var, 0.01, None)
     assert_allclose(dx, gradient(lambda x: forward(x, gamma, beta), x, dy), **GRADIENT)
     assert_allclose(dgamma, gradient(lambda gamma: forward(x, gamma, beta), gamma, dy), **GRADIENT)
     assert_allclose(dbeta, gradient(lambda beta: forward(x, gamma, beta), beta, dy), **GRADIENT)
+
+
+def test_a_residual_and_a_relu_behind_batch_norm(gradient):
+    """The last step of a residual block by its definition, and the gradient of bn and ReLU without a residual."""
+    rng = np.random.default_rng(0)
+    x, dy, residual = rng.standard_normal((3, 3, 2, 4))
+    gamma, beta = rng.standard_normal((2, 4))
+    mean, var = x.mean((0, 1)), x.var((0, 1))
+    plain = batch_norm(x, gamma, beta, 0.1)
+    for added, name in ((residual, "relu"), (None, "relu"), (residual, None)):
+        expected = plain if added is None else plain + added
+        expected = np.where(expected > 0, expected, 0) if name else expected
+        assert_allclose(reference.batch_norm_forward(x, gamma, beta, 0.1, added, name)[0], expected, **TIGHT)
+        y = reference.batch_norm_inference_forward(x, gamma, beta, mean, var, 0.1, added, name)
+        assert_allclose(y, expected, **TIGHT)
+
+    def positive(y):
+        return np.where(y.real > 0, y, 0)
+
+    got = reference.batch_norm_backward(dy, x, gamma, beta, mean, var, 0.1, "relu")
+    for i, start in enumerate((x, gamma, beta)):
+
+        def f(moved, i=i):
+            return positive(batch_norm(*[moved if k == i else a + 0j for k, a in enumerate((x, gamma, beta))], 0.1))
+
+        assert_allclose(got[i], gradient(f, start, dy), **GRADIENT)
+    dx, dgamma, dbeta = reference.batch_norm_inference_backward(dy, x, gamma, beta, mean, var, 0.1, "relu")
+    passed = np.where(plain > 0, dy, 0)
+    assert_allclose(dx, passed * gamma / np.sqrt(var + 0.1), **TIGHT)
+    assert_allclose(dgamma, (passed * (x - mean) / np.sqrt(var + 0.1)).sum((0, 1)), **TIGHT)
+    assert_allclose(dbeta, passed.sum((0, 1)), **TIGHT)
 
 
 @SETTINGS

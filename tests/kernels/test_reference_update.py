@@ -35,7 +35,7 @@ def test_sgd_on_single_numbers(options):
     velocity = np.zeros(w.shape) if options["momentum"] else None
     expected, speeds = w.copy(), np.zeros(w.shape)
     for dw in gradients:
-        assert reference.sgd_update(w, dw, velocity, **options) is None
+        assert reference.sgd_update([w], [dw], None if velocity is None else [velocity], **options) is None
         for i in np.ndindex(w.shape):
             g = dw[i] + options["weight_decay"] * expected[i]
             speeds[i] = options["momentum"] * speeds[i] + g
@@ -53,7 +53,7 @@ def test_adadelta_on_single_numbers(options):
     squares, updates = np.zeros(w.shape), np.zeros(w.shape)
     expected, mean_g, mean_d = w.copy(), np.zeros(w.shape), np.zeros(w.shape)
     for dw in gradients:
-        assert reference.adadelta_update(w, dw, squares, updates, **options) is None
+        assert reference.adadelta_update([w], [dw], [squares], [updates], **options) is None
         for i in np.ndindex(w.shape):
             g = dw[i] + weight_decay * expected[i]
             mean_g[i] = rho * mean_g[i] + (1 - rho) * g**2
@@ -77,9 +77,9 @@ def test_updates_are_those_of_torch(name, options):
         parameter.grad = torch.tensor(dw)
         optimizer.step()
         if name == "SGD":
-            reference.sgd_update(w, dw, state[0], **options)
+            reference.sgd_update([w], [dw], [state[0]], **options)
         else:
-            reference.adadelta_update(w, dw, *state, **options)
+            reference.adadelta_update([w], [dw], *([s] for s in state), **options)
     assert_allclose(w, parameter.detach(), **TIGHT)
 
 
@@ -93,10 +93,10 @@ def test_updates_write_into_the_given_views_and_leave_the_gradient(dtype):
         (reference.adadelta_update, ADADELTA[1], 2),
     ]:
         plain, plain_states = w.copy(), [np.zeros(w.shape, dtype) for _ in range(states)]
-        update(plain, dw, *plain_states, **options)
+        update([plain], [dw], *([s] for s in plain_states), **options)
         holder = np.stack([w[:, ::-1], w[:, ::-1]], axis=-1)
         view, view_states = holder[:, ::-1, 0], [np.zeros(w.shape[::-1], dtype).T for _ in range(states)]
-        update(view, dw, *view_states, **options)
+        update([view], [dw], *([s] for s in view_states), **options)
         assert plain.dtype == dtype
         assert_array_equal(view, plain)
         assert_array_equal(holder[:, ::-1, 1], w)

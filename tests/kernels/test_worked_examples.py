@@ -43,14 +43,14 @@ def kernel(rows, dtype):
 )
 def test_a_filter_finds_the_diagonals_of_a_six_by_six_image(room, dtype, stride, expected, algorithm):
     x = image([[int(bit) for bit in row] for row in BITS], dtype)
-    y = room.conv2d_forward(x, kernel(DIAGONAL, dtype), None, (stride, stride), NONE, (1, 1), 1, algorithm)
+    y = room.conv2d_forward(x, kernel(DIAGONAL, dtype), None, (stride, stride), NONE, (1, 1), 1, algorithm, None)
     assert_array_equal(y, image(expected, dtype))
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "im2col", "implicit_gemm"])
 def test_a_kernel_sharpens_a_photo(room, dtype, algorithm):
     x, w = image(PHOTO, dtype), kernel(SHARPEN, dtype)
-    y = room.conv2d_forward(x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1, algorithm)
+    y = room.conv2d_forward(x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1, algorithm, None)
     assert y.shape == x.shape
     assert_array_equal(y[0, 0, :, 0], [114, 328, -26, 470, 158])
 

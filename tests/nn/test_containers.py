@@ -1,11 +1,13 @@
 """Sequential and ModuleList."""
 
+import functools
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 
 import minicnn as mc
+from minicnn import functional as F
 from minicnn import nn
 
 
@@ -16,6 +18,24 @@ class Add(nn.Module):
 
     def forward(self, x):
         return x + self.value
+
+
+class Doubled(nn.ReLU):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class Shifted(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+class Announced(nn.ReLU):
+    calls = 0
+
+    def __call__(self, *inputs):
+        self.calls += 1
+        return super().__call__(*inputs)
 
 
 class Double(nn.Module):
@@ -100,3 +120,102 @@ def test_only_modules_are_taken(wrong):
 def test_wrong_names_are_refused(name):
     with pytest.raises(ValueError, match="name"):
         nn.Sequential({name: Double()})
+
+
+# A layer and the activation behind it in one step
+
+
+@pytest.fixture
+def separate_activations(monkeypatch):
+    """The names of the activations that ran as operations of their own."""
+    ran = []
+
+    def listen(name, run):
+        monkeypatch.setattr(F, name, lambda x: ran.append(name) or run(x))
+
+    listen("relu", F.relu)
+    listen("tanh", F.tanh)
+    listen("sigmoid", F.sigmoid)
+    return ran
+
+
+def values(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def assert_runs_like_its_modules(net, x):
+    """Result and gradients of a Sequential are, to the bit, those of its Modules called one after the other."""
+    results = []
+    for run in (net, lambda x: functools.reduce(lambda x, module: module(x), net, x)):
+        net.zero_grad()
+        given = mc.tensor(x, requires_grad=True)
+        y = run(given)
+        y.backward(np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape))
+        results.append([y.data, given.grad, *(p.grad for p in net.parameters())])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [(lambda: nn.Conv2d(3, 20, 3, padding=1), (2, 9, 7, 3)), (lambda: nn.Linear(30, 70, bias=False), (9, 30))],
+)
+def test_a_layer_and_its_activation_run_as_one(layer, shape, activation, separate_activations):
+    net = nn.Sequential({"layer": layer(), "act": activation(), "again": activation()})
+    assert_runs_like_its_modules(net, values(*shape))
+    separate_activations.clear()
+    net(mc.tensor(values(*shape)))
+    assert separate_activations == [activation.__name__.lower()]  # the second one has no layer before it
+    assert [name for name, _ in net.named_children()] == ["layer", "act", "again"]
+    assert list(net.state_dict()) == [f"layer.{name}" for name in net.layer.state_dict()]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_runs_as_one_with_relu_alone(training, separate_activations):
+    net = nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.BatchNorm2d(6), nn.Tanh()).train(training)
+    x = values(4, 3, 2, 6)
+    assert_runs_like_its_modules(net, x)
+    separate_activations.clear()
+    net(mc.tensor(x))
+    assert separate_activations == ["tanh"]
+    assert int(net[0].num_batches_tracked) == 3 * training
+
+
+def test_a_layer_with_an_activation_of_its_own_keeps_it(separate_activations):
+    net = nn.Sequential(nn.Linear(4, 5, activation="tanh"), nn.ReLU(), nn.Linear(5, 3), nn.Softmax(), nn.Tanh())
+    assert_runs_like_its_modules(net, values(6, 4))
+    separate_activations.clear()
+    net(mc.tensor(values(6, 4)))
+    assert separate_activations == ["relu", "tanh"]
+
+
+def test_who_writes_another_forward_is_called(separate_activations, monkeypatch):
+    x = values(6, 4)
+    for net in (nn.Sequential(Shifted(4, 3), nn.ReLU()), nn.Sequential(nn.Linear(4, 3), Doubled())):
+        assert_runs_like_its_modules(net, x)
+        assert separate_activations
+        separate_activations.clear()
+    announced = Announced()
+    nn.Sequential(nn.Linear(4, 3), announced)(mc.tensor(x))
+    assert announced.calls == 1
+    relu = nn.ReLU()
+    relu.forward = lambda x: x * 0
+    assert not nn.Sequential(nn.Linear(4, 3), relu)(mc.tensor(x)).data.any()
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x * 0)
+    assert not nn.Sequential(nn.Linear(4, 3), nn.ReLU())(mc.tensor(x)).data.any()
+
+
+def test_an_observer_sees_the_layer_and_its_activation():
+    net, seen = nn.Sequential(nn.Linear(4, 3), nn.ReLU()), []
+    with nn.observe(lambda module, inputs, output: seen.append((module, output))):
+        y = net(mc.tensor(values(6, 4)))
+    assert [module for module, _ in seen] == [*net, net]
+    assert (seen[0][1].data < 0).any()
+    np.testing.assert_array_equal(y.data, net(mc.tensor(values(6, 4))).data)
+
+
+def test_a_lazy_layer_with_an_activation_behind_it_is_filled():
+    net = nn.Sequential(nn.Linear(None, 3), nn.ReLU())
+    assert net(mc.tensor(values(6, 4))).shape == (6, 3)
+    assert net[0].in_features == 4

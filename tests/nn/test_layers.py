@@ -222,6 +222,15 @@ def test_evaluation_of_a_sample_does_not_depend_on_its_batch():
     np.testing.assert_array_equal(layer(x).data[:1], layer(mc.tensor(x.data[:1])).data)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_ends_a_residual_block(training):
+    plain, block = nn.BatchNorm2d(3).train(training), nn.BatchNorm2d(3, activation="relu").train(training)
+    x, residual = images(4, 2, 2, 3), images(4, 2, 2, 3)
+    np.testing.assert_allclose(block(x, residual).data, np.maximum(plain(x).data + residual.data, 0), atol=1e-6)
+    np.testing.assert_allclose(block.running_var, plain.running_var)
+    assert repr(block) == "BatchNorm2d(3, eps=1e-05, momentum=0.1, activation='relu')"
+
+
 def test_batch_norm_in_float64_after_to():
     layer = nn.BatchNorm2d(3).to(dtype="float64")
     layer(images(4, 2, 2, 3, dtype=np.float64))
@@ -331,6 +340,7 @@ REFUSED = [
     (lambda: nn.Conv2d(4, 4, 3, bias="relu"), TypeError, "bias"),
     (lambda: nn.Conv2d(4, 4, 3, activation="swish"), ValueError, '"relu", "tanh", "sigmoid", got \'swish\''),
     (lambda: nn.Linear(4, 4, activation=F.relu), ValueError, "activation"),
+    (lambda: nn.BatchNorm2d(4, activation="tanh"), ValueError, "activation to be None, \"relu\", got 'tanh'"),
     (lambda: nn.Linear(0, 4), ValueError, "in_features"),
     (lambda: nn.Linear(4, "4"), TypeError, "out_features"),
     (lambda: nn.Linear(4, 4, "relu"), TypeError, "bias"),

@@ -388,6 +388,16 @@ def test_linear_names_the_shape_it_wants():
             F.linear(ones(2, 3), ones(3, 4), ones(*shape))
 
 
+@pytest.mark.parametrize("wrong", ["swish", F.relu, True, ["relu"]])
+def test_a_fused_activation_is_one_that_there_is(wrong):
+    for call in (
+        lambda: F.linear(ones(2, 3), ones(3, 4), activation=wrong),
+        lambda: F.conv2d(IMAGES, ones(2, 2, 3, 5), activation=wrong),
+    ):
+        with pytest.raises(ValueError, match='activation to be None, "relu", "tanh", "sigmoid", got'):
+            call()
+
+
 # Normalisation
 
 
@@ -412,6 +422,20 @@ def test_batch_norm_names_its_running_statistics():
     for wrong in ([0, 0, 0], None, GAMMA):
         with pytest.raises(TypeError, match=f"expected running_mean as an array, got {type(wrong).__name__}"):
             F.batch_norm(IMAGES, GAMMA, GAMMA, wrong, VAR)
+
+
+def test_batch_norm_names_the_residual_and_the_activation_that_it_wants():
+    def call(**end):
+        return F.batch_norm(IMAGES, GAMMA, GAMMA, MEAN, VAR, **end)
+
+    with pytest.raises(ValueError, match=r"a residual of the input's shape \(2, 6, 5, 3\), got \(2, 6, 5, 1\)$"):
+        call(residual=ones(2, 6, 5, 1))
+    with pytest.raises(TypeError, match="one dtype, got an input of float32 and residual of float64"):
+        call(residual=ones(2, 6, 5, 3, dtype=np.float64))
+    with pytest.raises(TypeError, match="BatchNorm2d: residual expected a Tensor, got ndarray"):
+        call(residual=IMAGES.data)
+    with pytest.raises(ValueError, match="BatchNorm2d expected activation to be None, \"relu\", got 'tanh'"):
+        call(activation="tanh")
 
 
 def test_batch_norm_in_training_needs_two_values_and_otherwise_one():

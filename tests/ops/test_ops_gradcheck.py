@@ -168,6 +168,19 @@ def test_conv2d_without_bias():
     assert mc.gradcheck(lambda x, w: F.conv2d(x, w), [normal(1, 3, 3, 2), normal(2, 2, 2, 2)])
 
 
+# Layers that apply their activation themselves
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
+def test_linear_and_conv2d_with_an_activation(name):
+    x, w, b = normal(3, 4), normal(4, 2), normal(2)
+    assert abs(x @ w + b).min() > 0.01  # no sum lies near the kink of relu
+    assert mc.gradcheck(lambda x, w, b: F.linear(x, w, b, activation=name), [x, w, b])
+    x, w, b = normal(1, 4, 3, 2), normal(2, 2, 2, 3), normal(3)
+    assert abs(F.conv2d(*map(mc.tensor, (x, w, b))).data).min() > 0.01
+    assert mc.gradcheck(lambda x, w, b: F.conv2d(x, w, b, activation=name), [x, w, b])
+
+
 # Linear
 
 
@@ -236,6 +249,22 @@ def test_batch_norm_in_input_gamma_and_beta(shape, training):
         return F.batch_norm(x, gamma, beta, mean.copy(), var.copy(), training=training)
 
     assert mc.gradcheck(fn, [normal(*shape), normal(C, seed=1), normal(C, seed=2)])
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_batch_norm_with_a_residual_and_relu(activation, training):
+    mean, var = normal(2, seed=3), positive(2, seed=4)
+
+    def fn(x, gamma, beta, *residual):
+        added = residual[0] if residual else None
+        running = mean.copy(), var.copy()
+        return F.batch_norm(x, gamma, beta, *running, training=training, activation=activation, residual=added)
+
+    inputs = [normal(3, 2, 2, 2), normal(2, seed=1), normal(2, seed=2), normal(3, 2, 2, 2, seed=5)]
+    assert mc.gradcheck(fn, inputs[:3])
+    assert mc.gradcheck(fn, inputs)
+    assert mc.gradcheck(lambda x, gamma, beta: fn(x, gamma, beta, x), inputs[:3])  # one Tensor as both
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 2, 6), (3, 5), (2, 1, 1, 1)])

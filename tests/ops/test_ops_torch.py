@@ -148,6 +148,24 @@ def test_linear():
     compare(F.linear, lambda x, w, b: x @ w + b, [normal(8, 50), normal(50, 10) * np.float32(0.15), normal(10)])
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+def test_linear_and_conv2d_with_an_activation(activation):
+    theirs = getattr(torch, activation)
+    compare(
+        lambda x, w, b: F.linear(x, w, b, activation=activation),
+        lambda x, w, b: theirs(x @ w + b),
+        [normal(12, 50), normal(50, 10) * np.float32(0.15), normal(10)],
+    )
+    for groups, O in ((1, 20), (3, 3)):
+        compare(
+            lambda x, w, b, g=groups: F.conv2d(x, w, b, padding=1, groups=g, activation=activation),
+            lambda x, w, b, g=groups: theirs(torch.nn.functional.conv2d(x, w, b, padding=1, groups=g)),
+            [normal(2, 6, 5, 3), normal(3, 3, 3 // groups, O) * np.float32(0.2), normal(O)],
+            [IMAGE, WEIGHT, None],
+            BACK,
+        )
+
+
 WINDOWS = {
     "2x2": ((2, 8, 8, 3), {"kernel_size": 2}),
     "does not divide": ((1, 9, 7, 2), {"kernel_size": 2}),
@@ -224,6 +242,28 @@ def test_batch_norm_and_its_running_statistics(shape, training):
     close(mean, other_mean.numpy())
     close(var, other_var.numpy())
     assert mean.dtype == var.dtype == np.float32
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_batch_norm_with_a_residual_and_relu(activation, training):
+    C = 5
+    mean, var = normal(C, seed=3), np.abs(normal(C, seed=4)) + 1
+    statistics = torch.tensor(mean), torch.tensor(var)
+    act = torch.relu if activation else lambda y: y
+    ours = lambda x, g, b, *r: F.batch_norm(  # noqa: E731
+        x, g, b, mean.copy(), var.copy(), training, activation=activation, residual=r[0] if r else None
+    )
+    arrays = [normal(4, 3, 3, C), normal(C, seed=1), normal(C, seed=2), normal(4, 3, 3, C, seed=5)]
+    theirs = torch.nn.functional.batch_norm
+    compare(ours, lambda x, g, b: act(theirs(x, *statistics, g, b, training, 0)), arrays[:3], [IMAGE, None, None], BACK)
+    compare(
+        ours,
+        lambda x, g, b, r: act(theirs(x, *statistics, g, b, training, 0) + r),
+        arrays,
+        [IMAGE, None, None, IMAGE],
+        BACK,
+    )
 
 
 def test_cross_entropy():

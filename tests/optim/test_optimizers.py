@@ -276,8 +276,9 @@ def test_states_that_lack_something():
 
 def test_a_subclass_needs_only_update():
     class SignDescent(optim.Optimizer):
-        def update(self, w, dw, state):
-            w -= self.lr * np.sign(dw)
+        def update(self, ws, dws, state):
+            for w, dw in zip(ws, dws, strict=True):
+                w -= self.lr * np.sign(dw)
 
     parameter = nn.Parameter(np.ones(3))
     optimizer = SignDescent([parameter], 0.5)
