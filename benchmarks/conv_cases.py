@@ -92,7 +92,11 @@ class Convolution:
     def cases(self) -> Iterator[Case]:
         """The three directions, which have the same work."""
         sizes = [int(np.prod(shape)) for shape in (self.x_shape, self.w_shape, self.y_shape)]
-        work = {"multiply_adds": sizes[2] * sizes[1] // self.O, "numbers": sum(sizes), "networks": self.networks}
+        work: dict[str, Any] = {
+            "multiply_adds": sizes[2] * sizes[1] // self.O,
+            "numbers": sum(sizes),
+            "networks": self.networks,
+        }
         x, w, y, where = self.x_shape, self.w_shape, self.y_shape, self.geometry
         yield Case("conv2d_forward", self.label, lambda rng: (
             normal(rng, *x), normal(rng, *w), normal(rng, self.O), *where, None), **work)  # fmt: skip

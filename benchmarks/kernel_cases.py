@@ -37,12 +37,13 @@ BIASES = [(1, 1), (128, 10), (128, 120), (4, 4096), (128, 28, 28, 6), (1, 224, 2
 
 def _linears() -> Iterator[Case]:
     for N, I, O in LINEARS:
-        shape, work = f"{N}x{I}->{O}", {"multiply_adds": N * I * O, "numbers": N * I + I * O + N * O}
-        yield Case("linear_forward", shape, lambda rng, N=N, I=I, O=O: (
+        name = f"{N}x{I}->{O}"
+        work: dict[str, Any] = {"multiply_adds": N * I * O, "numbers": N * I + I * O + N * O}
+        yield Case("linear_forward", name, lambda rng, N=N, I=I, O=O: (
             normal(rng, N, I), normal(rng, I, O), normal(rng, O), None), **work)  # fmt: skip
-        yield Case("linear_backward_input", shape, lambda rng, N=N, I=I, O=O: (
+        yield Case("linear_backward_input", name, lambda rng, N=N, I=I, O=O: (
             normal(rng, N, O), normal(rng, I, O)), **work)  # fmt: skip
-        yield Case("linear_backward_weight", shape, lambda rng, N=N, I=I, O=O: (
+        yield Case("linear_backward_weight", name, lambda rng, N=N, I=I, O=O: (
             normal(rng, N, O), normal(rng, N, I)), **work)  # fmt: skip
     for shape in BIASES:
         yield Case("bias_backward", joined(shape), lambda rng, shape=shape: (normal(rng, *shape),))

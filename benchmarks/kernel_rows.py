@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import harness
@@ -128,9 +128,8 @@ def measure(case: Case, pace: Pace, peak: float, with_torch: bool, attempts: int
 
             layouts = counterparts(case, arguments)
             contenders |= {f"torch {layout}".rstrip(): contender for layout, contender in layouts.items()}
-        slow = Pace(3 * pace.rounds, pace.burst, pace.patience) if attempt else pace
         try:
-            race = harness.race(contenders, slow, compare)
+            race = harness.race(contenders, replace(pace, rounds=3 * pace.rounds) if attempt else pace, compare)
         except harness.Disagreement as error:
             raise harness.Disagreement(f"{case.name}: {error}") from error
         row = Row(case, race, compare.errors, peak, bool(attempt))

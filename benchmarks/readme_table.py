@@ -80,7 +80,7 @@ def _machine(results: dict[str, Any]) -> Iterator[str]:
 def _networks(what: str, networks: list[dict[str, Any]]) -> str:
     """Time and peak memory of each network."""
     head = (what, "images", "minicnn", "PyTorch", "time ratio", "minicnn, MB", "PyTorch, MB")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for network in networks:
         H, W, C = network["image"]
         ours, theirs = (network["contenders"].get(name, {}) for name in ("minicnn cpu", network["torch"]))

@@ -61,7 +61,7 @@ def _fastest(call: Callable[[], Any], seconds: float) -> float:
     """Seconds of the fastest call, after one that compiles."""
     call()
     end = time.perf_counter() + seconds
-    times = []
+    times: list[float] = []
     while not times or time.perf_counter() < end:
         begin = time.perf_counter()
         call()
