@@ -110,6 +110,7 @@ def _normalisations(draw: Draw) -> Iterator[Call]:
     x, dy, channels = draw(2, 8, 8, 3), draw(2, 8, 8, 3), [draw(3) + 1 for _ in range(4)]
     yield "batch_norm_forward", (x, *channels[:2], 1e-5, x, "relu")
     yield "batch_norm_backward", (dy, x, *channels, 1e-5, "relu")
+    yield "batch_norm_inference_forward", (x, *channels, 1e-5, x, "relu")
     yield "local_response_norm_forward", (x, 5, 1e-4, 0.75, 2.0)
     yield "local_response_norm_backward", (dy, x, 5, 1e-4, 0.75, 2.0)
 
@@ -127,9 +128,10 @@ def _elements(draw: Draw) -> Iterator[Call]:
 
 def _losses(draw: Draw) -> Iterator[Call]:
     dloss = np.ones((), draw(1).dtype)
-    for target in (np.zeros(2, np.int64), draw(2, 3)):
-        yield "cross_entropy_forward", (draw(2, 3), target)
-        yield "cross_entropy_backward", (dloss, draw(2, 3), target)
+    for N in (2, 1 << 16):  # samples for one thread, and for all
+        for target in (np.zeros(N, np.int64), draw(N, 3)):
+            yield "cross_entropy_forward", (draw(N, 3), target)
+            yield "cross_entropy_backward", (dloss, draw(N, 3), target)
     for name in ("mean_squared_error", "half_squared_error"):
         yield f"{name}_forward", (draw(2, 3), draw(2, 3))
         yield f"{name}_backward", (dloss, draw(2, 3), draw(2, 3))
