@@ -4,34 +4,46 @@ The fast room has to be worth its code on every shape: a row holds where cpu tak
 reference, or at most 20 microseconds longer. Rows that do not hold are marked, listed again at the end, and with
 --strict they make the exit status 1. A row that does not hold at first is measured once more, with three times the
 rounds, and the second measurement counts (not with --quick, whose figures show only that it runs).
+
+Matrix products and convolutions have a line for each contender below their row, the convolution's algorithms by name
+among them. The convolutions of whole networks are too many for the slow reference: they are raced against PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import harness
-from harness import Contender, Pace, Race
+import plots
+import report
+from harness import Pace
 
-RATIO, SLACK = 1.05, 20e-6
-WIDTHS = (27, 9, 8, 7, 8, 5, 7, 2)
-HEAD = ("shape", "reference", "cpu", "cpu/ref", "torch", "as", "cpu/tor", "")
-EPILOGUE = f"""\
+WIDTHS = (25, 8, 8, 7, 8, 8, 7, 1)
+HEAD = ("shape", "ref", "cpu", "cpu/ref", "nchw", "nhwc", "cpu/tor", "")
+DETAILS = ("  contender", "time", "GFLOP/s", "of peak", "error", "ulps", "", "")
+MEAN_WIDTHS = (38, 6, 9, 9, 9)
+MEANS = ("geometric means", "rows", "cpu/ref", "cpu/torch", "of peak")
+EPILOGUE = """\
 columns:
-  reference, cpu, torch   median time of a call
+  ref, cpu, nchw, nhwc    median time of a call; nchw and nhwc are PyTorch in
+                          its default memory layout and in channels_last; the
+                          conversion is not timed. What knows no layout stands
+                          below nchw.
   cpu/ref, cpu/tor        median over the rounds of the ratio of times; below 1
-                          the cpu room is faster
-  as                      the memory layout that PyTorch was given, the one in
-                          which it is faster: its default (nchw) or
-                          channels_last (nhwc); empty where there is no choice.
-                          The conversion is not timed.
-  !                       the row does not hold: cpu/ref is above {RATIO}, and
-                          cpu takes more than {SLACK * 1e6:.0f} us longer
+                          the cpu room is faster. Of PyTorch's layouts the
+                          faster one counts.
+  !                       the row does not hold
+  GFLOP/s                 10**9 multiplications and additions a second, counted
+                          as the plain sums have them
+  of peak                 share of what all threads can do together on numbers
+                          in their first-level caches, measured at the start
+  error                   largest difference from the same sums in float64,
+                          over the largest number
+  ulps                    median difference, in units of the last binary digit
 
 shapes:
   128x14x14x6->16 5x5     images N x H x W x C, filters, window; s2: stride 2,
@@ -39,62 +51,12 @@ shapes:
   128x400->120            N x inputs -> outputs
 
 examples:
-  python benchmarks/bench_kernels.py                      all rows, some minutes
+  python benchmarks/bench_kernels.py --list               names of all rows
   python benchmarks/bench_kernels.py -k conv2d_forward    rows that contain that
   python benchmarks/bench_kernels.py -k pool -k 224x224   rows with one of both
-  python benchmarks/bench_kernels.py --threads 1 --json one.json --plot one.png
+  python benchmarks/bench_kernels.py -k resnet18 -k resnet50 -k vgg16
+  python benchmarks/bench_kernels.py -k vgg16 --roofline vgg16.png
 """
-
-
-@dataclass(frozen=True)
-class Row:
-    """What was measured of one case; `layout` is PyTorch's."""
-
-    kernel: str
-    shape: str
-    race: Race
-    layout: str
-    again: bool
-
-    @property
-    def ratio(self) -> float:
-        """Time of cpu over time of reference."""
-        return self.race.ratio("cpu", "reference")
-
-    @property
-    def slower(self) -> float:
-        """How many seconds cpu takes longer than reference."""
-        return self.race.seconds("cpu") - self.race.seconds("reference")
-
-    @property
-    def holds(self) -> bool:
-        """Whether the fast room is fast enough here."""
-        return self.ratio <= RATIO or self.slower <= SLACK
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The row as the table shows it."""
-        race = self.race
-        ours = [harness.duration(race.seconds(name)) for name in ("reference", "cpu")]
-        theirs = ["-", "", "-"]
-        if "torch" in race.bursts:
-            theirs = [harness.duration(race.seconds("torch")), self.layout, harness.times(race.ratio("cpu", "torch"))]
-        return self.shape, *ours, harness.times(self.ratio), *theirs, "" if self.holds else "!"
-
-    def as_json(self) -> dict[str, Any]:
-        """The row as the JSON file keeps it."""
-        ratios = {"cpu/reference": self.ratio}
-        if "torch" in self.race.bursts:
-            ratios["cpu/torch"] = self.race.ratio("cpu", "torch")
-        return {
-            "kernel": self.kernel,
-            "shape": self.shape,
-            "contenders": self.race.as_json(),
-            "ratios": ratios,
-            "torch layout": self.layout or None,
-            "measured again": self.again,
-            "holds": self.holds,
-        }
 
 
 def main() -> int:
@@ -109,103 +71,104 @@ def main() -> int:
     if options.list:
         print("\n".join(case.name for case in chosen))
         return 0
-    rows = _measured(chosen, options)
-    described = harness.machine(options.threads)
-    print(f"\n{harness.describe(described)}\n\n{_verdict(rows)}")
+    import roofs
+
+    limits = roofs.measure(options.threads)
+    rows = _measured(chosen, options, limits.peak)
+    described = report.machine(options.threads)
+    means = _means(rows)
+    print(f"\n{report.table(MEANS, [_mean_cells(mean) for mean in means], MEAN_WIDTHS)}")
+    print(f"\npeak {limits.peak / 1e9:.0f} GFLOP/s, memory {limits.bandwidth / 1e9:.1f} GB/s")
+    print(f"\n{report.describe(described)}\n\n{_verdict(rows)}")
     if options.json:
-        settings = {"rounds": options.rounds, "ratio": RATIO, "slack": SLACK, "quick": options.quick}
-        content = {"machine": described, "settings": settings, "rows": [row.as_json() for row in rows]}
-        harness.write_json(options.json, content)
+        settings = {"rounds": options.rounds, "quick": options.quick}
+        content = {"machine": described, "settings": settings, "peak GFLOP/s": limits.peak / 1e9,
+                   "memory GB/s": limits.bandwidth / 1e9, "means": means,
+                   "rows": [row.as_json() for row in rows]}  # fmt: skip
+        report.write_json(options.json, content)
+    title = f"{described['processor']}, {described['threads']} threads, {described['precision']}"
     if options.plot:
-        bars = {f"{row.kernel} {row.shape}": row.as_json()["ratios"] for row in rows}
-        title = f"{described['processor']}, {described['threads']} threads, {described['precision']}"
-        harness.write_plot(options.plot, bars, title)
+        plots.draw_ratios(options.plot, {name: _ratios(group) for name, group in _groups(rows).items()}, title)
+    if options.roofline:
+        plots.draw_roofline(options.roofline, [row for row in rows if row.case.multiply_adds], limits, title)
     return 1 if options.strict and not all(row.holds for row in rows) else 0
 
 
 def _options() -> argparse.Namespace:
     result = harness.parser(__doc__ or "", rounds=5)
     result.epilog = EPILOGUE
-    result.add_argument("-k", "--kernel", action="append", metavar="TEXT",
-                        help="only rows whose kernel or shape contains TEXT; may be given again for more")  # fmt: skip
+    result.add_argument("-k", "--kernel", action="append", metavar="TEXT", help="only rows whose kernel, shape or "
+                        "network contains TEXT; may be given again for more")  # fmt: skip
     result.add_argument("--list", action="store_true", help="print the names of the rows and measure nothing")
     result.add_argument("--strict", action="store_true", help="exit with status 1 where a row does not hold")
+    result.add_argument("--roofline", type=harness.plot_path, metavar="PATH", help="draw speed over arithmetic "
+                        "intensity below the roofs of this machine")  # fmt: skip
     return result.parse_args()
 
 
-def _measured(chosen: list[Any], options: argparse.Namespace) -> list[Row]:
+def _measured(chosen: list[Any], options: argparse.Namespace, peak: float) -> list[Any]:
     """Measure the cases one by one, printing each row as it comes."""
-    pace = Pace(options.rounds, burst=0.002, patience=0) if options.quick else Pace(options.rounds)
-    rows: list[Row] = []
+    from kernel_rows import measure
+
+    pace = Pace(options.rounds, burst=0.002, patience=0, calls=1) if options.quick else Pace(options.rounds)
+    rows: list[Any] = []
     for case in chosen:
-        if not rows or rows[-1].kernel != case.kernel:
-            print(f"\n{case.kernel}\n{harness.table_line(HEAD, WIDTHS)}")
-        rows.append(measure(case, pace, harness.has_torch(options), 1 if options.quick else 2))
-        print(harness.table_line(rows[-1].cells, WIDTHS), flush=True)
+        if not rows or rows[-1].case.kernel != case.kernel:
+            print(f"\n{case.kernel}\n{report.table_line(HEAD, WIDTHS)}")
+            if case.multiply_adds:
+                print(report.table_line(DETAILS, WIDTHS))
+        rows.append(measure(case, pace, peak, harness.has_torch(options), 1 if options.quick else 2))
+        details = [(*line, "", "") for line in rows[-1].details()]
+        print(report.table(rows[-1].cells(), details, WIDTHS), flush=True)
     return rows
 
 
-def measure(case: Any, pace: Pace, with_torch: bool, attempts: int = 2) -> Row:
-    """Race the rooms, and PyTorch in its faster layout; a row that does not hold is measured again."""
-    layout, again = "", False
-    for attempt in (pace, Pace(3 * pace.rounds, pace.burst, pace.patience))[:attempts]:
-        contenders = {name: contender for name, contender in _rooms(case)}
-        if with_torch:
-            from kernel_torch import counterparts
-
-            layouts = counterparts(case, _arguments(case))
-            if layouts:
-                layout = harness.quickest(layouts, pace) if len(layouts) > 1 else next(iter(layouts))
-                contenders["torch"] = layouts[layout]
-        row = Row(case.kernel, case.shape, _race(case, contenders, attempt), layout, again)
-        again = True
-        if row.holds:
-            break
-    return row
+def _groups(rows: list[Any]) -> dict[str, list[Any]]:
+    """The rows of each kernel; those that are a network's layers stand in a group for each network."""
+    groups: dict[str, list[Any]] = {}
+    for row in rows:
+        for network in row.case.networks or ("",):
+            groups.setdefault(f"{row.case.kernel} {network}".rstrip(), []).append(row)
+    return groups
 
 
-def _race(case: Any, contenders: dict[str, Contender], pace: Pace) -> Race:
-    try:
-        return harness.race(contenders, pace, harness.agree)
-    except harness.Disagreement as error:
-        raise harness.Disagreement(f"{case.name}: {error}") from error
+def _ratios(rows: list[Any]) -> dict[str, list[float]]:
+    """{"cpu/reference": the ratios of the rows that have one, ...}"""
+    keys = dict.fromkeys(key for row in rows for key in row.ratios)
+    return {key: [row.ratios[key] for row in rows if key in row.ratios] for key in keys}
 
 
-def _rooms(case: Any) -> Iterator[tuple[str, Contender]]:
-    """The kernel in both rooms, on the same arrays; those that it writes into are each room's own."""
-    from minicnn.kernels import cpu, reference
-
-    arguments = _arguments(case)
-    for room in (reference, cpu):
-        own = tuple([b.copy() for b in a] if i in case.updates else a for i, a in enumerate(arguments))
-        name = room.__name__.rsplit(".", 1)[1]
-        yield name, _kernel(getattr(room, case.kernel), own, tuple(a for i in case.updates for a in own[i]))
-
-
-def _kernel(kernel: Callable[..., Any], arguments: tuple[Any, ...], written: tuple[Any, ...]) -> Contender:
-    """A kernel that returns its results, or leaves them in the arrays `written`."""
-    return Contender(lambda: kernel(*arguments), lambda result: written or result)
+def _means(rows: list[Any]) -> list[dict[str, Any]]:
+    """For each group its geometric means: of the ratios, and of the share of the peak."""
+    means = []
+    for name, group in _groups(rows).items():
+        mean: dict[str, Any] = {"rows": name, "count": len(group)}
+        mean |= {key: statistics.geometric_mean(ratios) for key, ratios in _ratios(group).items()}
+        if group[0].case.multiply_adds:
+            mean["of peak"] = statistics.geometric_mean(row.speed("cpu") / row.peak for row in group)
+        means.append(mean)
+    return means
 
 
-def _arguments(case: Any) -> tuple[Any, ...]:
-    """The arguments of a case: the same numbers every time."""
-    import numpy as np
-
-    return tuple(case.arguments(np.random.default_rng(0)))
+def _mean_cells(mean: dict[str, Any]) -> tuple[str, ...]:
+    ratios = [report.times(mean[key]) if key in mean else "-" for key in ("cpu/reference", "cpu/torch")]
+    return mean["rows"], str(mean["count"]), *ratios, f"{100 * mean['of peak']:.0f} %" if "of peak" in mean else "-"
 
 
-def _verdict(rows: list[Row]) -> str:
+def _verdict(rows: list[Any]) -> str:
     """The rows that do not hold, and how many do."""
-    failed = [row for row in rows if not row.holds]
+    raced = [row for row in rows if "cpu/reference" in row.ratios]
+    failed = [row for row in raced if not row.holds]
     lines = [
-        f"! {row.kernel} {row.shape}: {harness.times(row.ratio)}, {harness.duration(row.slower)} slower"
+        f"! {row.case.name}: {report.times(row.ratios['cpu/reference'])}, {report.duration(row.slower)} slower"
         for row in failed
     ]
     lines.append(
-        f"{len(rows) - len(failed)} of {len(rows)} rows hold (cpu/ref at most {RATIO}, or within "
-        f"{SLACK * 1e6:.0f} us); {len(failed)} do not; {sum(row.again for row in rows)} were measured again."
+        f"{len(raced) - len(failed)} of {len(raced)} rows hold (cpu takes at most 1.05 times as long as the "
+        f"reference, or at most 20 us longer); {len(failed)} do not; {sum(row.again for row in rows)} were measured "
+        "again."
     )
-    return "\n".join(textwrap.fill(line, harness.WIDTH, subsequent_indent="    ") for line in lines)
+    return "\n".join(textwrap.fill(line, report.WIDTH, subsequent_indent="    ") for line in lines)
 
 
 if __name__ == "__main__":

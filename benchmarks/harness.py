@@ -1,4 +1,4 @@
-"""What every benchmark needs: threads, a description of the machine, a fair race, a table, files.
+"""What every benchmark needs before and while it measures: options, threads, and a fair race.
 
 A race is fair when its contenders compute the same thing, on the same threads, and do not disturb each other:
 
@@ -15,31 +15,23 @@ be able to set it before NumPy is.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
-import io
-import json
 import os
-import platform
-import secrets
 import statistics
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import report
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-PACKAGES = ("numpy", "numba", "torch")
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
-WIDTH = 80
 WARM_UP = 0.02  # seconds, in which Linux spreads threads over the cores
-BUSY = 0.5  # processes that wanted a core in the minute before this one did
-_LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else "unknown"
 
 
 # Options and threads
@@ -47,17 +39,17 @@ _LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else "unknown"
 
 def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     """A parser with the options that all benchmarks share; `rounds` is the default of --rounds."""
-    paragraphs = "\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in description.split("\n\n"))
+    paragraphs = "\n\n".join(textwrap.fill(paragraph, report.WIDTH) for paragraph in description.split("\n\n"))
     result = argparse.ArgumentParser(description=paragraphs, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--threads", type=positive, default=cores(), metavar="N",
+    result.add_argument("--threads", type=positive, default=report.cores(), metavar="N",
                         help="threads of Numba, BLAS and PyTorch alike (default: %(default)s, all cores)")  # fmt: skip
     result.add_argument("--rounds", type=positive, metavar="N",
                         help=f"rounds of one burst a contender (default: {rounds}, with --quick 2)")  # fmt: skip
     result.add_argument("--quick", action="store_true", help="short bursts and 2 rounds: shows that it runs, no more")
     result.add_argument("--no-torch", action="store_true", help="leave PyTorch out, even where it is installed")
     result.add_argument("--json", type=_output, metavar="PATH", help="write the machine and every round to a JSON file")
-    result.add_argument("--plot", type=_plot, metavar="PATH",
-                        help="draw the ratios, on a logarithmic axis (png, svg, pdf; needs matplotlib)")  # fmt: skip
+    result.add_argument("--plot", type=plot_path, metavar="PATH",
+                        help="draw a picture of the results (png, svg, pdf; needs matplotlib)")  # fmt: skip
     result.set_defaults(default_rounds=rounds)
     return result
 
@@ -69,26 +61,26 @@ def start(options: argparse.Namespace) -> None:
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
     options.rounds = options.rounds or (2 if options.quick else options.default_rounds)
+    set_threads(options.threads, has_torch(options))
+
+
+def set_threads(threads: int, with_torch: bool) -> None:
+    """Give minicnn's kernels and PyTorch so many threads; ends the script where there are not so many."""
     from minicnn import kernels
 
     try:
-        kernels.set_threads(options.threads)
+        kernels.set_threads(threads)
     except ValueError as error:
-        sys.exit(f"--threads {options.threads}: {error}")
-    if has_torch(options):
+        sys.exit(f"--threads {threads}: {error}")
+    if with_torch:
         import torch
 
-        torch.set_num_threads(options.threads)
+        torch.set_num_threads(threads)
 
 
 def has_torch(options: argparse.Namespace) -> bool:
     """Whether PyTorch takes part."""
     return not options.no_torch and find_spec("torch") is not None
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def positive(text: str) -> int:
@@ -107,82 +99,13 @@ def _output(text: str) -> Path:
     return path
 
 
-def _plot(text: str) -> Path:
+def plot_path(text: str) -> Path:
+    """The path of a picture, from the command line."""
     if Path(text).suffix not in PLOT_SUFFIXES:
         raise argparse.ArgumentTypeError(f"{text} must end in one of {', '.join(PLOT_SUFFIXES)}")
     if find_spec("matplotlib") is None:
         raise argparse.ArgumentTypeError("matplotlib is not installed: pip install 'minicnn[plots]'")
     return _output(text)
-
-
-# The machine
-
-
-def machine(threads: int, precision: str = "float32") -> dict[str, Any]:
-    """What a figure means nothing without: processor, cores, system, versions, threads, precision, load.
-
-    "load" is how many processes wanted a core in the minute before the start. Where others are at work figures are
-    worth little: threads that wait for one whose core was taken lose far more time than their share.
-    """
-    return {
-        "processor": _processor(),
-        "cores": cores(),
-        "system": _system(),
-        "python": platform.python_version(),
-        **{name: _version(name) for name in PACKAGES},
-        "blas": _blas(),
-        "numba threads": _threading_layer(),
-        "threads": threads,
-        "precision": precision,
-        "load": _LOAD,
-    }
-
-
-def describe(described: Mapping[str, Any]) -> str:
-    """The machine as lines of `name  value`, with a warning where it was busy."""
-    lines = [f"{name:<14} {value}"[:WIDTH] for name, value in described.items()]
-    if isinstance(described["load"], float) and described["load"] > BUSY:
-        lines.append("note: the machine was busy before the start; measure again when it is quiet")
-    return "\n".join(lines)
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _system() -> str:
-    with contextlib.suppress(OSError):
-        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {platform.machine()}"
-    return f"{platform.system()} {platform.release()}, {platform.machine()}"
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _blas() -> str:
-    import numpy as np
-
-    config: Any = np.show_config(mode="dicts")
-    blas = config["Build Dependencies"]["blas"]
-    return f"{blas['name']} {blas['version']}"
-
-
-def _threading_layer() -> str:
-    """Numba's thread pool, which is known from its first parallel loop on."""
-    import numba
-
-    try:
-        return str(numba.threading_layer())
-    except ValueError:
-        return "not started"
 
 
 # The race
@@ -202,11 +125,16 @@ class Contender:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a race takes: rounds, seconds of one burst, the most seconds to wait for silence before each."""
+    """How long a race takes.
+
+    rounds: bursts of each contender. burst: its seconds. patience: the most seconds to wait for silence before each.
+    calls: how many calls a burst has at least, after at least one to warm up.
+    """
 
     rounds: int
     burst: float = 0.01
     patience: float = 1.0
+    calls: int = 3
 
 
 @dataclass(frozen=True)
@@ -225,8 +153,12 @@ class Race:
         return statistics.median(a / b for a, b in pairs)
 
     def as_json(self) -> dict[str, Any]:
-        """Seconds, and every round that they are the median of."""
-        return {name: {"seconds": self.seconds(name), "rounds": rounds} for name, rounds in self.bursts.items()}
+        """Seconds, and every round that they are the median of, with four digits."""
+        digits = lambda seconds: float(f"{seconds:.4g}")  # noqa: E731
+        return {
+            name: {"seconds": digits(self.seconds(name)), "rounds": [digits(seconds) for seconds in rounds]}
+            for name, rounds in self.bursts.items()
+        }
 
 
 def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dict[str, Any]], None]) -> Race:
@@ -241,7 +173,7 @@ def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dic
         first = number % len(names)
         for name in names[first:] + names[:first]:
             wait_for_silence(pace.patience)
-            bursts[name].append(burst(contenders[name].call, pace.burst))
+            bursts[name].append(burst(contenders[name].call, pace))
     return Race(bursts)
 
 
@@ -259,8 +191,8 @@ def wait_for_silence(patience: float) -> None:
         busy = (time.process_time() - before) / (time.monotonic() - start)
 
 
-def burst(call: Callable[[], Any], seconds: float, at_least: int = 3) -> float:
-    """Call again and again for that many seconds; returns the median seconds of a call.
+def burst(call: Callable[[], Any], pace: Pace) -> float:
+    """Call again and again for as long as the pace says; returns the median seconds of a call.
 
     Before the clock runs there are up to WARM_UP seconds of calls: they bring back to the caches what others have
     pushed out, and the threads, which may all have been woken on one core, spread over the cores.
@@ -270,8 +202,8 @@ def burst(call: Callable[[], Any], seconds: float, at_least: int = 3) -> float:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        _repeat(call, clock() + min(WARM_UP, 2 * seconds), 1)
-        return statistics.median(_repeat(call, clock() + seconds, at_least))
+        _repeat(call, clock() + min(WARM_UP, 2 * pace.burst), 1)
+        return statistics.median(_repeat(call, clock() + pace.burst, pace.calls))
     finally:
         if collecting:
             gc.enable()
@@ -287,15 +219,6 @@ def _repeat(call: Callable[[], Any], end: float, at_least: int) -> list[float]:
         times.append(now - begin)
         begin = now
     return times
-
-
-def quickest(contenders: Mapping[str, Contender], pace: Pace) -> str:
-    """The name of the contender with the fastest burst out of two: one library's layouts race each other first."""
-    times: dict[str, float] = {}
-    for name, contender in contenders.items():
-        wait_for_silence(pace.patience)
-        times[name] = min(burst(contender.call, pace.burst / 2) for _ in range(2))
-    return min(times, key=times.__getitem__)
 
 
 def agree(results: Mapping[str, Any], tolerance: float = 1e-4) -> None:
@@ -326,74 +249,3 @@ def _arrays(result: Any) -> tuple[Any, ...]:
     import numpy as np
 
     return tuple(np.asarray(array) for array in (result if isinstance(result, tuple) else (result,)))
-
-
-# What comes out
-
-
-def duration(seconds: float) -> str:
-    """Three digits and a unit, at most eight characters: "12.3 us"."""
-    unit, size = next((u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("us", 0.0)) if seconds >= 0.9995 * s)
-    size = size or 1e-6
-    number = seconds / size
-    return f"{number:.{0 if number >= 99.95 else 1 if number >= 9.995 else 2}f} {unit}"
-
-
-def times(ratio: float) -> str:
-    """A ratio in at most six characters: "0.0123", "0.987", "12.3"."""
-    return f"{ratio:.{4 if ratio < 0.0995 else 3 if ratio < 9.995 else 1 if ratio < 999.5 else 0}f}"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
-    """Columns side by side, one space apart: the first flush left, the others flush right; a long cell is cut."""
-    return "\n".join(table_line(row, widths) for row in (head, *rows))
-
-
-def table_line(row: Sequence[str], widths: Sequence[int]) -> str:
-    """One line of such a table."""
-    cells = [f"{cell[:width]:<{width}}" if i == 0 else f"{cell[:width]:>{width}}"
-             for i, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
-    return " ".join(cells).rstrip()
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON; at any moment the file is the old one or the new one, both whole."""
-    _write(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def write_plot(path: Path, bars: Mapping[str, Mapping[str, float]], title: str) -> None:
-    """Draw {label: {series: ratio}} as horizontal bars on a logarithmic axis, with a line at 1."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    series = list(dict.fromkeys(name for ratios in bars.values() for name in ratios))
-    figure = Figure(figsize=(8, 1.2 + 0.17 * len(bars) * max(1, len(series))), layout="constrained")
-    axes = figure.add_subplot()
-    height = 0.8 / max(1, len(series))
-    for i, name in enumerate(series):
-        known = [(y, ratios[name]) for y, ratios in enumerate(bars.values()) if name in ratios]
-        # A bar on a logarithmic axis has no zero to stand on: it stands on 1, where both are equally fast.
-        axes.barh([y + i * height for y, _ in known], [ratio - 1 for _, ratio in known], height, left=1, label=name)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.axvline(1, color="#222222", linewidth=0.8)
-    axes.set_yticks([y + 0.4 - height / 2 for y in range(len(bars))], list(bars), fontsize=7)
-    axes.set_ylim(len(bars) - 0.4, -0.6)
-    axes.set_xlabel("time ratio; left of 1, the one named first is faster")
-    axes.set_title(title, fontsize=9)
-    axes.legend(fontsize=8)
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix[1:], dpi=120)
-    _write(path, picture.getvalue())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put `content` at `path` by way of a file beside it."""
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from conv_cases import Case
 from harness import Contender
-from kernel_cases import Case
 from torch.nn import functional as F
 
 Array = Any

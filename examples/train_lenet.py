@@ -43,6 +43,7 @@ from minicnn.study import plots
 from minicnn.train import class_report, confusion_matrix, format_report
 
 CHECKPOINT = "model.safetensors"
+IMAGES = (28, 28, 1)  # the shape of an image in both datasets
 # The learning rate of SGD and the weight decay with which each variant of LeNet-5 learns well, and any other model.
 # Sigmoids saturate early, and decay would keep the weights there; the 1998 loss starts near 80, not near 2.
 RECIPES = {"keras": (0.1, 5e-4), "d2l": (0.1, 0.0), "1998": (0.003, 0.0)}
@@ -56,7 +57,8 @@ def parse_arguments() -> argparse.Namespace:
         description=description, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--model", default="lenet5", metavar="NAME", help=f"one of {', '.join(models.names())} (default: lenet5)")
+    fitting = [name for name in models.names() if models.input_shape(name) == IMAGES]
+    add("--model", default="lenet5", metavar="NAME", help=f"one of {', '.join(fitting)} (default: lenet5)")
     add("--variant", metavar="NAME", help="of lenet5: keras (the default), d2l (sigmoid) or 1998 (the paper's)")
     add("--dataset", default="mnist", choices=["mnist", "fashion-mnist"], help="what to learn (default: mnist)")
     add("--data-folder", metavar="FOLDER", help="where the four Fashion-MNIST files are, if not in their usual places")
@@ -91,6 +93,8 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
     """The model, its optimizer and its schedule."""
     if settings.epochs < 1:
         raise ValueError(f"--epochs expected a number from 1, got {settings.epochs}")
+    if models.input_shape(settings.model) != IMAGES:
+        raise ValueError(f"{settings.model} is made for images {models.input_shape(settings.model)}, not {IMAGES}")
     mc.seed(settings.seed)
     model = models.build(settings.model, settings.variant).to(settings.device)
     rate, decay = RECIPES[settings.variant or "keras"] if settings.model == "lenet5" else OTHERS

@@ -10,11 +10,13 @@ forked child dies in it. Numba's own pool ("workqueue") wakes slowly. Two Python
 and OpenMP allow that; "workqueue" would end the process, so there the second caller waits for the first.
 """
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import importlib.metadata
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +59,36 @@ class _Cache(FunctionCache):
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         return (*super()._index_key(sig, codegen), _sources.hexdigest())
 
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Write what was compiled; where there is no room on the disk it still runs in this process."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            warnings.warn(f"a compiled kernel could not be kept in {self.cache_path}: {error}", stacklevel=2)
+
+
+_kept: list[Any] = []  # every compiled function of this room, in the order of its files
+
 
 def _cached(kernel: Any) -> Any:
-    """Keep what a compiled function becomes on disk between runs; with NUMBA_DISABLE_JIT=1 there is nothing to keep."""
+    """Keep what a compiled function becomes on disk between runs; with NUMBA_DISABLE_JIT=1 there is nothing to keep.
+
+    The place is the first one that can be written: NUMBA_CACHE_DIR, `__pycache__` beside the file, or the user's cache
+    folder. Where none can, every process compiles anew.
+    """
     if isinstance(kernel, Dispatcher):
-        kernel._cache = _Cache(kernel.py_func)  # type: ignore[attr-defined]
+        _kept.append(kernel)
+        with contextlib.suppress(RuntimeError):  # "no locator available"
+            kernel._cache = _Cache(kernel.py_func)  # type: ignore[attr-defined]
     return kernel
+
+
+def cache_statistics() -> tuple[int, int, Path | None]:
+    """How many functions this process has compiled, how many it has loaded from disk, and from which folder."""
+    statistics = [kernel.stats for kernel in _kept]
+    made, found = (sum(sum(s[i].values()) for s in statistics) for i in (2, 1))  # (path, hits, misses)
+    folder = next((s.cache_path for s in statistics), None)
+    return made, found, None if folder is None else Path(folder)
 
 
 def compiled(function: Any) -> Any:

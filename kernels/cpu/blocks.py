@@ -6,8 +6,9 @@ longer than DEPTH are taken in steps, each added to the last, in an order that d
 """
 
 from ._jit import compiled, inlined
-from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_width, transpose, vector_length
-from .tiles import add, at, clear, copy
+from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_width
+from .tiles import at, clear, copy
+from .vectors import transpose, vector_length
 
 DEPTH = 256  # of a panel
 ROWS_AT_ONCE = 240  # rows of a block, whole tiles of any height: with DEPTH 240 KB, a quarter of a second-level cache
@@ -56,27 +57,18 @@ def pack(b, start, k_step, n_step, depth, count, panel, p0):
 
 
 @compiled
-def multiply(a, a0, a_row, a_step, M, panel, p0, K, c, c0, c_row, count, adding, scratch):
-    """c[c0 + m*c_row + n] = sum over k < K of a[a0 + m*a_row + k*a_step] * panel[p0 + k*width + n].
+def multiply(a, a0, a_row, a_step, M, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0):
+    """c[c0 + m*c_row + n] = b[b0 + n] + sum over k < K of a[a0 + row(m) + step(k)] * panel[p0 + k*p_step + n].
 
-    For m < M and n < count, at most panel_width; if `adding`, added to what is there. scratch holds one tile.
+    For m < M and n < count, at most panel_width; without the b where b0 < 0; if `adding`, added to what is there.
+    row(m) = m*a_row and step(k) = k*a_step, or where these are arrays a_row[m] and a_step[k].
     """
-    width, length = panel_width(c.itemsize), vector_length(c.itemsize)
+    narrow = count <= vector_length(c.itemsize)
     for m in range(0, M, HEIGHT):
         rows = min(HEIGHT, M - m)
-        left, place = a0 + m * a_row, c0 + m * c_row
-        if rows == HEIGHT and count == width:
-            multiply_tile(a, left, a_row, a_step, rows, panel, p0, width, K, c, place, c_row, adding)
-            continue
-        if rows == HEIGHT and count == length:
-            multiply_narrow_tile(a, left, a_row, a_step, rows, panel, p0, width, K, c, place, c_row, adding)
-            continue
-        if count > length:
-            multiply_tile(a, left, a_row, a_step, rows, panel, p0, width, K, scratch, 0, width, False)
+        if narrow:
+            multiply_narrow_tile(
+                a, a0, a_row, a_step, m, rows, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0
+            )
         else:
-            multiply_narrow_tile(a, left, a_row, a_step, rows, panel, p0, width, K, scratch, 0, width, False)
-        for r in range(rows):
-            if adding:
-                add(c, place + r * c_row, scratch, r * width, count)
-            else:
-                copy(c, place + r * c_row, scratch, r * width, count)
+            multiply_tile(a, a0, a_row, a_step, m, rows, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0)

@@ -1,34 +1,57 @@
 """Convolution: which way of computing it serves which shape.
 
     "im2col"          the lesson, as in the reference: the column matrix and one matrix product
-    "implicit_gemm"   the same sums without that matrix, a block at a time in the cache: `conv2d_rows`; where a group
-                      has few filters `conv2d_planes` forward and for the weight gradient; and `conv2d_depthwise`
-                      where every channel has a filter of its own
+    "implicit_gemm"   the same sums without that matrix, a block at a time in the cache
+    "direct"          the windows read where they lie: for few channels
+    "depthwise"       every channel has one filter of its own
+    "winograd"        3x3 kernels with stride 1, in tiles of 4x4 outputs, a quarter of the products
+    "winograd_f2"     the same in tiles of 2x2 outputs: 4/9 of the products, nearly the rounding errors of a plain sum
+    "auto"            one of them, by the table in `conv2d_rules`
 
-"auto" means "implicit_gemm", which needs no memory for the matrix; benchmarks/bench_kernels.py shows on which shapes
-it is the faster one. A 1x1 convolution with stride 1 and without padding has no column matrix either way: its pixels
-are the rows of a linear layer.
+Each has a file of its own. A 1x1 convolution with stride 1 and without padding has no column matrix: there
+"implicit_gemm" is the linear layer that it is.
 """
 
-from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ..geometry import output_sizes
-from ..memory import empty
-from . import conv2d_depthwise, conv2d_planes, conv2d_rows
+from . import conv2d_depthwise, conv2d_direct, conv2d_im2col, conv2d_pointwise, conv2d_rows, conv2d_winograd
 from ._arrays import dense
-from .fused import activated
-from .im2col import col2im, im2col
-from .linear import linear_backward_input, linear_backward_weight, linear_forward
-from .microkernel import vector_length
+from .conv2d_rules import choose
 
 Array = Any
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
-ALGORITHMS = ["auto", "im2col", "implicit_gemm"]
+
+def _winograd(m: int) -> SimpleNamespace:
+    """`conv2d_winograd` with tiles of m x m outputs, under the arguments of the other ways."""
+    way = conv2d_winograd
+    return SimpleNamespace(
+        forward=lambda x, w, b, y_shape, stride, padding, dilation, groups, activation: way.forward(
+            m, x, w, b, y_shape, padding, activation
+        ),
+        input_gradient=lambda dy, w, x_shape, stride, padding, dilation, groups: way.input_gradient(
+            m, dy, w, x_shape, padding
+        ),
+        weight_gradient=lambda dy, x, w_shape, stride, padding, dilation, groups: way.weight_gradient(
+            m, dy, x, w_shape, padding
+        ),
+    )
+
+
+_WAYS: dict[str, Any] = {
+    "im2col": conv2d_im2col,
+    "implicit_gemm": conv2d_rows,
+    "direct": conv2d_direct,
+    "depthwise": conv2d_depthwise,
+    "winograd": _winograd(4),
+    "winograd_f2": _winograd(2),
+}
+ALGORITHMS = ["auto", *_WAYS]
 
 
 def conv2d_forward(
@@ -36,18 +59,11 @@ def conv2d_forward(
     activation: str | None,
 ) -> Array:  # fmt: skip
     """As the reference; see the head of this file for the algorithms."""
-    KH, KW, C, O = w.shape
-    size = output_sizes(x.shape, (KH, KW), stride, padding, dilation)
-    if _is_linear((KH, KW), stride, padding, groups, algorithm):
-        return linear_forward(x.reshape(-1, C), w[0, 0], b, activation).reshape(len(x), *size, O)
-    if _is_im2col(algorithm):
-        y = _im2col_forward(x, w, b, stride, padding, dilation, groups).reshape(len(x), *size, O)
-        return activated(y, activation)
-    y = empty((len(x), *size, O), x.dtype)
-    way = _way(w.shape, groups, x.itemsize)
+    y_shape = len(x), *output_sizes(x.shape, w.shape[:2], stride, padding, dilation), w.shape[3]
+    where = stride, padding, dilation, groups
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
-    way.forward(dense(x), dense(w), bias, y, stride, padding, dilation, groups)
-    return activated(y, activation)
+    way = _way("forward", algorithm, w.shape, y_shape, *where)
+    return way.forward(dense(x), dense(w), bias, y_shape, *where, activation)
 
 
 def conv2d_backward_input(
@@ -55,14 +71,9 @@ def conv2d_backward_input(
     algorithm: str,
 ) -> Array:  # fmt: skip
     """As the reference; see the head of this file for the algorithms."""
-    if _is_linear(w.shape[:2], stride, padding, groups, algorithm):
-        return linear_backward_input(dy.reshape(-1, dy.shape[3]), w[0, 0]).reshape(x_shape)
-    if _is_im2col(algorithm):
-        return _im2col_backward_input(dy, w, x_shape, stride, padding, dilation, groups)
-    dx = empty(x_shape, dy.dtype)
-    way = conv2d_depthwise if _is_depthwise(w.shape, groups) else conv2d_rows
-    way.input_gradient(dense(dy), dense(w), dx, stride, padding, dilation, groups)
-    return dx
+    where = stride, padding, dilation, groups
+    way = _way("input_gradient", algorithm, w.shape, dy.shape, *where)
+    return way.input_gradient(dense(dy), dense(w), x_shape, *where)
 
 
 def conv2d_backward_weight(
@@ -70,81 +81,36 @@ def conv2d_backward_weight(
     algorithm: str,
 ) -> Array:  # fmt: skip
     """As the reference; see the head of this file for the algorithms."""
-    KH, KW, C, O = w_shape
-    if _is_linear((KH, KW), stride, padding, groups, algorithm):
-        return linear_backward_weight(dy.reshape(-1, O), x.reshape(-1, C)).reshape(w_shape)
-    if _is_im2col(algorithm):
-        return _im2col_backward_weight(dy, x, w_shape, stride, padding, dilation, groups)
-    way = _way(w_shape, groups, x.itemsize)
-    return way.weight_gradient(dense(dy), dense(x), w_shape, stride, padding, dilation, groups)
+    where = stride, padding, dilation, groups
+    way = _way("weight_gradient", algorithm, w_shape, dy.shape, *where)
+    return way.weight_gradient(dense(dy), dense(x), w_shape, *where)
 
 
-def _is_linear(kernel: tuple[int, ...], stride: Pair, padding: Padding, groups: int, algorithm: str) -> bool:
-    """Whether "implicit_gemm" is asked for a convolution that is a linear layer on pixels."""
-    plain = kernel == stride == (1, 1) and padding == ((0, 0), (0, 0)) and groups == 1
-    return plain and not _is_im2col(algorithm)
-
-
-def _is_im2col(algorithm: str) -> bool:
-    """Which of the two algorithms is asked for; a name that only another room has is refused, not replaced."""
+def _way(
+    direction: str, algorithm: str, w_shape: tuple[int, ...], y_shape: tuple[int, ...], stride: Pair, padding: Padding,
+    dilation: Pair, groups: int,
+) -> Any:  # fmt: skip
+    """The functions of the algorithm that is asked for. One that does not serve the shape is refused, not replaced."""
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm in the cpu room is one of {ALGORITHMS}, got {algorithm!r}")
-    return algorithm == "im2col"
+    plain, kernel = dilation == (1, 1) and groups == 1, (w_shape[0], w_shape[1])
+    possible = {
+        "depthwise": groups > 1 and w_shape[2] == 1 and w_shape[3] == groups,
+        "winograd": plain and kernel == (3, 3) and stride == (1, 1),
+    }
+    if algorithm == "auto":
+        algorithm = choose(direction, w_shape, y_shape, groups, possible)
+    if not possible.get(algorithm.removesuffix("_f2"), True):
+        raise ValueError(
+            f"algorithm={algorithm!r} serves {_SERVED[algorithm.removesuffix('_f2')]}, got a weight of shape "
+            f"{w_shape}, stride={stride}, dilation={dilation}, groups={groups}: use 'auto'"
+        )
+    if algorithm == "implicit_gemm" and plain and kernel == stride == (1, 1) and padding == ((0, 0), (0, 0)):
+        return conv2d_pointwise
+    return _WAYS[algorithm]
 
 
-def _way(w_shape: tuple[int, ...], groups: int, itemsize: int) -> Any:
-    """Which file serves "implicit_gemm" forward and for the weight gradient.
-
-    `conv2d_planes` where the filters of a group would fill less than half of the width of the micro-kernel's tile.
-    """
-    if _is_depthwise(w_shape, groups):
-        return conv2d_depthwise
-    return conv2d_planes if w_shape[3] // groups < vector_length(itemsize) else conv2d_rows
-
-
-def _is_depthwise(w_shape: tuple[int, ...], groups: int) -> bool:
-    """Whether every channel has one filter of its own."""
-    return w_shape[2:] == (1, groups) and groups > 1
-
-
-def _im2col_forward(
-    x: Array, w: Array, b: Array | None, stride: Pair, padding: Padding, dilation: Pair, groups: int
-) -> Array:
-    kernel, O = w.shape[:2], w.shape[3] // groups
-
-    def compute(channels: slice, outputs: slice) -> Array:
-        columns = im2col(x[..., channels], kernel, stride, padding, dilation)
-        return linear_forward(columns, w[..., outputs].reshape(-1, O), None if b is None else b[outputs], None)
-
-    return _by_group(groups, x.shape[3], w.shape[3], compute)
-
-
-def _im2col_backward_input(
-    dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
-) -> Array:
-    kernel, C, O = w.shape[:2], w.shape[2], w.shape[3] // groups
-
-    def compute(channels: slice, outputs: slice) -> Array:
-        columns = linear_backward_input(dy[..., outputs].reshape(-1, O), w[..., outputs].reshape(-1, O))
-        return col2im(columns, (*x_shape[:3], C), kernel, stride, padding, dilation)
-
-    return _by_group(groups, x_shape[3], w.shape[3], compute)
-
-
-def _im2col_backward_weight(
-    dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
-) -> Array:
-    KH, KW, C, O = w_shape
-
-    def compute(channels: slice, outputs: slice) -> Array:
-        columns = im2col(x[..., channels], (KH, KW), stride, padding, dilation)
-        return linear_backward_weight(dy[..., outputs].reshape(-1, O // groups), columns).reshape(KH, KW, C, -1)
-
-    return _by_group(groups, x.shape[3], O, compute)
-
-
-def _by_group(groups: int, C: int, O: int, compute: Callable[[slice, slice], Array]) -> Array:
-    """compute(channels, outputs) for each group, side by side along the last axis."""
-    c, o = C // groups, O // groups
-    parts = [compute(slice(g * c, (g + 1) * c), slice(g * o, (g + 1) * o)) for g in range(groups)]
-    return parts[0] if groups == 1 else np.concatenate(parts, axis=-1)
+_SERVED = {
+    "depthwise": "convolutions with one filter a channel (groups = channels = filters)",
+    "winograd": "3x3 kernels with stride 1, dilation 1 and groups 1",
+}

@@ -22,12 +22,15 @@ from ..memory import empty
 from . import _jit
 from ._jit import compiled, inlined, parallel
 from .blocks import DEPTH, ROWS_AT_ONCE, block_rows, multiply, pack, shares
-from .microkernel import HEIGHT, panel_width, vector_length
+from .fused import CODES, activate_rows
+from .microkernel import panel_width
 from .tiles import add, clear, copy
+from .vectors import vector_length
 
 Array = Any
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+Shape = tuple[int, ...]
 
 
 def runs(kernel: Pair, C: int, padding: Padding, dilation: Pair, merge: bool) -> tuple[Array, int]:
@@ -48,18 +51,21 @@ def _side_by_side(w_shape: tuple[int, ...], dilation: Pair, groups: int) -> bool
 
 
 def forward(
-    x: Array, w: Array, b: Array, y: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int
-) -> None:
-    """Fill y (N, OH, OW, O) from x (N, H, W, C), w (KH, KW, C/groups, O) and b (O,) or (0,)."""
+    x: Array, w: Array, b: Array, y_shape: Shape, stride: Pair, padding: Padding, dilation: Pair, groups: int,
+    activation: str | None,
+) -> Array:  # fmt: skip
+    """y (N, OH, OW, O) from x (N, H, W, C), w (KH, KW, C/groups, O) and b (O,) or (0,)."""
+    y = empty(y_shape, x.dtype)
     taps, run = runs(w.shape[:2], w.shape[2], padding, dilation, _side_by_side(w.shape, dilation, groups))
     M, O = y.size // y.shape[3], w.shape[3] // groups
     threads = _jit.threads_for(M * w.size)
-    # (KH, KW, C, O) -> (KH*KW*C, O)
-    _forward(x, w.reshape(-1, w.shape[3]), b, y, taps, run, stride, groups, shares(M, O, y.itemsize, threads), threads)
+    matrix, share = w.reshape(-1, w.shape[3]), shares(M, O, y.itemsize, threads)  # (KH, KW, C, O) -> (KH*KW*C, O)
+    _forward(x, matrix, b, y, taps, run, stride, groups, share, CODES[activation], threads)
+    return y
 
 
 @parallel
-def _forward(x, w, b, y, taps, run, stride, groups, share, threads):
+def _forward(x, w, b, y, taps, run, stride, groups, share, code, threads):
     K, channels, width = w.shape[0], w.shape[1], panel_width(w.itemsize)
     C, O, (bands, blocks) = x.shape[3] // groups, channels // groups, share
     M, size = y.shape[0] * y.shape[1] * y.shape[2], y.shape[1:3]
@@ -67,23 +73,21 @@ def _forward(x, w, b, y, taps, run, stride, groups, share, threads):
     image, matrix, out = x.ravel(), w.ravel(), y.ravel()
     for thread in prange(threads):
         rows, panel = np.empty(P * min(K, DEPTH), x.dtype), np.empty(min(K, DEPTH) * width, x.dtype)
-        scratch = np.empty(HEIGHT * width, x.dtype)
         tasks = groups * bands * blocks
         for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
             g, block, first = task // (bands * blocks), task // bands % blocks, task % bands * P
             last = min(M, first + P)
             o0, o1 = panels * block // blocks * width, min(O, panels * (block + 1) // blocks * width)
-            if len(b):
-                for p in range(first, last):
-                    copy(out, p * channels + g * O + o0, b, g * O + o0, o1 - o0)
             for k in range(0, K, DEPTH):
                 depth = min(DEPTH, K - k)
                 _gather(image, x.shape, g * C, size, first, last, stride, taps, run, k, depth, rows)
                 for n in range(o0, o1, width):
                     count, column = min(width, o1 - n), g * O + n
                     pack(matrix, k * channels + column, channels, 1, depth, count, panel, 0)
-                    multiply(rows, 0, depth, 1, last - first, panel, 0, depth,
-                             out, first * channels + column, channels, count, k > 0 or len(b) > 0, scratch)  # fmt: skip
+                    multiply(rows, 0, depth, 1, last - first, panel, 0, width, depth,
+                             out, first * channels + column, channels, count, k > 0,
+                             b, column if len(b) and k == 0 else -1)  # fmt: skip
+            activate_rows(out, first * channels + g * O + o0, channels, last - first, o1 - o0, code)
 
 
 @compiled
@@ -132,8 +136,11 @@ def _copy_part(rows, o, image, line, i, length, count):
     clear(rows, o + before + inside, count - before - inside)
 
 
-def input_gradient(dy: Array, w: Array, dx: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> None:
-    """Fill dx (N, H, W, C) from dy (N, OH, OW, O) and w (KH, KW, C/groups, O)."""
+def input_gradient(
+    dy: Array, w: Array, x_shape: Shape, stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> Array:
+    """dx (N, H, W, C) from dy (N, OH, OW, O) and w (KH, KW, C/groups, O)."""
+    dx = empty(x_shape, dy.dtype)
     N, H, _, C = dx.shape
     threads = _jit.threads_for(dy.size // groups * w.size // w.shape[3])
     bands, blocks, C = 1, 1, C // groups
@@ -152,6 +159,7 @@ def input_gradient(dy: Array, w: Array, dx: Array, stride: Pair, padding: Paddin
         w.reshape(-1, C, w.shape[3]), groups, blocks, depth, threads
     )  # (KH, KW, C, O) -> (KH*KW, C, O)
     _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, (bands, blocks), threads)
+    return dx
 
 
 def _packed_back(w: Array, groups: int, blocks: int, depth: int, threads: int) -> Array:
@@ -183,7 +191,7 @@ def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, thr
     R = max(1, ROWS_AT_ONCE // OW)  # rows of dy in a block
     gradient, matrix, image = dy.ravel(), packed.ravel(), dx.ravel()
     for thread in prange(threads):
-        products, scratch = np.empty(min(R, OH) * OW * width, dy.dtype), np.empty(HEIGHT * width, dy.dtype)
+        products = np.empty(min(R, OH) * OW * width, dy.dtype)
         tasks = N * parts * bands
         for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
             n, part, band = task // (parts * bands), task // bands % parts, task % bands
@@ -201,8 +209,9 @@ def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, thr
                     count = width if numbers > length else length
                     for o in range(0, O, DEPTH):
                         place = ((part * panels + k // depth) * O + o) * width
-                        multiply(gradient, start + o, channels, 1, (i1 - i0) * OW, matrix, place, min(DEPTH, O - o),
-                                 products, 0, width, count, o > 0, scratch)  # fmt: skip
+                        multiply(gradient, start + o, channels, 1, (i1 - i0) * OW, matrix, place, width,
+                                 min(DEPTH, O - o),
+                                 products, 0, width, count, o > 0, gradient, -1)  # fmt: skip
                     cells = (n, i0, i1, h0, h1)
                     _scatter(products, width, OW, image, dx.shape, part * C, cells, stride, taps, run, k, numbers)
 
@@ -254,7 +263,7 @@ def _add_part(image, line, w, length, products, o, count):
 
 
 def weight_gradient(
-    dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair, groups: int
+    dy: Array, x: Array, w_shape: Shape, stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> Array:
     """(KH, KW, C/groups, O): the sum over all positions of row p of the column matrix times dy[p]."""
     KH, KW, C, O = w_shape
@@ -279,7 +288,6 @@ def _weight_gradient(x, dy, parts, taps, run, stride, groups, spans, threads):
     for thread in prange(threads):
         P, span = min(M, ROWS_AT_ONCE), block_rows(K, spans)
         rows, panel = np.empty(P * span, x.dtype), np.empty(P * width, x.dtype)
-        scratch = np.empty(HEIGHT * width, x.dtype)
         tasks = Q * groups * spans
         for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
             q, g, k = task // (groups * spans), task // spans % groups, task % spans * span
@@ -291,5 +299,5 @@ def _weight_gradient(x, dy, parts, taps, run, stride, groups, spans, threads):
                     count, column = min(width, O - n), g * O + n
                     pack(gradient, first * channels + column, channels, 1, last - first, count, panel, 0)
                     place = (q * K + k) * channels + column
-                    multiply(rows, 0, 1, depth, depth, panel, 0, last - first,
-                             sums, place, channels, count, first > start, scratch)  # fmt: skip
+                    multiply(rows, 0, 1, depth, depth, panel, 0, width, last - first,
+                             sums, place, channels, count, first > start, gradient, -1)  # fmt: skip

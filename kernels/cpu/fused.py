@@ -36,6 +36,16 @@ def activate(out, start, count, code):
             out[at(start) + at(i)] = logistic(out[at(start) + at(i)], one)
 
 
+@compiled
+def activate_rows(out, start, row, rows, count, code):
+    """`activate` for the first `count` numbers of so many rows, which lie `row` numbers apart."""
+    if code and row == count:
+        activate(out, start, rows * count, code)
+    elif code:
+        for r in range(rows):
+            activate(out, start + r * row, count, code)
+
+
 def activated(y: Array, activation: str | None) -> Array:
     """The dense array y itself, after its activation: for a kernel that has no better moment for it."""
     if activation is not None:

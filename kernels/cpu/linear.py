@@ -15,7 +15,7 @@ from . import _jit, conv2d_rows
 from ._arrays import dense
 from ._jit import inlined, parallel
 from .blocks import DEPTH, block_rows, multiply, pack, shares
-from .fused import CODES, activate, activated
+from .fused import CODES, activate, activate_rows, activated
 from .microkernel import HEIGHT, panel_width
 from .tiles import ROWS, add, add_products, at, clear, copy
 
@@ -72,26 +72,19 @@ def _multiply(a, b, steps, bias, y, code, share, threads):
     N, width = y.shape[1], panel_width(y.itemsize)
     P, panels, left, out = block_rows(M, bands), (N + width - 1) // width, a.ravel(), y.ravel()
     for thread in prange(threads):
-        panel, scratch = np.empty(min(K, DEPTH) * width, y.dtype), np.empty(HEIGHT * width, y.dtype)
+        panel = np.empty(min(K, DEPTH) * width, y.dtype)
         for task in range(bands * blocks * thread // threads, bands * blocks * (thread + 1) // threads):
             block, first = task // bands, task % bands * P
             last = min(M, first + P)
             n0, n1 = panels * block // blocks * width, min(N, panels * (block + 1) // blocks * width)
-            if len(bias):
-                for m in range(first, last):
-                    copy(out, m * N + n0, bias, n0, n1 - n0)
             for k in range(0, K, DEPTH):
-                depth, adding = min(DEPTH, K - k), k > 0 or len(bias) > 0
+                depth = min(DEPTH, K - k)
                 for n in range(n0, n1, width):
                     count = min(width, n1 - n)
                     pack(b, k * steps[0] + n * steps[1], steps[0], steps[1], depth, count, panel, 0)
-                    multiply(left, first * K + k, K, 1, last - first, panel, 0, depth,
-                             out, first * N + n, N, count, adding, scratch)  # fmt: skip
-            if code and n1 - n0 == N:
-                activate(out, first * N, (last - first) * N, code)
-            elif code:
-                for m in range(first, last):
-                    activate(out, m * N + n0, n1 - n0, code)
+                    multiply(left, first * K + k, K, 1, last - first, panel, 0, width, depth,
+                             out, first * N + n, N, count, k > 0, bias, n if len(bias) and k == 0 else -1)  # fmt: skip
+            activate_rows(out, first * N + n0, N, last - first, n1 - n0, code)
 
 
 @parallel

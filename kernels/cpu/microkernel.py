@@ -1,4 +1,4 @@
-"""The two inner loops that are written as the vector instructions themselves: a tile of a product, and a transpose.
+"""The inner loop of all products, written as the vector instructions themselves: a tile of the result in registers.
 
 A plain loop `y += a * x` loads two vectors and stores one for a single multiply-add, and a processor core can start
 two multiply-adds in the time of two loads: it waits for memory three times as long as it computes. The cure is to use
@@ -16,51 +16,35 @@ need an address register for each row, of which x86-64 has 16, and were no faste
     32 of 16 bytes    8 x 2            16 + 2 + 1    NEON
 
 The right matrix comes as a panel, VECTORS vectors of columns whose rows lie one behind the other (`blocks.pack`).
-
-`transpose` exchanges rows and columns of a block that fits the registers, 16 x 16 float32 numbers with AVX-512: each of
-its stages merges vector i with vector i + 8, number by number, and after 4 = log2(16) stages columns have become rows.
-
-Numba has no vector type, so both are built from LLVM's.
 """
 
+import itertools
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from ._jit import everywhere
+from .vectors import (
+    BYTES,
+    REGISTER,
+    lanes_below,
+    load,
+    load_some,
+    loop,
+    moved,
+    multiply_add,
+    pointers,
+    spread,
+    store,
+    store_some,
+    vector_type,
+    whole_number,
+)
 
-# The registers by their names in assembly: bytes in one, rows of a tile, vectors across it.
-_TILES = {"zmm": (64, 8, 2), "ymm": (32, 6, 2), "xmm": (16, 6, 2), "v0.4s": (16, 8, 2)}
-_PROBE = """
-define void @probe(<16 x float>* %a) {
-  %x = load <16 x float>, <16 x float>* %a, align 4
-  %y = fadd <16 x float> %x, %x
-  store <16 x float> %y, <16 x float>* %a, align 4
-  ret void
-}
-"""
-
-
-def _tile_shape() -> tuple[int, int, int]:
-    """The tile that fits the processor which Numba compiles for; seen in what it makes of adding 16 numbers.
-
-    A compiled function on disk fits too: Numba finds it by the processor's name and features, from which this follows.
-    """
-    assembly = cpu_target.target_context.codegen()._tm.emit_assembly(llvm.parse_assembly(_PROBE))
-    return next((shape for register, shape in _TILES.items() if register in assembly), _TILES["xmm"])
-
-
-BYTES, HEIGHT, VECTORS = _tile_shape()
-
-
-@everywhere
-def vector_length(itemsize):
-    """Numbers in a vector, with AVX-512 16 of float32; `transpose` takes a block of so many rows and columns."""
-    return BYTES // itemsize
+_TILES = {"zmm": (8, 2), "ymm": (6, 2), "xmm": (6, 2), "v0.4s": (8, 2)}
+HEIGHT, VECTORS = _TILES[REGISTER]
 
 
 @everywhere
@@ -70,125 +54,95 @@ def panel_width(itemsize):
 
 
 def _tile_product(vectors: int) -> Any:
-    """The intrinsic that computes a tile of HEIGHT rows and so many vectors.
+    """The intrinsic that computes a tile of at most HEIGHT rows and so many vectors.
 
-    c[c0 + r*c_row + n] = sum over k < K of a[a0 + r*a_row + k*a_step] * panel[p0 + k*p_step + n], for r < HEIGHT and
-    n < vectors * vector_length; if `add`, the sum is added to what is there. The three arrays are flat and of one
-    dtype. Of a only the first `rows` rows are read: those behind repeat the last one, and c must have room for them.
+    c[c0 + m*c_row + n] = b[b0 + n] + sum over k < K of a[a0 + row(m) + step(k)] * panel[p0 + k*p_step + n]
+
+    for first <= m < first + rows and n < count; without the b where b0 < 0; if `add`, added to what is there. row(m) is
+    m*a_row and step(k) is k*a_step, or where these are arrays of places (int64) a_row[m] and a_step[k]. The arrays of
+    numbers are flat and of one dtype. The panel's rows are read in whole vectors; beside that nothing is read or
+    written that the formula does not name.
     """
 
     @intrinsic
-    def multiply(typing, a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add):
+    def multiply(typing, a, a0, a_row, a_step, first, rows, panel, p0, p_step, K, c, c0, c_row, count, add, b, b0):
         whole = types.intp
-        out = (c, whole, whole, types.boolean)
-        signature = types.void(a, whole, whole, whole, whole, panel, whole, whole, whole, *out)
+        rows_of = [place if isinstance(place, types.Array) else whole for place in (a_row, a_step)]
+        given = (a, whole, *rows_of, whole, whole, panel, whole, whole, whole)
+        signature = types.void(*given, c, whole, whole, whole, types.boolean, b, whole)
         return signature, lambda *written: _multiply(vectors, *written)
 
     return multiply
 
 
 def _multiply(vectors: int, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write the loop over k, and the two ways to leave the sums."""
-    a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add = _pointers(
-        context, builder, signature, arguments
-    )
-    vector = _vector(context, a)
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(vector, [vector] * 3),
-        f"llvm.fmuladd.v{vector.count}f{8 * BYTES // vector.count}",
-    )
-    zero = ir.Constant(vector, [0.0] * vector.count)
-    sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(HEIGHT)]
-    last = builder.sub(rows, _whole(1))
+    """Write the loop over k; the sums stand in registers, as LLVM finds out by itself."""
+    written = pointers(context, builder, signature, arguments)
+    a, a0, a_row, a_step, first, rows, panel, p0, p_step, K, c, c0, c_row, count, add, b, b0 = written
+    vector = vector_type(context, a)
+    masks = [lanes_below(builder, builder.sub(count, whole_number(v * vector.count)), vector) for v in range(vectors)]
+    sums = _first_sums(builder, vector, masks, b, b0)
+
+    def place(places: Any, number: Any) -> Any:
+        if isinstance(places.type, ir.PointerType):
+            return builder.load(builder.gep(places, [number]))
+        return builder.mul(number, places)
+
+    last = builder.sub(rows, whole_number(1))
     starts = []
     for r in range(HEIGHT):
-        row = builder.select(builder.icmp_signed("<", _whole(r), last), _whole(r), last)
-        starts.append(builder.gep(a, [builder.add(a0, builder.mul(row, a_row))]))
-    with cgutils.for_range(builder, K) as loop:
-        right = builder.add(p0, builder.mul(loop.index, p_step))
-        columns = [_load(builder, panel, _moved(builder, right, v, vector), vector) for v in range(vectors)]
-        position = builder.mul(loop.index, a_step)
+        # The rows that a tile at the edge lacks are the last one again: they are computed and not stored.
+        row = builder.select(builder.icmp_signed("<", whole_number(r), last), whole_number(r), last)
+        starts.append(builder.gep(a, [builder.add(a0, place(a_row, builder.add(first, row)))]))
+    with loop(builder, K) as k:
+        right = builder.add(p0, builder.mul(k, p_step))
+        columns = [load(builder, panel, moved(builder, right, v, vector), vector) for v in range(vectors)]
+        step = place(a_step, k)
         for r in range(HEIGHT):
-            number = _spread(builder, builder.load(builder.gep(starts[r], [position])), vector)
+            number = spread(builder, builder.load(builder.gep(starts[r], [step])), vector)
             for v in range(vectors):
-                total = builder.call(multiply_add, [number, columns[v], builder.load(sums[r][v])])
-                builder.store(total, sums[r][v])
-    with builder.if_else(add) as (adding, storing):
-        for branch, adds in ((adding, True), (storing, False)):
-            with branch:
-                for r in range(HEIGHT):
-                    place = builder.add(c0, builder.mul(_whole(r), c_row))
-                    for v in range(vectors):
-                        there, total = _moved(builder, place, v, vector), builder.load(sums[r][v])
-                        if adds:
-                            total = builder.fadd(_load(builder, c, there, vector), total)
-                        _store(builder, total, c, there)
+                builder.store(multiply_add(builder, number, columns[v], builder.load(sums[r][v])), sums[r][v])
+    start = builder.add(c0, builder.mul(first, c_row))
+    _leave(builder, sums, masks, rows, c, start, c_row, count, add)
     return context.get_dummy_value()
+
+
+def _first_sums(builder: Any, vector: Any, masks: list[Any], b: Any, b0: Any) -> list[list[Any]]:
+    """Variables for the sums, HEIGHT rows of vectors: 0, or b in each row."""
+    zero = ir.Constant(vector, [0.0] * vector.count)
+    sums = [[cgutils.alloca_once_value(builder, zero) for _ in masks] for _ in range(HEIGHT)]
+    with builder.if_then(builder.icmp_signed(">=", b0, whole_number(0))):
+        for v, mask in enumerate(masks):
+            start = load_some(builder, b, moved(builder, b0, v, vector), vector, mask)
+            for row in sums:
+                builder.store(start, row[v])
+    return sums
+
+
+def _leave(builder: Any, sums: Any, masks: Any, rows: Any, c: Any, c0: Any, c_row: Any, count: Any, add: Any) -> None:
+    """Store the sums or add them: a whole tile, or a part of it lane by lane as the masks say."""
+    vector = sums[0][0].type.pointee
+    tall = builder.icmp_signed("==", rows, whole_number(HEIGHT))
+    wide = builder.icmp_signed("==", count, whole_number(len(masks) * vector.count))
+    with builder.if_else(builder.and_(tall, wide)) as (whole, part):
+        for branch, partly in ((whole, False), (part, True)):
+            with branch, builder.if_else(add) as (adding, storing):
+                for way, adds in ((adding, True), (storing, False)):
+                    with way:
+                        for r, v in itertools.product(range(HEIGHT), range(len(masks))):
+                            there = moved(builder, builder.add(c0, builder.mul(whole_number(r), c_row)), v, vector)
+                            total, mask = builder.load(sums[r][v]), masks[v]
+                            if partly:
+                                exists = spread(builder, builder.icmp_signed("<", whole_number(r), rows), mask.type)
+                                mask = builder.and_(mask, exists)
+                                if adds:
+                                    total = builder.fadd(load_some(builder, c, there, vector, mask), total)
+                                store_some(builder, total, c, there, mask)
+                            else:
+                                if adds:
+                                    total = builder.fadd(load(builder, c, there, vector), total)
+                                store(builder, total, c, there)
 
 
 multiply_tile = _tile_product(VECTORS)
 multiply_narrow_tile = _tile_product(1)  # half the work, for a panel with no more columns than a vector has
-
-
-@intrinsic
-def transpose(typing, a, a0, a_row, out, o0, o_row):
-    """out[o0 + j*o_row + i] = a[a0 + i*a_row + j] for i, j < vector_length; flat arrays of one dtype."""
-    whole = types.intp
-    return types.void(a, whole, whole, out, whole, whole), _transpose
-
-
-def _transpose(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write the loads, the stages and the stores."""
-    a, a0, a_row, out, o0, o_row = _pointers(context, builder, signature, arguments)
-    vector = _vector(context, a)
-    n = vector.count
-    rows = [_load(builder, a, builder.add(a0, builder.mul(_whole(i), a_row)), vector) for i in range(n)]
-    pairs = [number for i in range(n) for number in (i, n + i)]  # the i-th of one vector, then the i-th of the other
-    low, high = (ir.Constant(ir.VectorType(ir.IntType(32), n), pairs[i : i + n]) for i in (0, n))
-    for _ in range(n.bit_length() - 1):
-        rows = [builder.shuffle_vector(rows[i], rows[i + n // 2], mask) for i in range(n // 2) for mask in (low, high)]
-    for j in range(n):
-        _store(builder, rows[j], out, builder.add(o0, builder.mul(_whole(j), o_row)))
-    return context.get_dummy_value()
-
-
-def _pointers(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
-    """The arguments, of arrays the address of their first number."""
-    return [
-        context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-        for kind, value in zip(signature.args, arguments, strict=True)
-    ]
-
-
-def _vector(context: Any, pointer: Any) -> Any:
-    """The vector of such numbers that fills a register."""
-    return ir.VectorType(pointer.type.pointee, BYTES // context.get_abi_sizeof(pointer.type.pointee))
-
-
-def _whole(number: int) -> Any:
-    return ir.IntType(64)(number)
-
-
-def _moved(builder: Any, place: Any, vectors: int, vector: Any) -> Any:
-    """So many vectors further on."""
-    return builder.add(place, _whole(vectors * vector.count))
-
-
-def _load(builder: Any, pointer: Any, offset: Any, vector: Any) -> Any:
-    """A vector from a place that need not be aligned."""
-    loaded = builder.load(builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer()))
-    loaded.align = 4
-    return loaded
-
-
-def _store(builder: Any, value: Any, pointer: Any, offset: Any) -> None:
-    """A vector to a place that need not be aligned."""
-    builder.store(value, builder.bitcast(builder.gep(pointer, [offset]), value.type.as_pointer())).align = 4
-
-
-def _spread(builder: Any, number: Any, vector: Any) -> Any:
-    """A vector with one number in every lane."""
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, number, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))

@@ -1,9 +1,11 @@
 """Pooling, a row of output at a time, the channels innermost as they lie in memory.
 
-What differs from the reference: no padded copy, no array for each position of the window; and backwards each row
-of the image gathers from the windows that cover it, so that no two threads write to one cell and the sums have one
-order. A sum over a window is a sum of rows, which are long, and then of pixels, of which there are fewer by then; its
-gradient is shared out among the pixels of one row, which all rows under the window have in common.
+What differs from the reference: no padded copy, no array for each position of the window. The cells under a row of
+windows are merged by rows first, whose numbers lie side by side, and then by pixels, of which there are fewer by then;
+as many windows at a time as a first-level cache has room for. The gradient of a maximum goes straight to the cell that
+won, each thread keeping to rows of its own; that of a sum is shared out among the pixels of one row, which all rows
+under the window have in common, and each row of the image gathers from the windows that cover it. So no two threads
+write to one cell, and the sums have one order.
 """
 
 from typing import Any
@@ -12,13 +14,14 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Padding, Pair, output_sizes, window_cells
-from ..memory import empty, zeros
+from ..memory import empty
 from . import _jit
 from ._arrays import dense
 from ._jit import inlined, parallel
-from .tiles import add, at, clear, copy
+from .tiles import add, at, clear
 
 Array = Any
+LINE = 2048  # numbers of a row of the image that are merged at a time: with their places 16 KB
 
 
 def max_pool2d_forward(
@@ -35,10 +38,10 @@ def max_pool2d_forward(
 def max_pool2d_backward(
     dy: Array, index: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding
 ) -> Array:
-    """As the reference, gathered."""
-    dx = zeros(x_shape, dy.dtype)
-    threads = _threads(dx, dy, kernel_size)
-    _max_backward(dense(dy), dense(index), dx, kernel_size, stride, _before(padding), threads)
+    """As the reference; 0 goes nowhere, so that work is done for the winners alone."""
+    dx = empty(x_shape, dy.dtype)
+    threads = _jit.threads_for(dx.size)
+    _max_scatter(dense(dy), dense(index), dx, kernel_size, stride, _before(padding), threads)
     return dx
 
 
@@ -111,48 +114,107 @@ def _threads(x: Array, y: Array, kernel_size: Pair) -> int:
 def _max(x, y, index, kernel, stride, before, threads):
     (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
     image, out, winners = x.ravel(), y.ravel(), index.ravel()
+    run = max(1, LINE // (stride[1] * C))
     for thread in prange(threads):
+        # For each column under a run of windows the largest of its rows, and where that lies in a window at its left.
+        width = _width(run, W, kernel[1], stride[1]) * C
+        line, places = np.empty(width, x.dtype), np.empty(width, np.int32)
         for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
             n, top = row // OH, row % OH * stride[0] - before[0]
-            for j in range(OW):
-                left, pixel, first = j * stride[1] - before[1], (row * OW + j) * C, True
-                for kh in range(max(0, -top), min(kernel[0], H - top)):
-                    for kw in range(max(0, -left), min(kernel[1], W - left)):
-                        cell = ((n * H + top + kh) * W + left + kw) * C
-                        _keep_larger(image, cell, out, winners, pixel, C, np.int32(kh * kernel[1] + kw), first)
-                        first = False
+            for j0 in range(0, OW, run):
+                begin, end = _columns(j0, min(OW, j0 + run), W, kernel[1], stride[1], before[1])
+                _largest_rows(image, (n * H * W + begin) * C, W * C, H, top, kernel, line, places, (end - begin) * C)
+                for j in range(j0, min(OW, j0 + run)):
+                    left = j * stride[1] - before[1]
+                    first, last = max(0, left), min(W, left + kernel[1])
+                    _largest_columns(line, places, begin, first, last, left, out, winners, (row * OW + j) * C, C)
 
 
 @inlined
-def _keep_larger(image, cell, out, winners, pixel, C, k, first):
-    """The larger of what a window has found and its next cell, channel by channel; NaN is larger than all."""
-    if first:
+def _width(run, W, kernel, stride):
+    """How many columns of the image so many windows side by side cover."""
+    return min(W, (run - 1) * stride + kernel)
+
+
+@inlined
+def _columns(j0, j1, W, kernel, stride, before):
+    """The first column of the image under the windows from j0 to j1, and the one behind the last."""
+    return max(0, j0 * stride - before), min(W, (j1 - 1) * stride - before + kernel)
+
+
+@inlined
+def _largest_rows(image, start, step, H, top, kernel, line, places, count):
+    first, last = max(0, top), min(H, top + kernel[0])
+    # Two rows at once save a pass. A lone one comes twice: it never wins against itself.
+    s, t = start + first * step, start + min(first + 1, last - 1) * step
+    k0, k1 = np.int32((first - top) * kernel[1]), np.int32((first + 1 - top) * kernel[1])
+    for q in range(count):
+        best, v = image[at(s) + at(q)], image[at(t) + at(q)]
+        wins = _is_larger(v, best)
+        line[at(q)], places[at(q)] = v if wins else best, k1 if wins else k0
+    for h in range(first + 2, last):
+        k = np.int32((h - top) * kernel[1])
+        for q in range(count):
+            best, v = line[at(q)], image[at(start + h * step) + at(q)]
+            wins = _is_larger(v, best)
+            line[at(q)], places[at(q)] = v if wins else best, k if wins else places[at(q)]
+
+
+@inlined
+def _largest_columns(line, places, begin, first, last, left, out, winners, pixel, C):
+    s, t = (first - begin) * C, (min(first + 1, last - 1) - begin) * C
+    k0, k1 = np.int32(first - left), np.int32(min(first + 1, last - 1) - left)
+    for c in range(C):
+        best, k = line[at(s) + at(c)], places[at(s) + at(c)] + k0
+        v, place = line[at(t) + at(c)], places[at(t) + at(c)] + k1
+        wins = _is_larger(v, best) | (_is_equal(v, best) & (place < k))
+        out[at(pixel) + at(c)], winners[at(pixel) + at(c)] = v if wins else best, place if wins else k
+    for w in range(first + 2, last):
+        s, k0 = (w - begin) * C, np.int32(w - left)
         for c in range(C):
-            out[at(pixel) + at(c)] = image[at(cell) + at(c)]
-            winners[at(pixel) + at(c)] = k
-    else:
-        for c in range(C):
-            v, best = image[at(cell) + at(c)], out[at(pixel) + at(c)]
-            wins = (v > best) | ((v != v) & (best == best))
-            out[at(pixel) + at(c)] = v if wins else best
-            winners[at(pixel) + at(c)] = k if wins else winners[at(pixel) + at(c)]
+            best, k = out[at(pixel) + at(c)], winners[at(pixel) + at(c)]
+            v, place = line[at(s) + at(c)], places[at(s) + at(c)] + k0
+            wins = _is_larger(v, best) | (_is_equal(v, best) & (place < k))
+            out[at(pixel) + at(c)], winners[at(pixel) + at(c)] = v if wins else best, place if wins else k
+
+
+@inlined
+def _is_larger(v, best):
+    """Whether v > best, where NaN is larger than every number."""
+    return (not v <= best) & (best == best)
+
+
+@inlined
+def _is_equal(v, best):
+    """Whether v == best, where NaN equals NaN: of equal cells of two columns the first in row-major order wins."""
+    return (v == best) | ((v != v) & (best != best))
 
 
 @parallel
-def _max_backward(dy, index, dx, kernel, stride, before, threads):
+def _max_scatter(dy, index, dx, kernel, stride, before, threads):
     (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
     gradient, winners, out = dy.ravel(), index.ravel(), dx.ravel()
     for thread in prange(threads):
-        for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
-            n, h = row // H, row % H + before[0]
-            for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
-                for j in range(OW):
-                    left, pixel = j * stride[1] - before[1], ((n * OH + i) * OW + j) * C
-                    for w in range(max(0, left), min(W, left + kernel[1])):
-                        cell, k = (row * W + w) * C, np.int32((h - i * stride[0]) * kernel[1] + w - left)
-                        for c in range(C):
-                            won = winners[at(pixel) + at(c)] == k
-                            out[at(cell) + at(c)] += gradient[at(pixel) + at(c)] if won else dx.dtype.type(0)
+        start, stop = N * H * thread // threads, N * H * (thread + 1) // threads  # the rows of dx of this thread
+        cleared = start
+        first = start // H * OH + min(OH, _first(start % H + before[0], kernel[0], stride[0]))
+        last = (stop - 1) // H * OH + min(OH - 1, ((stop - 1) % H + before[0]) // stride[0])
+        distance = np.empty(kernel[0] * kernel[1], np.int64)  # from the first cell of a window to each of its cells
+        for k in range(len(distance)):
+            distance[k] = (k // kernel[1] * W + k % kernel[1]) * C
+        for row in range(first, last + 1):
+            top = row // OH * H + row % OH * stride[0] - before[0]
+            bottom = max(cleared, min(stop, top + kernel[0]))
+            clear(out, cleared * W * C, (bottom - cleared) * W * C)
+            cleared = bottom
+            for j in range(OW):
+                corner, pixel = ((top - start) * W + j * stride[1] - before[1]) * C, (row * OW + j) * C
+                for c in range(C):
+                    # Before the first row of this thread it is a negative number, which unsigned is a very large one.
+                    cell = at(corner + c + distance[at(winners[at(pixel) + at(c)])])
+                    if cell < at((stop - start) * W * C):
+                        out[at(start * W * C) + cell] += gradient[at(pixel) + at(c)]
+        clear(out, cleared * W * C, (stop - cleared) * W * C)
 
 
 @inlined
@@ -165,23 +227,36 @@ def _first(h, kernel, stride):
 def _sum(x, y, kernel, stride, before, rows, columns, threads):
     (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
     image, out = x.ravel(), y.ravel()
+    run = max(1, LINE // (stride[1] * C))
     for thread in prange(threads):
-        line = np.empty(W * C, x.dtype)  # the sum of the rows of the image under one row of windows
+        line = np.empty(_width(run, W, kernel[1], stride[1]) * C, x.dtype)  # for each column the sum of its rows
         for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
             n, top = row // OH, row % OH * stride[0] - before[0]
-            for h in range(max(0, top), min(H, top + kernel[0])):
-                if h == max(0, top):
-                    copy(line, 0, image, (n * H + h) * W * C, W * C)
-                else:
-                    add(line, 0, image, (n * H + h) * W * C, W * C)
-            for j in range(OW):
-                left, pixel = j * stride[1] - before[1], (row * OW + j) * C
-                share = y.dtype.type(1) / (rows[row % OH] * columns[j])
-                for w in range(max(0, left), min(W, left + kernel[1])):
-                    if w == max(0, left):
-                        _scale(out, pixel, line, w * C, share, C)
-                    else:
-                        _add_scaled(out, pixel, line, w * C, share, C)
+            h0, h1 = max(0, top), min(H, top + kernel[0])
+            for j0 in range(0, OW, run):
+                begin, end = _columns(j0, min(OW, j0 + run), W, kernel[1], stride[1], before[1])
+                start, count = (n * H * W + begin) * C, (end - begin) * C
+                _start(line, 0, image, start + h0 * W * C, h1 - h0, W * C, x.dtype.type(1), count)
+                for h in range(h0 + 2, h1):
+                    add(line, 0, image, start + h * W * C, count)
+                for j in range(j0, min(OW, j0 + run)):
+                    left, pixel = j * stride[1] - before[1], (row * OW + j) * C
+                    share = y.dtype.type(1) / (rows[row % OH] * columns[j])
+                    w0, w1 = max(0, left), min(W, left + kernel[1])
+                    _start(out, pixel, line, (w0 - begin) * C, w1 - w0, C, share, C)
+                    for w in range(w0 + 2, w1):
+                        _add_scaled(out, pixel, line, (w - begin) * C, share, C)
+
+
+@inlined
+def _start(out, i, x, j, count, step, factor, n):
+    """out[i : i + n] = factor times the sum of the first two of `count` stretches of x, `step` apart; or of the one."""
+    if count == 1:
+        for q in range(n):
+            out[at(i) + at(q)] = factor * x[at(j) + at(q)]
+    else:
+        for q in range(n):
+            out[at(i) + at(q)] = factor * (x[at(j) + at(q)] + x[at(j + step) + at(q)])
 
 
 @parallel
@@ -206,12 +281,6 @@ def _sum_gather(dy, dx, kernel, stride, before, rows, columns, threads):
                         for w in range(max(0, left), min(W, left + kernel[1])):
                             _add_scaled(lines, line + w * C, gradient, pixel, share, C)
                 add(out, row * W * C, lines, line, W * C)
-
-
-@inlined
-def _scale(out, i, x, j, factor, n):
-    for q in range(n):
-        out[at(i) + at(q)] = factor * x[at(j) + at(q)]
 
 
 @inlined

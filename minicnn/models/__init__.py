@@ -12,16 +12,65 @@ from ..nn import Module
 from .digits import digit_cnn
 from .lenet import lenet1, lenet5
 from .lenet_1998 import map_criterion
+from .resnet import (
+    resnet18,
+    resnet20,
+    resnet32,
+    resnet34,
+    resnet44,
+    resnet50,
+    resnet56,
+    resnet101,
+    resnet110,
+    resnet152,
+    resnet1202,
+)
+from .vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
-__all__ = ["build", "digit_cnn", "input_shape", "lenet1", "lenet5", "map_criterion", "names"]
+__all__ = [
+    "build",
+    "digit_cnn",
+    "input_shape",
+    "lenet1",
+    "lenet5",
+    "map_criterion",
+    "names",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnet101",
+    "resnet110",
+    "resnet152",
+    "resnet1202",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+]
 
 Shape = tuple[int, int, int]
+
+_CIFAR = (resnet20, resnet32, resnet44, resnet56, resnet110, resnet1202)
+_IMAGENET = (
+    *(resnet18, resnet34, resnet50, resnet101, resnet152),
+    *(vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn),
+)
 
 # Every builder, with the shape (H, W, C) of the images that its network is made for.
 _BUILDERS: dict[Callable[..., Module], Shape] = {
     lenet1: (28, 28, 1),
     lenet5: (28, 28, 1),
     digit_cnn: (28, 28, 1),
+    **dict.fromkeys(_CIFAR, (32, 32, 3)),
+    **dict.fromkeys(_IMAGENET, (224, 224, 3)),
 }
 
 

@@ -38,6 +38,7 @@ def test_help_names_every_option_and_fits_the_terminal(tmp_path):
     ("options", "said"),
     [
         (["--model", "lenet55"], "no model is called 'lenet55': did you mean lenet5"),
+        (["--model", "resnet20"], "resnet20 is made for images (32, 32, 3), not (28, 28, 1)"),
         (["--variant", "keros"], "lenet5 expected a variant of 'keras', 'd2l', '1998', got 'keros'"),
         (["--lr", "-1"], "lr"),
         (["--lr", "0"], "lr"),

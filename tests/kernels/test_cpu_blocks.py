@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn.kernels.cpu.blocks import block_rows, multiply, pack, shares
-from minicnn.kernels.cpu.microkernel import HEIGHT, panel_width, vector_length
+from minicnn.kernels.cpu.microkernel import HEIGHT, panel_width
+from minicnn.kernels.cpu.vectors import vector_length
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=300)
 MARGIN, CANARY = 40, 12345.0
@@ -34,9 +35,9 @@ def guarded(matrix, row, fill):
 @SETTINGS
 @given(
     M=st.integers(1, 2 * HEIGHT + 1), K=st.integers(1, 9), count=st.integers(1, 32), gap=st.integers(0, 3),
-    columns=st.booleans(), adding=st.booleans(),
+    columns=st.booleans(), adding=st.booleans(), biased=st.booleans(),
 )  # fmt: skip
-def test_a_block_is_the_product_and_leaves_everything_else_alone(dtype, M, K, count, gap, columns, adding):
+def test_a_block_is_the_product_and_leaves_everything_else_alone(dtype, M, K, count, gap, columns, adding, biased):
     """With the left matrix as it stands, and transposed; with result rows that have numbers of others between them."""
     width, rng = panel_width(np.dtype(dtype).itemsize), np.random.default_rng(M * 1000 + K)
     count = min(count, width)
@@ -47,11 +48,20 @@ def test_a_block_is_the_product_and_leaves_everything_else_alone(dtype, M, K, co
     padded[:, :count] = b
     panel, p0 = guarded(padded, width, np.nan)
     out, c0 = guarded(before, count + gap, CANARY)
-    expected, _ = guarded(a @ b + (before if adding else 0), count + gap, CANARY)
+    bias, b0 = guarded(rng.standard_normal((1, count)).astype(dtype), count, np.nan)
+    start = bias[b0 : b0 + count] if biased else 0
+    expected, _ = guarded(a @ b + start + (before if adding else 0), count + gap, CANARY)
     steps = (1, M) if columns else (K, 1)
-    multiply(left, a0, *steps, M, panel, p0, K, out, c0, count + gap, count, adding, np.empty(HEIGHT * width, dtype))
+    multiply(left, a0, *steps, M, panel, p0, width, K, out, c0, count + gap, count, adding, bias, b0 if biased else -1)
     np.testing.assert_allclose(out, expected, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=1e-5)
     np.testing.assert_array_equal(out == CANARY, expected == CANARY)
+    # And with the places of rows and columns written down in arrays.
+    again, _ = guarded(before, count + gap, CANARY)
+    places = np.arange(M) * steps[0], np.arange(K) * steps[1]
+    multiply(
+        left, a0, *places, M, panel, p0, width, K, again, c0, count + gap, count, adding, bias, b0 if biased else -1
+    )
+    np.testing.assert_array_equal(again, out)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,5 +1,7 @@
 """Convolution in the cpu room against the reference, on both sides of every switch between its loops."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from agreement import DTYPES, assert_sums_agree, split
@@ -8,13 +10,17 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from minicnn.kernels import cpu, reference
-from minicnn.kernels.cpu import conv2d, conv2d_depthwise, conv2d_planes, conv2d_rows
+from minicnn.kernels.cpu import conv2d_direct, conv2d_rows, conv2d_winograd, winograd_tiles
 from minicnn.kernels.cpu.blocks import DEPTH
+from minicnn.kernels.cpu.conv2d import ALGORITHMS
 from minicnn.kernels.geometry import output_sizes
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=120)
-ALGORITHMS = ["im2col", "implicit_gemm"]
+GENERAL = ["im2col", "implicit_gemm", "direct"]  # which serve every shape
 NONE = ((0, 0), (0, 0))
+# Units of the last place of the largest sum. With Winograd's tiles of 4x4 the numbers that cancel are up to 8 * 8 times
+# as large as what is left of them, with 2x2 about as large.
+DIGITS = {"winograd": 128, "winograd_f2": 32}
 
 
 @st.composite
@@ -43,33 +49,73 @@ def arrays(x_shape, w_shape, stride, padding, dilation, dtype):
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 
 
+def by_name(algorithm):
+    """The cpu room's convolution, which computes by that algorithm where it is asked for "auto"."""
+
+    def named(kernel):
+        return lambda *arguments: kernel(*(algorithm if isinstance(a, str) and a == "auto" else a for a in arguments))
+
+    names = ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight")
+    return SimpleNamespace(**{name: named(getattr(cpu, name)) for name in names})
+
+
 def assert_all_directions_agree(problem, algorithm, dtype):
     x, w, b, dy = arrays(*problem[:5], dtype)
-    rest = *problem[2:], algorithm
-    assert_sums_agree("conv2d_forward", (x, w, b, *rest, None), cpu)
-    assert_sums_agree("conv2d_forward", (x, w, None, *rest, None), cpu)
-    assert_sums_agree("conv2d_backward_input", (dy, w, x.shape, *rest), cpu)
-    assert_sums_agree("conv2d_backward_weight", (dy, x, w.shape, *rest), cpu)
+    room, where, accuracy = by_name(algorithm), (*problem[2:], "auto"), ()
+    if algorithm in DIGITS:
+        accuracy = DIGITS[algorithm], True
+    assert_sums_agree("conv2d_forward", (x, w, b, *where, None), room, *accuracy)
+    assert_sums_agree("conv2d_forward", (x, w, None, *where, None), room, *accuracy)
+    assert_sums_agree("conv2d_backward_input", (dy, w, x.shape, *where), room, *accuracy)
+    assert_sums_agree("conv2d_backward_weight", (dy, x, w.shape, *where), room, *accuracy)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-@pytest.mark.parametrize("way", [None, conv2d_rows, conv2d_planes], ids=["as chosen", "rows", "planes"])
+@pytest.mark.parametrize("algorithm", GENERAL)
 @SETTINGS
 @given(problem=problems(), dtype=st.sampled_from(DTYPES))
-def test_implicit_gemm_is_the_reference(way, parts, problem, dtype):
-    """All of its ways, whatever the shape: small shapes alone would never see `conv2d_rows`."""
+def test_each_algorithm_for_all_shapes_is_the_reference(algorithm, parts, problem, dtype):
+    with split(parts):
+        assert_all_directions_agree(problem, algorithm, dtype)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@SETTINGS
+@given(rows=axes(), columns=axes(), N=st.integers(1, 3), C=st.integers(2, 40), dtype=st.sampled_from(DTYPES))
+def test_depthwise_is_the_reference(parts, rows, columns, N, C, dtype):
+    (H, KH, SH, vertical, DH), (W, KW, SW, horizontal, DW) = rows, columns
+    with split(parts):
+        problem = case((N, H, W, C), (KH, KW, 1, C), (SH, SW), (vertical, horizontal), (DH, DW), C)
+        assert_all_directions_agree(problem, "depthwise", dtype)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("algorithm", ["winograd", "winograd_f2"])
+@SETTINGS
+@given(
+    size=st.tuples(st.integers(1, 3), st.integers(1, 13), st.integers(1, 13)),
+    padding=st.tuples(*[st.integers(0, 4)] * 4),
+    channels=st.tuples(*[st.sampled_from([1, 2, 5, 16, 17, 32, 33, 48])] * 2),
+    cache=st.sampled_from([1, 40000]),
+    dtype=st.sampled_from(DTYPES),
+)
+def test_winograd_is_the_reference(algorithm, parts, size, padding, channels, cache, dtype):
+    """With all tiles at once, and few at a time. The last row of tiles sticks out of most of these images."""
+    (N, H, W), (top, bottom, left, right), (C, O) = size, padding, channels
+    H, W = max(H, 3 - top - bottom), max(W, 3 - left - right)
     with split(parts), pytest.MonkeyPatch.context() as patch:
-        if way:
-            patch.setattr(conv2d, "_way", lambda w_shape, groups, itemsize: way)
-            patch.setattr(conv2d, "_is_depthwise", lambda w_shape, groups: False)
-        assert_all_directions_agree(problem, "implicit_gemm", dtype)
+        patch.setattr(conv2d_winograd, "CACHE", cache)
+        problem = case((N, H, W, C), (3, 3, C, O), padding=((top, bottom), (left, right)))
+        assert_all_directions_agree(problem, algorithm, dtype)
 
 
-@SETTINGS
-@given(problem=problems(), dtype=st.sampled_from(DTYPES))
-def test_im2col_is_the_reference(problem, dtype):
-    with split(2):
-        assert_all_directions_agree(problem, "im2col", dtype)
+@pytest.mark.parametrize("m", [2, 4])
+def test_winograds_constants_make_a_correlation(m):
+    """In one dimension: A.T ((G g) * (B.T d)) = the m numbers that 3 weights g make of m + 2 numbers d."""
+    d, g = np.random.default_rng(0).standard_normal((2, m + 2))
+    g = g[:3]
+    y = np.array(winograd_tiles._A_T[m]) @ ((np.array(winograd_tiles._G[m]) @ g) * (winograd_tiles._B_T[m] @ d))
+    np.testing.assert_allclose(y, [d[i : i + 3] @ g for i in range(m)], rtol=1e-12)
 
 
 def case(x, w, stride=(1, 1), padding=NONE, dilation=(1, 1), groups=1):
@@ -117,9 +163,17 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def served(algorithm):
+    """The large cases that an algorithm computes."""
+    for name, (_, w_shape, stride, _, dilation, groups) in LARGE.items():
+        plain = w_shape[:2] == (3, 3) and stride == dilation == (1, 1) and groups == 1
+        depthwise = groups > 1 and w_shape[2:] == (1, groups)
+        if {"winograd": plain, "winograd_f2": plain, "depthwise": depthwise}.get(algorithm, True):
+            yield name
+
+
+@pytest.mark.parametrize(("algorithm", "name"), [(each, name) for each in ALGORITHMS[1:] for name in served(each)])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", LARGE)
 def test_large_cases_are_the_reference_on_any_number_of_threads(name, dtype, algorithm):
     problem = LARGE[name]
     assert_all_directions_agree(problem, algorithm, dtype)
@@ -130,7 +184,7 @@ def test_large_cases_are_the_reference_on_any_number_of_threads(name, dtype, alg
         with split(parts):
             results.append(
                 (
-                    cpu.conv2d_forward(x, w, b, *rest, None),
+                    cpu.conv2d_forward(x, w, b, *rest, "relu"),
                     cpu.conv2d_backward_input(dy, w, x.shape, *rest),
                     cpu.conv2d_backward_weight(dy, x, w.shape, *rest),
                 )
@@ -142,21 +196,13 @@ def test_large_cases_are_the_reference_on_any_number_of_threads(name, dtype, alg
 
 def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
     """A case list that a change of the constants has made useless should say so."""
-    chosen, shares = set(), {"_forward": set(), "_input_gradient": set()}
-    for room in (conv2d_rows, conv2d_planes, conv2d_depthwise):
-        for name in {"forward", "input_gradient", "weight_gradient"} & set(vars(room)):
-            original = getattr(room, name)
-
-            def noted(*arguments, original=original, label=(room.__name__, name)):
-                chosen.add(label)
-                return original(*arguments)
-
-            monkeypatch.setattr(room, name, noted)
+    shares = {"_forward": set(), "_input_gradient": set()}
+    place = {"_forward": -3, "_input_gradient": -2}  # of the argument `share`
     for name, seen in shares.items():
         inner = getattr(conv2d_rows, name)
 
-        def shared(*arguments, inner=inner, seen=seen):
-            seen.add(tuple(n > 1 for n in arguments[-2]))
+        def shared(*arguments, inner=inner, seen=seen, place=place[name]):
+            seen.add(tuple(n > 1 for n in arguments[place]))
             return inner(*arguments)
 
         monkeypatch.setattr(conv2d_rows, name, shared)
@@ -165,32 +211,39 @@ def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
             x, w, b, dy = arrays(*problem[:5], np.float32)
             cpu.conv2d_forward(x, w, b, *problem[2:], "implicit_gemm", None)
             cpu.conv2d_backward_input(dy, w, x.shape, *problem[2:], "implicit_gemm")
-            cpu.conv2d_backward_weight(dy, x, w.shape, *problem[2:], "implicit_gemm")
-    assert len(chosen) == 8
     assert shares["_forward"] >= {(False, False), (False, True), (True, False)}
     assert shares["_input_gradient"] == {(False, False), (False, True), (True, False)}
     assert max(w[0] * w[1] * w[2] for _, w, *_ in LARGE.values()) > 2 * DEPTH
     assert max(w[3] for _, w, *_ in LARGE.values()) > 2 * DEPTH
-    assert max(x[2] for x, *_ in LARGE.values()) > 4 * conv2d_planes.POSITIONS
+    assert max(x[2] for x, *_ in LARGE.values()) > 4 * conv2d_direct.STEP
 
 
-def test_auto_is_implicit_gemm_and_an_unknown_algorithm_is_refused():
-    x, w, b, dy = arrays((1, 4, 4, 2), (3, 3, 2, 3), (1, 1), NONE, (1, 1), np.float32)
-    where = (1, 1), NONE, (1, 1), 1
-    assert_array_equal(
-        cpu.conv2d_forward(x, w, b, *where, "auto", None), cpu.conv2d_forward(x, w, b, *where, "implicit_gemm", None)
-    )
+@pytest.mark.parametrize(
+    ("algorithm", "problem"),
+    [
+        ("winograd", case((1, 9, 9, 2), (3, 3, 2, 3), stride=(2, 1))),
+        ("winograd", case((1, 9, 9, 2), (3, 3, 2, 3), dilation=(1, 2))),
+        ("winograd_f2", case((1, 9, 9, 2), (3, 5, 2, 3))),
+        ("winograd", case((1, 9, 9, 4), (3, 3, 2, 6), groups=2)),
+        ("depthwise", case((1, 9, 9, 4), (3, 3, 1, 8), groups=4)),
+        ("depthwise", case((1, 9, 9, 1), (3, 3, 1, 1))),
+        ("fft", case((1, 9, 9, 2), (3, 3, 2, 3))),
+    ],
+)
+def test_an_algorithm_that_does_not_serve_the_shape_is_refused(algorithm, problem):
+    x, w, b, dy = arrays(*problem[:5], np.float32)
+    room, where = by_name(algorithm), (*problem[2:], "auto")
     for name, arguments in [
-        ("conv2d_forward", (x, w, b)),
-        ("conv2d_backward_input", (dy, w, x.shape)),
-        ("conv2d_backward_weight", (dy, x, w.shape)),
+        ("conv2d_forward", (x, w, b, *where, None)),
+        ("conv2d_backward_input", (dy, w, x.shape, *where)),
+        ("conv2d_backward_weight", (dy, x, w.shape, *where)),
     ]:
-        with pytest.raises(ValueError, match="winograd"):
-            getattr(cpu, name)(*arguments, *where, "winograd", *([None] if name == "conv2d_forward" else []))
+        with pytest.raises(ValueError, match=f"algorithm.*{algorithm}"):
+            getattr(room, name)(*arguments)
 
 
 SPREAD = {
-    "planes": case((3, 7, 6, 6), (3, 3, 3, 10), (2, 1), ONE, (1, 2), 2),
+    "few channels": case((3, 7, 6, 6), (3, 3, 3, 10), (2, 1), ONE, (1, 2), 2),
     "rows": case((3, 7, 6, 50), (3, 3, 25, 52), (2, 1), ONE, (1, 2), 2),
     "rows in place": case((3, 3, 3, 201), (1, 1, 201, 25)),
     "one channel": case((2, 6, 6, 1), (3, 3, 1, 1)),
@@ -198,13 +251,13 @@ SPREAD = {
 }
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [*GENERAL, "auto"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", SPREAD)
 def test_nan_and_infinity_reach_what_they_reach_in_the_reference(name, value, algorithm):
     """One such number at a time, in the first, a middle and the last element of each array."""
-    problem = SPREAD[name]
-    rest = *problem[2:], algorithm
+    problem, room = SPREAD[name], by_name(algorithm)
+    rest = *problem[2:], "auto"
     for position in (0, 0.37, 0.62, 1):
         for spoilt in range(3):
             x, w, b, dy = arrays(*problem[:5], np.float64)
@@ -221,7 +274,7 @@ def test_nan_and_infinity_reach_what_they_reach_in_the_reference(name, value, al
                     "conv2d_backward_input": (dy, w, x.shape, *rest),
                     "conv2d_backward_weight": (dy, x, w.shape, *rest),
                 }[kernel]
-                got = getattr(cpu, kernel)(*arguments)
+                got = getattr(room, kernel)(*arguments)
                 with np.errstate(invalid="ignore"):
                     expected = getattr(reference, kernel)(*arguments)
                 assert_array_equal(np.isnan(got), np.isnan(expected), err_msg=kernel)

@@ -21,12 +21,15 @@ from minicnn.kernels import cpu, reference
 NAME = "minicnn.kernels.uncompiled"
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=150)
 TINY = {
-    "conv2d_depthwise": {"NUMBERS": 24},
-    "conv2d_planes": {"POSITIONS": 6, "COLUMNS": 48},
-    "conv2d_rows": {"DEPTH": 5, "ROWS_AT_ONCE": 6, "HEIGHT": 3},
+    "bands": {"NUMBERS": 24},
+    "conv2d_direct": {"DEPTH": 5, "STEP": 4},
+    "conv2d_rows": {"DEPTH": 5, "ROWS_AT_ONCE": 6},
+    "conv2d_winograd": {"DEPTH": 5, "CACHE": 3000},
+    "pool2d": {"LINE": 7},
     "linear": {"DEPTH": 5, "STRETCH": 4, "HEIGHT": 3},
     "blocks": {"ROWS_AT_ONCE": 6, "HEIGHT": 3},
     "microkernel": {"BYTES": 16},
+    "vectors": {"BYTES": 16},
 }
 
 
@@ -38,26 +41,51 @@ def stretch(array, start, length):
 
 
 def vector_length(array):
-    return sys.modules[f"{NAME}.microkernel"].vector_length(array.itemsize)
+    return sys.modules[f"{NAME}.vectors"].vector_length(array.itemsize)
 
 
 def tile_product(vectors):
     """What microkernel._tile_product says of itself, which exists only as vector instructions."""
 
-    def multiply(a, a0, a_row, a_step, rows, panel, p0, p_step, K, c, c0, c_row, add):
-        width = vectors * vector_length(c)
-        for r in range(sys.modules[f"{NAME}.blocks"].HEIGHT):
-            out, total = stretch(c, c0 + r * c_row, width), np.zeros(width)
+    def place(places, i):
+        return places[np.uint64(i)] if isinstance(places, np.ndarray) else i * places
+
+    def multiply(a, a0, a_row, a_step, first, rows, panel, p0, p_step, K, c, c0, c_row, count, add, b, b0):
+        assert 1 <= rows <= sys.modules[f"{NAME}.blocks"].HEIGHT
+        assert 1 <= count <= vectors * vector_length(c)
+        for m in range(first, first + rows):
+            out, total = stretch(c, c0 + m * c_row, count), np.zeros(count)
+            if b0 >= 0:
+                total += stretch(b, b0, count)
             for k in range(K):
-                number = a[np.uint64(a0 + min(r, rows - 1) * a_row + k * a_step)]
-                total += number * stretch(panel, p0 + k * p_step, width)
+                number = a[np.uint64(a0 + place(a_row, m) + place(a_step, k))]
+                total += number * stretch(panel, p0 + k * p_step, vectors * vector_length(c))[:count]
             out[:] = out + total if add else total
 
     return multiply
 
 
+def sandwich(matrix):
+    """What winograd_tiles.sandwich says of itself."""
+    matrix = np.array(matrix)
+
+    def transform(d, d0, d_row, d_column, out, o0, o_row, o_column, count):
+        assert count % vector_length(d) == 0
+        rows, columns = matrix.shape
+        cells = [[stretch(d, d0 + p * d_row + q * d_column, count) for q in range(columns)] for p in range(columns)]
+        for i in range(rows):
+            for j in range(rows):
+                stretch(out, o0 + i * o_row + j * o_column, count)[:] = sum(
+                    matrix[i, p] * matrix[j, q] * cells[p][q]
+                    for p, q in np.ndindex(columns, columns)
+                    if matrix[i, p] * matrix[j, q]
+                )
+
+    return transform
+
+
 def transpose(a, a0, a_row, out, o0, o_row):
-    """What microkernel.transpose says of itself."""
+    """What vectors.transpose says of itself."""
     length = vector_length(a)
     rows = [stretch(a, a0 + i * a_row, length) for i in range(length)]
     for j in range(length):
@@ -84,6 +112,12 @@ def uncompiled():
         )
     blocks = sys.modules[f"{NAME}.blocks"]
     blocks.multiply_tile, blocks.multiply_narrow_tile, blocks.transpose = tile_product(2), tile_product(1), transpose
+    sys.modules[f"{NAME}.conv2d_winograd"].transpose = transpose
+    tiles = sys.modules[f"{NAME}.winograd_tiles"]
+    for name, matrices in {"input": tiles._B_T, "weight": tiles._G, "output": tiles._A_T}.items():
+        for m, matrix in matrices.items():
+            setattr(tiles, f"_{name}_{m}", sandwich(matrix))
+            setattr(tiles, f"_{name}_back_{m}", sandwich(np.transpose(matrix)))
     sys.modules[f"{NAME}._jit"].threads_for = lambda work, grain=1: 3
     yield room
     for name in [name for name in sys.modules if name.startswith(NAME)]:
@@ -143,31 +177,52 @@ def axes(draw, most_dilation=2):
     return draw(st.integers(smallest, smallest + 4)), kernel, stride, (before, after), dilation
 
 
-@pytest.mark.parametrize("way", ["conv2d_rows", "conv2d_planes", "conv2d_depthwise"])
+@pytest.mark.parametrize("algorithm", ["im2col", "implicit_gemm", "direct", "depthwise"])
 @SETTINGS
 @given(axes(), axes(), st.tuples(*[st.integers(1, 3)] * 4), st.booleans())
-def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, way, rows, columns, counts, spoilt):
+def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, algorithm, rows, columns, counts, spoilt):
     """With NaN in the first cells of the first group, too: it must not stay behind in memory that is used again."""
     N, groups, c, o = counts
     o *= 2
     (H, KH, SH, vertical, DH), (W, KW, SW, horizontal, DW) = rows, columns
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((N, H, W, groups * c)), rng.standard_normal((KH, KW, c, groups * o))
-    where = (SH, SW), (vertical, horizontal), (DH, DW), groups, "implicit_gemm"
-    dy = rng.standard_normal(reference.conv2d_forward(x, w, None, *where, None).shape)
+    if algorithm == "depthwise":
+        groups += 1
+        x, w = rng.standard_normal((N, H, W, groups)), rng.standard_normal((KH, KW, 1, groups))
+    where = (SH, SW), (vertical, horizontal), (DH, DW), groups
+    dy = rng.standard_normal(reference.conv2d_forward(x, w, None, *where, "auto", None).shape)
     if spoilt:
-        x.reshape(-1, groups * c)[:4, 0] = dy.reshape(-1, groups * o)[:4, 0] = np.nan
+        x.reshape(-1, x.shape[3])[:4, 0] = dy.reshape(-1, dy.shape[3])[:4, 0] = np.nan
+    agree_in_all_directions(uncompiled, algorithm, x, w, dy, where)
+
+
+@pytest.mark.parametrize("algorithm", ["winograd", "winograd_f2"])
+@SETTINGS
+@given(
+    st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(*[st.integers(0, 3)] * 4),
+    st.tuples(*[st.integers(1, 9)] * 2),
+)
+def test_winograd_stays_inside_its_arrays(uncompiled, poisoned, algorithm, size, padding, channels):
+    (N, H, W), (top, bottom, left, right), rng = size, padding, np.random.default_rng(0)
+    x = rng.standard_normal((N, max(H, 3 - top - bottom), max(W, 3 - left - right), channels[0]))
+    w, where = rng.standard_normal((3, 3, *channels)), ((1, 1), ((top, bottom), (left, right)), (1, 1), 1)
+    dy = rng.standard_normal(reference.conv2d_forward(x, w, None, *where, "auto", None).shape)
+    agree_in_all_directions(uncompiled, algorithm, x, w, dy, where)
+
+
+def agree_in_all_directions(room, algorithm, x, w, dy, where):
+    b = np.random.default_rng(1).standard_normal(w.shape[3])
     with pytest.MonkeyPatch.context() as patch:
         make_tiny(patch)
-        conv2d = sys.modules[f"{NAME}.conv2d"]
-        if way == "conv2d_depthwise":
-            x, w, dy = x[..., :groups], w[:, :, :1, :groups], dy[..., :groups]
-        else:
-            patch.setattr(conv2d, "_way", lambda w_shape, groups, itemsize: sys.modules[f"{NAME}.{way}"])
-            patch.setattr(conv2d, "_is_depthwise", lambda w_shape, groups: False)
-        agree(uncompiled, "conv2d_forward", (x, w, rng.standard_normal(w.shape[3]), *where, "relu"))
-        agree(uncompiled, "conv2d_backward_input", (dy, w, x.shape, *where))
-        agree(uncompiled, "conv2d_backward_weight", (dy, x, w.shape, *where))
+        for name, arguments, last in (
+            ("conv2d_forward", (x, w, b, *where), ("relu",)),
+            ("conv2d_backward_input", (dy, w, x.shape, *where), ()),
+            ("conv2d_backward_weight", (dy, x, w.shape, *where), ()),
+        ):
+            got = getattr(room, name)(*arguments, algorithm, *last)
+            assert_allclose(got, getattr(reference, name)(*arguments, "auto", *last), rtol=1e-10, atol=1e-10)
 
 
 @SETTINGS
@@ -198,24 +253,10 @@ def test_matrix_products_stay_inside_their_arrays(uncompiled, poisoned, M, N, K)
 def test_an_index_outside_an_array_is_noticed(uncompiled, monkeypatch):
     tiles = sys.modules[f"{NAME}.tiles"]
     array = np.zeros(16)
-    with pytest.raises(IndexError):
-        tiles.copy_vectors(array, 1, np.ones(32), 0, 1)
     with pytest.raises(OverflowError):
         array[tiles.at(-1)]
-    # Without the slack behind its buffers, the copy in whole vectors writes behind the last row of a full tile.
-    monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "VECTOR", 0)
-    monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "POSITIONS", 5)
-    x, w = np.ones((1, 6, 6, 1)), np.ones((2, 2, 1, 1))
+    # Without its panel for dy's last rows, the weight gradient reads whole vectors behind the end of dy.
+    monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_direct"], "panel_width", lambda itemsize: 1)
+    x, dy = np.ones((1, 6, 6, 1)), np.ones((1, 5, 5, 3))
     with pytest.raises(IndexError):
-        uncompiled.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "implicit_gemm", None)
-    # And the micro-kernel writes whole tiles, behind a scratch of a single row.
-    monkeypatch.setattr(sys.modules[f"{NAME}.linear"], "HEIGHT", 1)
-    with pytest.raises(IndexError):
-        uncompiled.linear_forward(np.ones((9, 2)), np.ones((2, 3)), None, None)
-
-
-def test_memory_that_was_never_written_is_noticed(uncompiled, poisoned, monkeypatch):
-    monkeypatch.setattr(sys.modules[f"{NAME}.conv2d_planes"], "_start_sums", lambda *arguments: None)
-    x, w = np.ones((1, 5, 5, 1)), np.ones((3, 3, 1, 1))
-    y = uncompiled.conv2d_forward(x, w, None, (1, 1), ((1, 1), (1, 1)), (1, 1), 1, "implicit_gemm", None)
-    assert np.isnan(y).all()
+        uncompiled.conv2d_backward_weight(dy, x, (2, 2, 1, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "direct")

@@ -1,0 +1,198 @@
+"""One row of `bench_kernels.py`: who races, whether they agree, and what is shown and kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import harness
+import numpy as np
+import report
+from conv_cases import Case
+from harness import Contender, Pace, Race
+
+from minicnn.kernels import cpu, reference
+from minicnn.kernels.cpu.conv2d import ALGORITHMS
+
+Array = Any
+
+RATIO, SLACK = 1.05, 20e-6
+TOLERANCE = 1e-4  # of the largest number: float32 sums in another order
+
+
+@dataclass(frozen=True)
+class Error:
+    """How far a float32 result is from the float64 one.
+
+    relative: the largest difference over the largest number. ulps: the median over the numbers of the difference,
+    in units of the last binary digit that float32 has for that number.
+    """
+
+    relative: float
+    ulps: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one case; peak: operations a second that the machine could do."""
+
+    case: Case
+    race: Race
+    errors: dict[str, Error]
+    peak: float
+    again: bool = False
+
+    @property
+    def torch(self) -> str | None:
+        """The faster of PyTorch's memory layouts."""
+        layouts = [name for name in self.race.bursts if name.startswith("torch")]
+        return min(layouts, key=self.race.seconds, default=None)
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Time of the cpu room over those of the others."""
+        others = {"reference": "reference" if "reference" in self.race.bursts else None, "torch": self.torch}
+        return {f"cpu/{name}": self.race.ratio("cpu", other) for name, other in others.items() if other}
+
+    @property
+    def slower(self) -> float:
+        """How many seconds cpu takes longer than reference."""
+        return self.race.seconds("cpu") - self.race.seconds("reference")
+
+    @property
+    def holds(self) -> bool:
+        """Whether the fast room is fast enough here."""
+        return self.ratios.get("cpu/reference", 0) <= RATIO or self.slower <= SLACK
+
+    def speed(self, name: str) -> float:
+        """Floating-point operations a second: a multiply-add is two, whatever the algorithm saves of them."""
+        return 2 * self.case.multiply_adds / self.race.seconds(name)
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as the table shows it."""
+        names = ("reference", "cpu"), ("torch nchw" if "torch nchw" in self.race.bursts else "torch", "torch nhwc")
+        ours, theirs = ([self._time(name) for name in each] for each in names)
+        ratios = [
+            report.times(self.ratios[key]) if key in self.ratios else "-" for key in ("cpu/reference", "cpu/torch")
+        ]
+        return self.case.shape, *ours, ratios[0], *theirs, ratios[1], "" if self.holds else "!"
+
+    def _time(self, name: str) -> str:
+        return report.duration(self.race.seconds(name)) if name in self.race.bursts else "-"
+
+    def details(self) -> Iterator[tuple[str, ...]]:
+        """For a matrix product or convolution a line for each contender: time, speed, share of the peak, errors."""
+        for name, error in self.errors.items():
+            speed = self.speed(name)
+            share = f"{100 * speed / self.peak:.0f} %"
+            yield (
+                f"  {name}",
+                self._time(name),
+                f"{speed / 1e9:.1f}",
+                share,
+                f"{error.relative:.1e}",
+                f"{error.ulps:.2f}",
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as the JSON file keeps it."""
+        contenders = self.race.as_json()
+        for name, error in self.errors.items():
+            contenders[name] |= {"GFLOP/s": self.speed(name) / 1e9, "error": error.relative, "ulps": error.ulps}
+        return {
+            "kernel": self.case.kernel,
+            "shape": self.case.shape,
+            "networks": self.case.networks,
+            "multiply-adds": self.case.multiply_adds,
+            "numbers": self.case.numbers,
+            "contenders": contenders,
+            "ratios": self.ratios,
+            "torch": self.torch,
+            "measured again": self.again,
+            "holds": self.holds,
+        }
+
+
+def measure(case: Case, pace: Pace, peak: float, with_torch: bool, attempts: int = 2) -> Row:
+    """Race the rooms, the cpu room's algorithms, and PyTorch; a row that does not hold is measured again.
+
+    Raises harness.Disagreement, naming the case, where they do not compute the same.
+    """
+    arguments = case.arguments(np.random.default_rng(0))
+    compare = _Exact(case, arguments) if case.multiply_adds else _Alike()
+    for attempt in range(attempts):
+        contenders = dict(_rooms(case, arguments))
+        if with_torch:
+            from kernel_torch import counterparts
+
+            layouts = counterparts(case, arguments)
+            contenders |= {f"torch {layout}".rstrip(): contender for layout, contender in layouts.items()}
+        try:
+            race = harness.race(contenders, replace(pace, rounds=3 * pace.rounds) if attempt else pace, compare)
+        except harness.Disagreement as error:
+            raise harness.Disagreement(f"{case.name}: {error}") from error
+        row = Row(case, race, compare.errors, peak, bool(attempt))
+        if row.holds:
+            break
+    return row
+
+
+def _rooms(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Contender]]:
+    """The kernel in both rooms on the same arrays, and the cpu room's algorithms; what is written into is copied.
+
+    The layers of a network are many and large: there the reference does not race.
+    """
+    for name, room in (("reference", reference), ("cpu", cpu)):
+        if not (room is reference and case.networks):
+            own = tuple([b.copy() for b in a] if i in case.updates else a for i, a in enumerate(arguments))
+            yield name, _kernel(getattr(room, case.kernel), own, tuple(a for i in case.updates for a in own[i]))
+    for algorithm in ALGORITHMS if case.kernel.startswith("conv2d") else ():
+        by_name = tuple(algorithm if isinstance(a, str) else a for a in arguments)
+        kernel = getattr(cpu, case.kernel)
+        if algorithm != "auto" and _accepts(kernel, by_name):
+            yield f"cpu {algorithm}", _kernel(kernel, by_name, ())
+
+
+def _accepts(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+    """Whether the algorithm serves this shape: where it does not, asking for it is a ValueError."""
+    try:
+        kernel(*arguments)
+    except ValueError:
+        return False
+    return True
+
+
+def _kernel(kernel: Callable[..., Any], arguments: tuple[Any, ...], written: tuple[Any, ...]) -> Contender:
+    """A kernel that returns its results, or leaves them in the arrays `written`."""
+    return Contender(lambda: kernel(*arguments), lambda result: written or result)
+
+
+class _Alike:
+    """Compares the contenders with each other."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, Error] = {}
+
+    def __call__(self, results: dict[str, Any]) -> None:
+        harness.agree(results, TOLERANCE)
+
+
+class _Exact:
+    """Compares the contenders with what the reference makes of the same arguments in float64."""
+
+    def __init__(self, case: Case, arguments: tuple[Any, ...]) -> None:
+        widened = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
+        self._exact = getattr(reference, case.kernel)(*widened)
+        self.errors: dict[str, Error] = {}
+
+    def __call__(self, results: dict[str, Array]) -> None:
+        harness.agree({"the float64 reference": self._exact, **results}, TOLERANCE)
+        self.errors = {name: error(result, self._exact) for name, result in results.items()}
+
+
+def error(result: Array, exact: Array) -> Error:
+    """The errors of a float32 array, given the float64 one."""
+    difference = np.abs(result - exact)
+    ulps = difference / np.spacing(np.abs(exact).astype(np.float32))
+    return Error(float(difference.max() / np.abs(exact).max()), float(np.median(ulps)))

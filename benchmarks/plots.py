@@ -1,0 +1,109 @@
+"""The pictures of the benchmarks, drawn with matplotlib."""
+
+from __future__ import annotations
+
+import io
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import report
+
+
+def draw_ratios(path: Path, ratios: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
+    """Draw {label: {series: ratios}}: a line for each label with a dot for each ratio, and a bar at their mean.
+
+    The mean is the geometric one: a shape that takes twice the time and one that takes half of it cancel out.
+    """
+    figure = _figure(1.4 + 0.22 * len(ratios))
+    axes = figure.add_subplot()
+    series = list(dict.fromkeys(name for known in ratios.values() for name in known))
+    height = 0.8 / max(1, len(series))
+    for i, name in enumerate(series):
+        known = [(y + i * height, each[name]) for y, each in enumerate(ratios.values()) if each.get(name)]
+        axes.plot([x for _, xs in known for x in xs], [y for y, xs in known for _ in xs], ".", ms=3, color=f"C{i}")
+        means = [statistics.geometric_mean(xs) for _, xs in known]
+        # A bar on a logarithmic axis has no zero to stand on: it stands on 1, where both are equally fast.
+        axes.barh([y for y, _ in known], [mean - 1 for mean in means], 0.9 * height, left=1, label=name, alpha=0.6)
+    axes.axvline(1, color="#222222", linewidth=0.8)
+    _logarithmic(axes.set_xscale, axes.xaxis)
+    axes.set_yticks([y + 0.4 - height / 2 for y in range(len(ratios))], list(ratios), fontsize=7)
+    axes.set_ylim(len(ratios) - 0.4, -0.6)
+    axes.set_xlabel("time ratio; left of 1, the one named first is faster", fontsize=8)
+    axes.set_title(title, fontsize=9)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def draw_roofline(path: Path, rows: Sequence[Any], limits: Any, title: str) -> None:
+    """Draw the speed of each `kernel_rows.Row` over its arithmetic intensity, below the roofs (`roofs.Roofs`).
+
+    A ring is the cpu room, a cross PyTorch at the same work; a colour is a kernel.
+    """
+    figure = _figure(5.5)
+    axes = figure.add_subplot()
+    points = [(2 * row.case.multiply_adds / (4 * row.case.numbers), row) for row in rows]  # operations a byte
+    low, high = min(x for x, _ in points) / 2, max(x for x, _ in points) * 2
+    corner = limits.peak / limits.bandwidth
+    roof = [x for x in (low, corner, high) if low <= x <= high]
+    axes.plot(roof, [limits.at(x) / 1e9 for x in roof], color="#222222", linewidth=1,
+              label=f"roofs: {limits.peak / 1e9:.0f} GFLOP/s, {limits.bandwidth / 1e9:.0f} GB/s")  # fmt: skip
+    for i, kernel in enumerate(dict.fromkeys(row.case.kernel for row in rows)):
+        mine = [(x, row) for x, row in points if row.case.kernel == kernel]
+        axes.plot([x for x, _ in mine], [row.speed("cpu") / 1e9 for _, row in mine], "o", ms=5, mfc="none",
+                  color=f"C{i}", label=kernel)  # fmt: skip
+        raced = [(x, row.speed(row.torch) / 1e9) for x, row in mine if row.torch]
+        axes.plot([x for x, _ in raced], [y for _, y in raced], "x", ms=4, color=f"C{i}", alpha=0.6)
+    _logarithmic(axes.set_xscale, axes.xaxis)
+    _logarithmic(axes.set_yscale, axes.yaxis)
+    axes.set_xlabel("operations for each byte that must be read or written (o cpu room, x PyTorch)", fontsize=8)
+    axes.set_ylabel("GFLOP/s", fontsize=8)
+    axes.set_title(title, fontsize=9)
+    axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def draw_scaling(path: Path, lines: Mapping[str, Sequence[tuple[int, float, int | None]]], title: str) -> None:
+    """Draw {label: [(multiply-adds, seconds, peak bytes), ...]}: time above, memory below, both over the work."""
+    figure = _figure(7)
+    above, below = figure.subplots(2, 1, sharex=True)
+    for label, points in lines.items():
+        work, seconds, peaks = zip(*points, strict=True)
+        above.plot([n / 1e9 for n in work], seconds, "o-", ms=4, label=label)
+        known = [(n / 1e9, peak / 1e6) for n, peak in zip(work, peaks, strict=True) if peak is not None]
+        below.plot([x for x, _ in known], [y for _, y in known], "o-", ms=4, label=label)
+    for axes, unit in ((above, "seconds of a step"), (below, "peak memory, MB")):
+        _logarithmic(axes.set_yscale, axes.yaxis)
+        axes.set_ylabel(unit, fontsize=8)
+        axes.grid(alpha=0.3)
+    _logarithmic(below.set_xscale, below.xaxis)
+    below.set_xlabel("10**9 multiply-adds of the forward pass", fontsize=8)
+    above.set_title(title, fontsize=9)
+    above.legend(fontsize=7)
+    _save(figure, path)
+
+
+def _figure(height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, height), layout="constrained")
+
+
+def _logarithmic(set_scale: Any, axis: Any) -> None:
+    """A logarithmic axis with 1, 2 and 5 of each decade written out; with 1 alone where there are many decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    set_scale("log")
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if math.log10(high / low) < 4 else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _save(figure: Any, path: Path) -> None:
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:], dpi=120)
+    report.write(path, picture.getvalue())

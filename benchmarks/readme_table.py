@@ -1,0 +1,134 @@
+"""Writes what was measured into the README: the tables between its two markers come from benchmarks/results.
+
+Each machine has a name of its own, which ends the names of its files, such as `amd_epyc_2_cores`:
+
+  bench_train_NAME.json      bench_train.py --json
+  bench_inference_NAME.json  bench_train.py --inference --json
+  bench_kernels_NAME.json    bench_kernels.py --json
+
+What a machine has no file of is left out. Results of --quick are refused: they show only that a script runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import report
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- written by benchmarks/readme_table.py -->", "<!-- until here -->"
+KINDS = ("bench_train", "bench_inference", "bench_kernels")
+DIRECTIONS = ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight")
+NOTHING = "No results are kept here yet."
+
+
+def main() -> int:
+    """Rewrite the README, or with --check say whether it would change. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with status 1 if README is not so")
+    options = parser.parse_args()
+    readme = ROOT / "README.md"
+    before = readme.read_text()
+    after = rewritten(before, tables(ROOT / "benchmarks" / "results"))
+    if options.check:
+        return int(after != before)
+    report.write(readme, after.encode())
+    return 0
+
+
+def rewritten(text: str, content: str) -> str:
+    """The text with `content` between the markers; raises ValueError unless each stands there once."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"the README must have the lines {BEGIN} and {END} once each, in this order")
+    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{head}{BEGIN}\n\n{content}\n\n{END}{tail}"
+
+
+def tables(folder: Path) -> str:
+    """What the results say, machine by machine."""
+    machines: dict[str, dict[str, Any]] = {}
+    for kind in KINDS:
+        for path in sorted(folder.glob(f"{kind}_*.json")):
+            content = json.loads(path.read_text())
+            if content["settings"]["quick"]:
+                raise ValueError(f"{path.name} was measured with --quick: measure it again without")
+            machines.setdefault(path.stem.removeprefix(f"{kind}_"), {})[kind] = content
+    parts = [part for name in sorted(machines) for part in _machine(machines[name])]
+    return "\n\n".join(parts) or NOTHING
+
+
+def _machine(results: dict[str, Any]) -> Iterator[str]:
+    described = next(iter(results.values()))["machine"]
+    yield (
+        f"{described['processor']}, {described['threads']} threads, {described['precision']}; "
+        f"Python {described['python']}, NumPy {described['numpy']}, Numba {described['numba']}, "
+        f"PyTorch {described['torch']}:"
+    )
+    if "bench_train" in results:
+        yield _networks("a training step", results["bench_train"]["networks"])
+    if "bench_inference" in results:
+        yield _networks("a forward pass", results["bench_inference"]["networks"])
+    if "bench_kernels" in results:
+        yield from _kernels(results["bench_kernels"])
+
+
+def _networks(what: str, networks: list[dict[str, Any]]) -> str:
+    """Time and peak memory of each network."""
+    head = (what, "images", "minicnn", "PyTorch", "time ratio", "minicnn, MB", "PyTorch, MB")
+    rows: list[tuple[str, ...]] = []
+    for network in networks:
+        H, W, C = network["image"]
+        ours, theirs = (network["contenders"].get(name, {}) for name in ("minicnn cpu", network["torch"]))
+        ratio = network["ratios"].get("minicnn cpu/torch")
+        images = f"{network['batch size']} x {H} x {W} x {C}"
+        rows.append(
+            (network["model"], images, _time(ours), _time(theirs), _ratio(ratio), _memory(ours), _memory(theirs))
+        )
+    return _markdown(head, rows)
+
+
+def _kernels(content: dict[str, Any]) -> Iterator[str]:
+    """The means of the networks' convolutions in each direction, and how often the fast room is worth its code."""
+    means = {mean["rows"]: mean for mean in content["means"]}
+    names = dict.fromkeys(network for row in content["rows"] for network in row["networks"])
+    if names:
+        head = ("convolutions of", "forward", "input gradient", "weight gradient", "of the peak, forward")
+        rows = []
+        for name in names:
+            found = [means.get(f"{direction} {name}", {}) for direction in DIRECTIONS]
+            share = found[0].get("of peak")
+            ratios = (_ratio(mean.get("cpu/torch")) for mean in found)
+            rows.append((name, *ratios, "-" if share is None else f"{100 * share:.0f} %"))
+        yield _markdown(head, rows)
+    raced = [row for row in content["rows"] if "cpu/reference" in row["ratios"]]
+    if raced:
+        holds = sum(row["holds"] for row in raced)
+        yield f"Of {len(raced)} rows of kernels and shapes {holds} hold: compiled is not slower than plain NumPy."
+
+
+def _time(contender: dict[str, Any]) -> str:
+    return report.duration(contender["seconds"]) if contender else "-"
+
+
+def _memory(contender: dict[str, Any]) -> str:
+    peak = contender.get("peak bytes")
+    return "-" if peak is None else f"{peak / 1e6:,.0f}"
+
+
+def _ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else report.times(ratio)
+
+
+def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table, its first column flush left and the others flush right."""
+    lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Bands: some rows of an image with their padding, in the cache of the thread that works on them.
+
+A loop over the windows of a band needs to ask for no border, and a window's pixels lie at the same distances from its
+first one everywhere.
+"""
+
+from ._jit import compiled, inlined
+from .tiles import clear, copy
+
+NUMBERS = 1 << 17  # in a band: 512 KB of float32, half a second-level cache
+
+
+def before(padding):
+    """(top, left) of a padding."""
+    return padding[0][0], padding[1][0]
+
+
+def line_length(OW: int, KW: int, C: int, stride: tuple[int, int], dilation: tuple[int, int]) -> int:
+    """Numbers in a line of the padded image, as far as the last window reaches."""
+    return ((OW - 1) * stride[1] + (KW - 1) * dilation[1] + 1) * C
+
+
+def bands_of(N: int, rows: int, line: int, tasks: int) -> int:
+    """Into how many bands to cut the rows of each of N images: few enough rows for the cache, enough bands for all."""
+    return max(1, min(rows, max(-(-rows * line // NUMBERS), -(-tasks // N))))
+
+
+@inlined
+def height_under(rows, KH, stride, dilation):
+    """How many rows of the image lie under so many rows of the output."""
+    return (rows - 1) * stride[0] + (KH - 1) * dilation[0] + 1
+
+
+@inlined
+def place_under(i, j, t, KW, stride, dilation, line, C):
+    """Where in the padded rows the pixel under tap t of position (i, j) lies."""
+    return (i * stride[0] + t // KW * dilation[0]) * line + (j * stride[1] + t % KW * dilation[1]) * C
+
+
+@compiled
+def load_band(image, shape, n, top, height, left, rows, line):
+    """Copy the rows top, top + 1, ... of image n, of which `left` pixels of padding go ahead; 0 outside."""
+    _, H, W, C = shape
+    outside = min(left * C, line)
+    inside = min(W * C, line - outside)
+    for r in range(height):
+        if 0 <= top + r < H:
+            clear(rows, r * line, outside)
+            copy(rows, r * line + outside, image, (n * H + top + r) * W * C, inside)
+            clear(rows, r * line + outside + inside, line - outside - inside)
+        else:
+            clear(rows, r * line, line)

@@ -1,0 +1,73 @@
+"""The README says what the kept results say."""
+
+import json
+
+import pytest
+from scripts import FOLDER
+
+
+@pytest.fixture
+def readme_table():
+    import readme_table
+
+    return readme_table
+
+
+MACHINE = {"processor": "P", "threads": 2, "precision": "float32", "python": "3.11", "numpy": "2", "numba": "0.61",
+           "torch": "2.13"}  # fmt: skip
+NETWORK = {
+    "model": "lenet5", "batch size": 128, "image": [28, 28, 1], "torch": "torch nhwc",
+    "contenders": {"minicnn cpu": {"seconds": 0.001234, "peak bytes": 31_400_000},
+                   "torch nchw": {"seconds": 0.009, "peak bytes": 1},
+                   "torch nhwc": {"seconds": 0.002, "peak bytes": None}},
+    "ratios": {"minicnn cpu/torch": 0.617},
+}  # fmt: skip
+
+
+def kept(folder, name, **content):
+    settings = {"quick": content.pop("quick", False)}
+    (folder / f"{name}.json").write_text(json.dumps({"machine": MACHINE, "settings": settings, **content}))
+
+
+def test_readme_and_results_agree(readme_table):
+    text = (FOLDER.parent / "README.md").read_text()
+    assert readme_table.rewritten(text, readme_table.tables(FOLDER / "results")) == text
+
+
+def test_networks_become_rows(readme_table, tmp_path):
+    kept(tmp_path, "bench_train_a", networks=[NETWORK])
+    text = readme_table.tables(tmp_path)
+    assert "P, 2 threads, float32; Python 3.11, NumPy 2, Numba 0.61, PyTorch 2.13:" in text
+    assert "| lenet5 | 128 x 28 x 28 x 1 | 1.23 ms | 2.00 ms | 0.617 | 31 | - |" in text
+
+
+def test_without_torch_the_columns_stay_empty(readme_table, tmp_path):
+    alone = {**NETWORK, "torch": None, "ratios": {}}
+    kept(tmp_path, "bench_inference_a", networks=[alone])
+    assert "| lenet5 | 128 x 28 x 28 x 1 | 1.23 ms | - | - | 31 | - |" in readme_table.tables(tmp_path)
+
+
+def test_convolutions_become_means_by_network_and_direction(readme_table, tmp_path):
+    means = [{"rows": "conv2d_forward vgg16", "cpu/torch": 0.5, "of peak": 0.712},
+             {"rows": "conv2d_backward_input vgg16", "cpu/torch": 1.5}]  # fmt: skip
+    rows = [{"networks": ["vgg16"], "ratios": {"cpu/torch": 1}, "holds": True},
+            {"networks": [], "ratios": {"cpu/reference": 1}, "holds": True},
+            {"networks": [], "ratios": {"cpu/reference": 2}, "holds": False}]  # fmt: skip
+    kept(tmp_path, "bench_kernels_a", means=means, rows=rows)
+    text = readme_table.tables(tmp_path)
+    assert "| vgg16 | 0.500 | 1.500 | - | 71 % |" in text
+    assert "Of 2 rows of kernels and shapes 1 hold" in text
+
+
+def test_quick_results_are_refused(readme_table, tmp_path):
+    kept(tmp_path, "bench_train_a", networks=[NETWORK], quick=True)
+    with pytest.raises(ValueError, match=r"bench_train_a.json was measured with --quick"):
+        readme_table.tables(tmp_path)
+
+
+def test_only_what_stands_between_the_markers_changes(readme_table):
+    begin, end = readme_table.BEGIN, readme_table.END
+    assert readme_table.rewritten(f"a\n{begin}\nold\n{end}\nb\n", "new") == f"a\n{begin}\n\nnew\n\n{end}\nb\n"
+    for wrong in ("a", f"{end}{begin}", f"{begin}{begin}{end}"):
+        with pytest.raises(ValueError, match="once each"):
+            readme_table.rewritten(wrong, "new")
