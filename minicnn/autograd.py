@@ -41,28 +41,32 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
     order = _functions_below(root.creator)
     gradients: dict[Function, Array] = {root.creator: dy}
     leaves: dict[Tensor, Array] = {}
+    del dy  # from here on every array is held only by what still needs it
     while order:
         function = order.pop()
-        if function not in gradients:  # what was made from its result has no gradient in it
-            function.release()
-            continue
-        dy = gradients.pop(function)
-        dxs = _checked_backward(function, dy)
-        for x, dx in zip(function.inputs, dxs, strict=True):
-            if dx is None or not x.requires_grad:
-                continue
-            if x.creator is not None:
-                gradients[x.creator] = gradients[x.creator] + dx if x.creator in gradients else dx
-            elif x in leaves:
-                leaves[x] = leaves[x] + dx
-            else:
-                # A leaf's gradient belongs to the user, who may write into it: never shared with another array.
-                others = (dy, *function.saved, *(y.data for y in function.inputs))
-                twice = sum(dx is d for d in dxs) > 1
-                shared = twice or not kernels.is_whole(dx) or any(dx is other for other in others)
-                leaves[x] = dx.copy() if shared else dx
+        if function in gradients:  # else what was made from its result has no gradient in it
+            _propagate(function, gradients, leaves)
         function.release()
     _accumulate(leaves)
+
+
+def _propagate(function: Function, gradients: dict[Function, Array], leaves: dict[Tensor, Array]) -> None:
+    """Take the gradient in a Function's result, and add those in its inputs to where they are collected."""
+    dy = gradients.pop(function)
+    dxs = _checked_backward(function, dy)
+    for x, dx in zip(function.inputs, dxs, strict=True):
+        if dx is None or not x.requires_grad:
+            continue
+        if x.creator is not None:
+            gradients[x.creator] = gradients[x.creator] + dx if x.creator in gradients else dx
+        elif x in leaves:
+            leaves[x] = leaves[x] + dx
+        else:
+            # A leaf's gradient belongs to the user, who may write into it: never shared with another array.
+            others = (dy, *function.saved, *(y.data for y in function.inputs))
+            twice = sum(dx is d for d in dxs) > 1
+            shared = twice or not kernels.is_whole(dx) or any(dx is other for other in others)
+            leaves[x] = dx.copy() if shared else dx
 
 
 def _first_gradient(root: Tensor, gradient: Array | None) -> Array:

@@ -6,10 +6,11 @@ import numpy as np
 from numba import prange
 
 from ..geometry import Pair, adaptive_window
-from ..memory import empty, zeros
+from ..memory import empty
 from . import _jit
 from ._arrays import dense
 from ._jit import parallel
+from .tiles import add, at, clear
 
 Array = Any
 
@@ -25,7 +26,7 @@ def adaptive_avg_pool2d_forward(x: Array, output_size: Pair) -> Array:
 
 def adaptive_avg_pool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
     """As the reference."""
-    dx = zeros(x_shape, dy.dtype)
+    dx = empty(x_shape, dy.dtype)
     rows, columns = _windows(x_shape[1], dy.shape[1]), _windows(x_shape[2], dy.shape[2])
     _share(dense(dy), dx, rows, columns, _jit.threads_for(dx.size))
     return dx
@@ -38,33 +39,37 @@ def _windows(size: int, out: int) -> Array:
 
 @parallel
 def _average(x, y, rows, columns, threads):
-    N, OH, OW, C = y.shape
+    (N, OH, OW, C), (_, H, W, _) = y.shape, x.shape
+    image, out = x.ravel(), y.ravel()
     for thread in prange(threads):
         sums = np.empty(C, np.float64)
         for window in range(N * OH * OW * thread // threads, N * OH * OW * (thread + 1) // threads):
             n, i, j = window // (OH * OW), window // OW % OH, window % OW
-            sums[:] = 0
+            clear(sums, 0, C)
             for h in range(rows[i, 0], rows[i, 1]):
                 for w in range(columns[j, 0], columns[j, 1]):
-                    for c in range(C):
-                        sums[c] += x[n, h, w, c]
+                    add(sums, 0, image, ((n * H + h) * W + w) * C, C)
             cells = (rows[i, 1] - rows[i, 0]) * (columns[j, 1] - columns[j, 0])
             for c in range(C):
-                y[n, i, j, c] = sums[c] / cells
+                out[at(window * C) + at(c)] = sums[at(c)] / cells
 
 
 @parallel
 def _share(dy, dx, rows, columns, threads):
-    (_, OH, OW, C), (N, H, _, _) = dy.shape, dx.shape
+    (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
+    gradient, out = dy.ravel(), dx.ravel()
     for thread in prange(threads):
         for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
             n, h = row // H, row % H
+            clear(out, row * W * C, W * C)
             # Of the windows, which rise with i, only those near h * OH / H can cover h.
             for i in range(max(0, h * OH // H - 1), min(OH, (h + 1) * OH // H + 2)):
                 if not rows[i, 0] <= h < rows[i, 1]:
                     continue
                 for j in range(OW):
-                    cells = dx.dtype.type((rows[i, 1] - rows[i, 0]) * (columns[j, 1] - columns[j, 0]))
+                    cells = (rows[i, 1] - rows[i, 0]) * (columns[j, 1] - columns[j, 0])
+                    share, pixel = dx.dtype.type(1) / dx.dtype.type(cells), ((n * OH + i) * OW + j) * C
                     for w in range(columns[j, 0], columns[j, 1]):
+                        cell = (row * W + w) * C
                         for c in range(C):
-                            dx[n, h, w, c] += dy[n, i, j, c] / cells
+                            out[at(cell) + at(c)] += share * gradient[at(pixel) + at(c)]

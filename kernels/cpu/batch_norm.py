@@ -2,8 +2,8 @@
 
 The reference reads x for the mean, again for the variance and again for the result. Here one pass adds up the
 differences from a pivot and their squares, in float64; residual and ReLU belong to the second pass. Sums of squares
-around 0 would lose a small variance beside a large mean. The pivot is the first value of each channel: none of M values
-is further from the mean than the root of M variances, so of the 16 digits at most those of M are lost.
+around 0 would lose a small variance beside a large mean. The pivot is the first value of each channel: the square of
+its distance from the mean is at most M times the variance of M values, so of 16 digits at most those of M are lost.
 The ReLU's derivative needs the sign of y: computing that again from x, which is read anyway, is faster than reading y.
 
 A row of C numbers is a short loop, so as many rows as make about 512 numbers are taken as one, with the channels'
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from ..memory import empty
+from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense, flat
 from ._jit import compiled, inlined, parallel
@@ -32,7 +32,7 @@ def batch_norm_forward(
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
     y, C = empty(x.shape, x.dtype), x.shape[-1]
-    mean, var = np.empty((2, C), x.dtype)
+    mean, var = np.empty(C, x.dtype), np.empty(C, x.dtype)
     added = np.zeros(0, x.dtype) if residual is None else flat(residual)
     constants = dense(gamma), dense(beta), eps, _bottom(activation, x)
     _forward(flat(x), added, *constants, _no_sums(x), mean, var, y.reshape(-1), _jit.threads_for(x.size))
@@ -71,7 +71,7 @@ def _gradients(
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """dx, dgamma, dbeta; fixed: whether mean and variance are constants."""
     dx, C = empty(x.shape, x.dtype), x.shape[-1]
-    dgamma, dbeta = np.empty((2, C), x.dtype)
+    dgamma, dbeta = np.empty(C, x.dtype), np.empty(C, x.dtype)
     constants = dense(gamma), dense(beta), dense(mean), dense(var), eps, _bottom(activation, x), fixed
     _backward(flat(dy), flat(x), *constants, _no_sums(x), dx.reshape(-1), dgamma, dbeta, _jit.threads_for(x.size))
     return dx, dgamma, dbeta
@@ -91,7 +91,7 @@ def _width(x: Array) -> int:
 def _no_sums(x: Array) -> Array:
     """Zeros for the two sums in each place of a wide row, in so many parts: (parts, 2, width)."""
     width = _width(x)
-    return np.zeros((max(1, min(32, x.size // (32 * width))), 2, width))
+    return zeros((max(1, min(32, x.size // (32 * width))), 2, width), np.float64)
 
 
 @parallel

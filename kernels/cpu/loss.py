@@ -1,4 +1,7 @@
-"""Losses in one pass: softmax, its logarithm and the sum without an array between them."""
+"""Losses in one pass: softmax, its logarithm and the sum without an array between them.
+
+A batch of a hundred samples and ten classes takes less time than waking threads does: it is served by the loop itself.
+"""
 
 import math
 from typing import Any
@@ -9,7 +12,7 @@ from numba import prange
 from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
-from ._jit import parallel
+from ._jit import compiled, parallel
 from .activation import exp_nonpositive
 from .tiles import at, share
 
@@ -18,71 +21,74 @@ Array = Any
 
 def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
     """As the reference; the costs of the samples are added in float64."""
-    p, costs = empty(logits.shape, logits.dtype), np.empty(len(logits))
-    threads = _jit.threads_for(16 * logits.size)
+    p, costs, threads = empty(logits.shape, logits.dtype), np.empty(len(logits)), _jit.threads_for(16 * logits.size)
     if target.ndim == 1:
-        _cross_entropy(dense(logits), dense(target), p, costs, threads)
+        classes, rows = dense(target), np.empty((0, 0), logits.dtype)
     else:
-        _cross_entropy_rows(dense(logits), dense(target.astype(logits.dtype)), p, costs, threads)
-    return np.asarray(costs.mean(), logits.dtype), p
+        classes, rows = np.empty(0, np.int64), dense(target.astype(logits.dtype))
+    if threads == 1:
+        _cross_entropy(dense(logits), classes, rows, p, costs, 0, len(p))
+    else:
+        _cross_entropy_on_threads(dense(logits), classes, rows, p, costs, threads)
+    return np.asarray(np.add.reduce(costs) / len(p), logits.dtype), p
 
 
 def cross_entropy_backward(dloss: Array, p: Array, target: Array) -> Array:
     """As the reference."""
-    factor = p.dtype.type(dloss / len(p))
+    factor, threads = p.dtype.type(float(dloss) / len(p)), _jit.threads_for(p.size)
     dlogits = empty(p.shape, p.dtype)
-    threads = _jit.threads_for(p.size)
-    if target.ndim == 1:
-        _cross_entropy_backward(factor, dense(p), dense(target), dlogits, threads)
-    else:
+    if target.ndim == 2:
         _scaled_difference(factor, flat(p), flat(target.astype(p.dtype)), dlogits.reshape(-1), threads)
+    elif threads == 1:
+        _cross_entropy_backward(factor, dense(p), dense(target), dlogits, 0, len(p))
+    else:
+        _cross_entropy_backward_on_threads(factor, dense(p), dense(target), dlogits, threads)
     return dlogits
 
 
 @parallel
-def _cross_entropy(logits, target, p, costs, threads):
-    N, K = logits.shape
+def _cross_entropy_on_threads(logits, classes, rows, p, costs, threads):
+    N = len(logits)
     for thread in prange(threads):
-        for n in range(N * thread // threads, N * (thread + 1) // threads):
-            largest = logits[n, 0]
-            for k in range(1, K):
-                largest = max(largest, logits[n, k])
-            total = logits.dtype.type(0)
-            for k in range(K):
-                p[n, k] = exp_nonpositive(logits[n, k] - largest)
-                total += p[n, k]
-            costs[n] = math.log(total) - (logits[n, target[n]] - largest)
-            for k in range(K):
-                p[n, k] /= total
+        _cross_entropy(logits, classes, rows, p, costs, N * thread // threads, N * (thread + 1) // threads)
 
 
 @parallel
-def _cross_entropy_rows(logits, target, p, costs, threads):
-    N, K = logits.shape
+def _cross_entropy_backward_on_threads(factor, p, target, dlogits, threads):
+    N = len(p)
     for thread in prange(threads):
-        for n in range(N * thread // threads, N * (thread + 1) // threads):
-            largest = logits[n, 0]
-            for k in range(1, K):
-                largest = max(largest, logits[n, k])
-            total = logits.dtype.type(0)
-            for k in range(K):
-                p[n, k] = exp_nonpositive(logits[n, k] - largest)
-                total += p[n, k]
-            logarithm = math.log(total)
+        _cross_entropy_backward(factor, p, target, dlogits, N * thread // threads, N * (thread + 1) // threads)
+
+
+@compiled
+def _cross_entropy(logits, classes, rows, p, costs, first, last):
+    """p and the costs of the samples from first to last; of classes (N,) and rows (N, K) one is empty."""
+    K = logits.shape[1]
+    for n in range(first, last):
+        largest = logits[n, 0]
+        for k in range(1, K):
+            largest = max(largest, logits[n, k])
+        total = logits.dtype.type(0)
+        for k in range(K):
+            p[n, k] = exp_nonpositive(logits[n, k] - largest)
+            total += p[n, k]
+        logarithm = math.log(total)
+        if len(classes):
+            costs[n] = logarithm - (logits[n, classes[n]] - largest)
+        else:
             costs[n] = 0
             for k in range(K):
-                costs[n] += target[n, k] * (logarithm - (logits[n, k] - largest))
-                p[n, k] /= total
+                costs[n] += rows[n, k] * (logarithm - (logits[n, k] - largest))
+        for k in range(K):
+            p[n, k] /= total
 
 
-@parallel
-def _cross_entropy_backward(factor, p, target, dlogits, threads):
-    N, K = p.shape
-    for thread in prange(threads):
-        for n in range(N * thread // threads, N * (thread + 1) // threads):
-            for k in range(K):
-                dlogits[n, k] = factor * p[n, k]
-            dlogits[n, target[n]] = factor * (p[n, target[n]] - p.dtype.type(1))
+@compiled
+def _cross_entropy_backward(factor, p, target, dlogits, first, last):
+    for n in range(first, last):
+        for k in range(p.shape[1]):
+            dlogits[n, k] = factor * p[n, k]
+        dlogits[n, target[n]] = factor * (p[n, target[n]] - p.dtype.type(1))
 
 
 def mean_squared_error_forward(y: Array, target: Array) -> Array:

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as as_safetensors
 
 from .. import _random, nn
 from ..device import device_of, to_device
@@ -40,6 +38,8 @@ def save_checkpoint(path: PathLike, trainer: Trainer) -> None:
 
     Raises RuntimeError for a Parameter without values, and OSError, naming the path, where the file cannot be written.
     """
+    from safetensors.numpy import save as as_safetensors  # here: `import minicnn` should not wait for it
+
     state = trainer.optimizer.state_dict()
     arrays = {name: _values(name, holder) for name, holder in _holders(trainer.model).items()}
     arrays |= {f"optimizer.{name}": value for name, value in state.items() if _is_array(value)}
@@ -127,6 +127,8 @@ def _metadata(trainer: Trainer, settings: dict[str, Any]) -> dict[str, str]:
 
 def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
     """The tensors and the state in a file, after the checks that need no Trainer."""
+    from safetensors import SafetensorError, safe_open
+
     place = os.fspath(path)
     if os.path.isdir(place):
         raise IsADirectoryError(f"{place} is a folder: name the checkpoint in it")

@@ -521,6 +521,41 @@ def test_backward_gives_the_arrays_of_the_graph_back():
     assert loss.item() == 2**32  # float32 drops the 1
 
 
+class Weighed(mc.Function):
+    """y = x * w, which counts in its backward direction the arrays of all layers that are still held."""
+
+    def __init__(self, made, held):
+        self.made, self.held = made, held
+
+    def forward(self, x, w):
+        y, saved = x * w, x + 0
+        self.save(saved, w)
+        self.made += [weakref.ref(y), weakref.ref(saved)]
+        return y
+
+    def backward(self, dy):
+        self.held.append(sum(ref() is not None for ref in self.made))
+        x, w = self.saved
+        dx = dy * w
+        self.made.append(weakref.ref(dx))
+        return dx, dy * x
+
+
+def test_a_layer_is_given_back_before_the_next_one_computes():
+    """So that a pass through a deep network needs the memory of its activations and little more."""
+    made, held, layers = [], [], 10
+    weights = [leaf(1.0, 2.0) for _ in range(layers)]
+    y = leaf(1.0, 2.0)
+    for w in weights:
+        y = Weighed(made, held)(y, w)
+    loss = y.sum()
+    del y
+    loss.backward()
+    # In the backward direction of layer i (from 0): what the layers 0 to i saved, the results of those before it, and
+    # the gradient that the layer behind it made.
+    assert held == [(i + 1) + i + (i < layers - 1) for i in reversed(range(layers))]
+
+
 def test_a_graph_that_is_dropped_gives_its_arrays_back():
     made, a = [], leaf(1.0, 2.0)
     gc.disable()

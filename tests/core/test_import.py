@@ -13,7 +13,10 @@ import pytest
 import minicnn as mc
 from minicnn import kernels
 
-HEAVY = ("numba", "llvmlite", "matplotlib", "cupy", "torch", "scipy", "tqdm", "hypothesis", "pytest")
+HEAVY = (
+    "numba", "llvmlite", "matplotlib", "cupy", "torch", "scipy", "tqdm", "safetensors", "concurrent",
+    "multiprocessing", "asyncio", "urllib.request", "hypothesis", "pytest",
+)  # fmt: skip
 
 
 def python(code, *options, **environment):

@@ -52,9 +52,16 @@ def test_a_block_is_the_product_and_leaves_everything_else_alone(dtype, M, K, co
     start = bias[b0 : b0 + count] if biased else 0
     expected, _ = guarded(a @ b + start + (before if adding else 0), count + gap, CANARY)
     steps = (1, M) if columns else (K, 1)
-    multiply(left, a0, *steps, M, panel, p0, K, out, c0, count + gap, count, adding, bias, b0 if biased else -1)
+    multiply(left, a0, *steps, M, panel, p0, width, K, out, c0, count + gap, count, adding, bias, b0 if biased else -1)
     np.testing.assert_allclose(out, expected, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=1e-5)
     np.testing.assert_array_equal(out == CANARY, expected == CANARY)
+    # And with the places of rows and columns written down in arrays.
+    again, _ = guarded(before, count + gap, CANARY)
+    places = np.arange(M) * steps[0], np.arange(K) * steps[1]
+    multiply(
+        left, a0, *places, M, panel, p0, width, K, again, c0, count + gap, count, adding, bias, b0 if biased else -1
+    )
+    np.testing.assert_array_equal(again, out)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
