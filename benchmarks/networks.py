@@ -55,12 +55,20 @@ class Task:
         return self.batch * mc.summary(self.network(), self.image).multiply_adds
 
     def network(self) -> Any:
-        """minicnn's network with the weights that everyone starts from."""
+        """minicnn's network with the weights that everyone starts from.
+
+        Biases are drawn too. At 0 they make outputs of exactly 0 where an image is black, and there ReLU has no
+        derivative: a rounding error of 1e-9, such as Winograd's, would decide between 0 and 1.
+        """
         import minicnn as mc
-        from minicnn import models
+        from minicnn import models, nn
 
         mc.seed(0)
-        return models.build(self.model)
+        model = models.build(self.model)
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                layer.bias.initialize(nn.init.normal(0.01))
+        return model
 
     def batches(self) -> list[Batch]:
         """At least one: x (N, H, W, C) float32 in [0, 1], labels (N,). MNIST where it fits, else random images."""

@@ -77,6 +77,7 @@ def _multiply_tiles(rows, panels, sums, tiles, threads):
     for thread in prange(threads):
         a, p, c = thread * rows.shape[1], thread * panels.shape[1], thread * sums.shape[1]
         for _ in range(tiles):
+            # No rows before this tile, sums stored and not added, nothing in front of them (-1).
             multiply_tile(left, a, DEPTH, 1, 0, HEIGHT, right, p, width, DEPTH, out, c, width, width, False, out, -1)
 
 
