@@ -19,8 +19,7 @@ Call = tuple[str, tuple[Any, ...]]
 Draw = Callable[..., Array]  # draw(*shape): an array of that shape
 
 ONCE, NONE = (1, 1), ((0, 0), (0, 0))
-# C, O, K, groups: many filters, few, as many as channels and groups, and pixels as rows of a linear layer.
-CONVOLUTIONS = [(16, 64, 3, 1), (3, 2, 3, 1), (4, 4, 3, 4), (3, 2, 1, 1)]
+PLAIN, DEPTHWISE, POINTWISE = (8, 8, 3, 1), (8, 8, 3, 8), (8, 8, 1, 1)  # C, O, K, groups
 
 
 class Outcome(NamedTuple):
@@ -73,9 +72,9 @@ def _calls(dtype: np.dtype[Any]) -> Iterator[Call]:
 def _convolutions(draw: Draw) -> Iterator[Call]:
     from .kernels.cpu.conv2d import ALGORITHMS
 
+    shapes = {"depthwise": [DEPTHWISE], "implicit_gemm": [PLAIN, POINTWISE]}
     for algorithm in ALGORITHMS:
-        # What "implicit_gemm" does depends on the shape; the other algorithms have one way each.
-        for C, O, K, groups in CONVOLUTIONS if algorithm == "implicit_gemm" else CONVOLUTIONS[:1]:
+        for C, O, K, groups in shapes.get(algorithm, [PLAIN]):
             x, w, b = draw(2, 8, 8, C), draw(K, K, C // groups, O), draw(O)
             sides = ((K // 2, K // 2), (K // 2, K // 2))
             where = (ONCE, sides, ONCE, groups, algorithm)
@@ -107,9 +106,10 @@ def _pools(draw: Draw) -> Iterator[Call]:
 
 
 def _normalisations(draw: Draw) -> Iterator[Call]:
-    x, dy, channels = draw(2, 8, 8, 3), draw(2, 8, 8, 3), [draw(3) + 1 for _ in range(4)]
-    yield "batch_norm_forward", (x, *channels[:2], 1e-5)
-    yield "batch_norm_backward", (dy, x, channels[0], *channels[2:], 1e-5)
+    x, dy, (gamma, beta, mean, var) = draw(2, 8, 8, 3), draw(2, 8, 8, 3), (draw(3) + 1 for _ in range(4))
+    yield "batch_norm_forward", (x, gamma, beta, 1e-5, None, "relu")
+    yield "batch_norm_backward", (dy, x, gamma, beta, mean, var, 1e-5, "relu")
+    yield "batch_norm_inference_forward", (x, gamma, beta, mean, var, 1e-5, None, "relu")
     yield "local_response_norm_forward", (x, 5, 1e-4, 0.75, 2.0)
     yield "local_response_norm_backward", (dy, x, 5, 1e-4, 0.75, 2.0)
 
@@ -120,8 +120,10 @@ def _elements(draw: Draw) -> Iterator[Call]:
         yield f"{name}_backward", (draw(2, 3), draw(2, 3))
     yield "dropout_forward", (draw(2, 3), 0.5, 0, 0, 0, 0)
     yield "philox4x32", (np.zeros((2, 4), np.uint32), np.zeros(2, np.uint32))
-    yield "sgd_update", (draw(2, 3), draw(2, 3), draw(2, 3), 0.1, 0.9, False, 0.0)
-    yield "adadelta_update", (draw(2, 3), draw(2, 3), draw(2, 3), draw(2, 3), 1.0, 0.95, 1e-6, 0.0)
+    # w, dw, and what the optimizers remember: of a parameter for one thread, and of one for several.
+    w, dw, velocity, average = ([draw(6), draw(1 << 17)] for _ in range(4))
+    yield "sgd_update", (w, dw, velocity, 0.1, 0.9, False, 0.0)
+    yield "adadelta_update", (w, dw, velocity, average, 1.0, 0.95, 1e-6, 0.0)
 
 
 def _losses(draw: Draw) -> Iterator[Call]:

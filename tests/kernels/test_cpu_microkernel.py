@@ -40,7 +40,8 @@ def tile_assembly(register, triple, processor, monkeypatch):
     monkeypatch.setattr(vectors, "BYTES", vectors._BYTES[register])
     monkeypatch.setattr(microkernel, "HEIGHT", height)
     number, whole = ir.FloatType().as_pointer(), ir.IntType(64)
-    kinds = [number, *[whole] * 4, number, *[whole] * 3, number, *[whole] * 2, ir.IntType(1)]
+    # a, a0, a_row, a_step, first, rows; panel, p0, p_step, K; c, c0, c_row, count; add; b, b0
+    kinds = [number, *[whole] * 5, number, *[whole] * 3, number, *[whole] * 3, ir.IntType(1), number, whole]
     module = ir.Module()
     tile = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "tile")
     builder = ir.IRBuilder(tile.append_basic_block())
