@@ -19,7 +19,7 @@ from .checks import (
 )
 
 Array = Any
-ALGORITHMS = ("auto", "im2col", "implicit_gemm")
+ALGORITHMS = ("auto", "im2col", "implicit_gemm", "direct", "depthwise", "winograd", "winograd_f2")
 
 
 class Conv2d(Function):
@@ -73,7 +73,9 @@ def conv2d(
     padding: int, pair (vertical, horizontal), "same" (ceil(H / stride) rows; the odd cell at the bottom and right)
         or "valid" (none).
     groups: channels and outputs are cut into that many parts which do not see each other.
-    algorithm: "im2col" (the lesson: one matrix product), "implicit_gemm" (without the column matrix), or "auto".
+    algorithm: "auto" chooses by shape. By name: "im2col" (the lesson: one matrix product), "implicit_gemm" (the same
+        without the column matrix); and in the compiled rooms, each for the shapes that it serves, "direct" (few
+        channels), "depthwise", "winograd" and "winograd_f2" (3x3 with stride 1, in tiles of 4x4 and 2x2 outputs).
     activation: None, "relu", "tanh" or "sigmoid": the same as F.relu(y) and so on, without a second pass over y.
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes.

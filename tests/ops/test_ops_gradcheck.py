@@ -146,7 +146,7 @@ CONVOLUTIONS = {
 }
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "im2col", "implicit_gemm"])
+@pytest.mark.parametrize("algorithm", ["auto", "im2col", "implicit_gemm", "direct"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_conv2d_in_input_weight_and_bias(name, algorithm):
     x_shape, w_shape, settings = CONVOLUTIONS[name]
