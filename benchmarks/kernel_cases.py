@@ -104,7 +104,8 @@ def _adaptive_pools() -> Iterator[Case]:
 
 # Normalisation
 
-BATCH_NORMS = [(1, 1, 1, 1), (32, 7, 7, 16), (128, 32, 32, 16), (1, 56, 56, 256), (1, 224, 224, 64)]
+# Of one or two values in a channel the gradient is 0, and what comes out the rounding error: nothing to compare.
+BATCH_NORMS = [(1, 2, 2, 1), (32, 7, 7, 16), (128, 32, 32, 16), (1, 56, 56, 256), (1, 224, 224, 64)]
 LOCAL_RESPONSE_NORMS = [(1, 1, 1, 1), (1, 55, 55, 96), (1, 27, 27, 256), (1, 224, 224, 64)]
 ALEXNET = (5, 5e-4, 0.75, 2.0)  # size, alpha, beta, k
 

@@ -50,7 +50,18 @@ def test_a_convolution_has_speed_and_error_of_every_algorithm(tmp_path):
 @pytest.mark.slow
 def test_the_same_operations_as_torch(tmp_path):
     pytest.importorskip("torch")
-    run("bench_kernels.py", *TINY_WITH_TORCH, "-k", " 1x1x1x1", "-k", "128x10", "--json", tmp_path / "a.json")
+    run(
+        "bench_kernels.py",
+        *TINY_WITH_TORCH,
+        "-k",
+        " 1x1x1x1",
+        "-k",
+        " 1x2x2x1",
+        "-k",
+        "128x10",
+        "--json",
+        tmp_path / "a.json",
+    )
     rows = json.loads((tmp_path / "a.json").read_text())["rows"]
     raced = {name for row in rows for name in row["contenders"] if name.startswith("torch")}
     assert raced == {"torch", "torch nchw", "torch nhwc"}
