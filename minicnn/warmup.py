@@ -74,7 +74,6 @@ def _calls(dtype: np.dtype[Any]) -> Iterator[Call]:
 def _convolutions(draw: Draw) -> Iterator[Call]:
     from .kernels.cpu.conv2d import ALGORITHMS
 
-    shapes = {"depthwise": [DEPTHWISE], "implicit_gemm": [PLAIN, POINTWISE]}
     for algorithm in ALGORITHMS:
         for C, O, K, groups in CONVOLUTIONS.get(algorithm, [(3, 2, 3, 1)]):
             x, w, b = draw(2, 8, 8, C), draw(K, K, C // groups, O), draw(O)

@@ -15,7 +15,8 @@ number is summed in one order, whatever the number of threads.
 
 The constants of the transforms are powers of 2 up to 8 and their differences cancel: a result has the rounding errors
 of the largest numbers in its tile, some ten times those of a plain sum with m = 4. For the same reason one infinite or
-NaN number of x spoils all outputs of the tiles that see it, where the definition spoils those whose window has it.
+NaN number of x spoils all outputs of the tiles that see it, where the definition spoils those whose window has it; and
+an output that is exactly 0, its whole window being 0, comes out as some 1e-7 beside a bright pixel of the same tile.
 """
 
 from typing import Any
