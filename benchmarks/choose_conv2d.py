@@ -45,12 +45,18 @@ class Shape(NamedTuple):
         tail = f" s{self.stride}" if self.stride > 1 else ""
         return f"{self.N}x{self.H}x{self.H}x{self.C}->{self.O} {self.K}x{self.K}{tail}"
 
+    @property
+    def y_shape(self) -> tuple[int, int, int, int]:
+        size = (self.H - 1) // self.stride + 1
+        return self.N, size, size, self.O
 
-# The shapes that decide about Winograd, and those about the direct way.
-WINOGRAD = [Shape(16, 28, C, O, 3, 1) for C, O in itertools.product((4, 8, 16, 24, 32, 64), repeat=2)]
-DIRECT = [
-    Shape(16, 32, C, O, K, stride)
-    for C, O, (K, stride) in itertools.product((1, 3, 6, 12, 24, 48), (6, 16, 32, 64), ((5, 1), (3, 2)))
+
+# Few channels and filters, and few outputs, decide about Winograd; rows of the window and filters about the direct way.
+SHAPES = [Shape(16, 28, C, O, 3, 1) for C, O in itertools.product((4, 8, 12, 16, 24, 32, 64), repeat=2)]
+SHAPES += [Shape(N, H, C, C, 3, 1) for N, H, C in itertools.product((1, 4, 16), (2, 4, 7, 14), (64, 256))]
+SHAPES += [
+    Shape(8, 32, C, O, K, stride)
+    for C, O, (K, stride) in itertools.product((1, 3, 6, 12, 24, 48, 128), (6, 16, 32, 64, 128), ((5, 1), (3, 2)))
 ]
 Times = dict[str, dict[Shape, dict[str, float]]]  # direction, shape, algorithm: seconds
 
@@ -60,10 +66,9 @@ def main() -> int:
     options = _options()
     harness.start(options)
     pace = Pace(options.rounds, 0.002, 0) if options.quick else Pace(options.rounds, 0.01)
-    shapes = (WINOGRAD[::18], DIRECT[::20]) if options.quick else (WINOGRAD, DIRECT)
     print(report.table(("", "", "winograd", "direct", "implicit"), [], WIDTHS))
     times: Times = {direction: {} for direction in DIRECTIONS}
-    for shape in itertools.chain(*shapes):
+    for shape in SHAPES[::25] if options.quick else SHAPES:
         for direction in DIRECTIONS:
             seconds = times[direction][shape] = _race(shape, direction, pace)
             names = ("winograd", "direct", "implicit_gemm")
@@ -125,31 +130,39 @@ def _calls(shape: Shape, direction: str) -> Iterator[tuple[str, Any]]:
         )
 
 
-def _best_limits(times: dict[Shape, dict[str, float]]) -> tuple[dict[str, tuple[int, int]], float]:
+def _best_limits(times: dict[Shape, dict[str, float]]) -> tuple[dict[str, tuple[int, ...]], float]:
     """The limits of the rule that lose least, and how much that is: 1 is to choose the fastest everywhere."""
+    from minicnn.kernels.cpu.conv2d_rules import saved
+
     channels, filters = sorted({shape.C for shape in times}), sorted({shape.O for shape in times})
+    products = sorted({saved(shape.y_shape) for shape in times if shape.stride == 1})
     rows = sorted({0} | {shape.K * shape.C for shape in times})
-    tried = [
-        ({"winograd": (c, o), "direct": (row, few)}, _loss(times, (c, o), (row, few)))
-        for c, o, row, few in itertools.product(channels, filters, rows, [0, *filters])
-    ]
-    return min(tried, key=lambda limits_and_loss: limits_and_loss[1])
+    limits: dict[str, tuple[int, ...]] = {"winograd": (channels[0], filters[0], products[0]), "direct": (0, 0)}
+    # One algorithm's limits after the other's, until neither changes any more.
+    choices = {"winograd": list(itertools.product(channels, filters, products)),
+               "direct": list(itertools.product(rows, [0, *filters]))}  # fmt: skip
+    before = None
+    while before != limits:
+        before = dict(limits)
+        for name, values in choices.items():
+            limits[name] = min(values, key=lambda value: _loss(times, {**limits, name: value}))
+    return limits, _loss(times, limits)
 
 
-def _loss(times: dict[Shape, dict[str, float]], winograd: tuple[int, int], direct: tuple[int, int]) -> float:
+def _loss(times: dict[Shape, dict[str, float]], limits: dict[str, tuple[int, ...]]) -> float:
     """The geometric mean of what these limits choose over the fastest."""
     from minicnn.kernels.cpu.conv2d_rules import LIMITS, choose
 
-    LIMITS["tried"] = {"winograd": winograd, "direct": direct}
+    LIMITS["tried"] = limits
     ratios = []
     for shape, seconds in times.items():
         possible = {"depthwise": False, "winograd": "winograd" in seconds}
-        name = choose("tried", (shape.K, shape.K, shape.C, shape.O), 1, possible)
+        name = choose("tried", (shape.K, shape.K, shape.C, shape.O), shape.y_shape, 1, possible)
         ratios.append(seconds.get(name, seconds["implicit_gemm"]) / min(seconds.values()))
     return statistics.geometric_mean(ratios)
 
 
-def _as_text(chosen: dict[str, tuple[dict[str, tuple[int, int]], float]], machine: str) -> str:
+def _as_text(chosen: dict[str, tuple[dict[str, tuple[int, ...]], float]], machine: str) -> str:
     """The table as it stands in the rule's file."""
     lines = [f"# {machine}; beside each line: the time of what it chooses over that of the fastest, geometric mean"]
     lines += ["LIMITS = {"]

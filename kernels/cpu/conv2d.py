@@ -62,7 +62,7 @@ def conv2d_forward(
     y_shape = len(x), *output_sizes(x.shape, w.shape[:2], stride, padding, dilation), w.shape[3]
     where = stride, padding, dilation, groups
     bias = np.zeros(0, x.dtype) if b is None else dense(b)
-    way = _way("forward", algorithm, w.shape, *where)
+    way = _way("forward", algorithm, w.shape, y_shape, *where)
     return way.forward(dense(x), dense(w), bias, y_shape, *where, activation)
 
 
@@ -72,7 +72,7 @@ def conv2d_backward_input(
 ) -> Array:  # fmt: skip
     """As the reference; see the head of this file for the algorithms."""
     where = stride, padding, dilation, groups
-    way = _way("input_gradient", algorithm, w.shape, *where)
+    way = _way("input_gradient", algorithm, w.shape, dy.shape, *where)
     return way.input_gradient(dense(dy), dense(w), x_shape, *where)
 
 
@@ -82,13 +82,13 @@ def conv2d_backward_weight(
 ) -> Array:  # fmt: skip
     """As the reference; see the head of this file for the algorithms."""
     where = stride, padding, dilation, groups
-    way = _way("weight_gradient", algorithm, w_shape, *where)
+    way = _way("weight_gradient", algorithm, w_shape, dy.shape, *where)
     return way.weight_gradient(dense(dy), dense(x), w_shape, *where)
 
 
 def _way(
-    direction: str, algorithm: str, w_shape: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair,
-    groups: int,
+    direction: str, algorithm: str, w_shape: tuple[int, ...], y_shape: tuple[int, ...], stride: Pair, padding: Padding,
+    dilation: Pair, groups: int,
 ) -> Any:  # fmt: skip
     """The functions of the algorithm that is asked for. One that does not serve the shape is refused, not replaced."""
     if algorithm not in ALGORITHMS:
@@ -99,7 +99,7 @@ def _way(
         "winograd": plain and kernel == (3, 3) and stride == (1, 1),
     }
     if algorithm == "auto":
-        algorithm = choose(direction, w_shape, groups, possible)
+        algorithm = choose(direction, w_shape, y_shape, groups, possible)
     if not possible.get(algorithm.removesuffix("_f2"), True):
         raise ValueError(
             f"algorithm={algorithm!r} serves {_SERVED[algorithm.removesuffix('_f2')]}, got a weight of shape "
