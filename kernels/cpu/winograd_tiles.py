@@ -1,16 +1,12 @@
 """Winograd's transforms of small tiles, F(2x2, 3x3) and F(4x4, 3x3), many channels at a time in vector registers.
 
-A tile of m x m outputs of a 3x3 convolution sees (m + 2) x (m + 2) inputs d. With w the 3x3 weights, everything in it
-is computed from products of as many numbers, 16 or 36, where the definition takes 9 * m * m, 36 or 144:
+The reference says what they are and where the constants A, B and G come from (reference/winograd.py):
 
     forward          y  = A.T ((G w G.T) * (B.T d B)) A              * is number by number
     weight gradient  dw = G.T ((B.T d B) * (A dy A.T)) G
 
-A, B and G are constants. Each transform is M d M.T for one small matrix M, written out as additions and products of
-constants: `sandwich` makes the intrinsic. Each number of a tile is a vector of channels, which stay apart.
-
-Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, sections 4.1 (F(2x2, 3x3)), 4.2 and 4.3
-(F(4x4, 3x3)); Winograd, "Arithmetic Complexity of Computations", 1980.
+Each transform is M d M.T for one small matrix M, written out as additions and products of constants: `sandwich` makes
+the intrinsic. Each number of a tile is a vector of channels, which stay apart.
 """
 
 from typing import Any
@@ -19,38 +15,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from ..reference.winograd import A_T, B_T, G, Matrix
 from ._jit import inlined
 from .vectors import load, multiply_add, pointers, store, vector_type, whole_number
-
-Matrix = list[list[float]]
-
-# By the tile's side m: what an input tile, the weights and the products are multiplied with.
-_B_T: dict[int, Matrix] = {
-    2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
-    4: [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-}
-_G: dict[int, Matrix] = {
-    2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-    4: [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ],
-}
-_A_T: dict[int, Matrix] = {
-    2: [[1, 1, 1, 0], [0, 1, -1, -1]],
-    4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-}
 
 
 def _transposed(matrix: Matrix) -> Matrix:
@@ -108,11 +75,11 @@ def _combination(builder: Any, weights: list[float], numbers: list[Any]) -> Any:
     return total
 
 
-_input_2, _input_4 = sandwich(_B_T[2]), sandwich(_B_T[4])
-_weight_2, _weight_4 = sandwich(_G[2]), sandwich(_G[4])
-_output_2, _output_4 = sandwich(_A_T[2]), sandwich(_A_T[4])
-_output_back_2, _output_back_4 = sandwich(_transposed(_A_T[2])), sandwich(_transposed(_A_T[4]))
-_weight_back_2, _weight_back_4 = sandwich(_transposed(_G[2])), sandwich(_transposed(_G[4]))
+_input_2, _input_4 = sandwich(B_T[2]), sandwich(B_T[4])
+_weight_2, _weight_4 = sandwich(G[2]), sandwich(G[4])
+_output_2, _output_4 = sandwich(A_T[2]), sandwich(A_T[4])
+_output_back_2, _output_back_4 = sandwich(_transposed(A_T[2])), sandwich(_transposed(A_T[4]))
+_weight_back_2, _weight_back_4 = sandwich(_transposed(G[2])), sandwich(_transposed(G[4]))
 
 # The arguments behind m are those of `sandwich`.
 

@@ -1,11 +1,13 @@
-"""Convolution, its three directions in two algorithms.
+"""Convolution, its three directions in three algorithms.
 
 "im2col" copies the windows into a matrix, so that each direction is one matrix product. "implicit_gemm" needs no
 matrix: it walks over the KH*KW positions of the kernel, and at each of them a shifted, strided slice of the image
-meets one (C, O) slice of the weight. "auto" means "im2col" in this room.
+meets one (C, O) slice of the weight. "winograd" and "winograd_f2" need fewer products: see `winograd`. "auto" means
+"im2col" in this room.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from ..geometry import Padding, Pair, output_sizes, taps
 from ._arrays import Array, crop, pad
 from .activation import activated
 from .im2col import col2im, im2col
+from .winograd import winograd_backward_input, winograd_backward_weight, winograd_forward
 
 
 def conv2d_forward(
@@ -29,8 +32,9 @@ def conv2d_forward(
     """Slide O filters over an image and take at each place the sum of products (a cross-correlation).
 
     x: (N, H, W, C); w: (KH, KW, C // groups, O); b: (O,) or None; stride, dilation: (rows, columns) in cells;
-    padding: ((top, bottom), (left, right)) of zeros; algorithm: "auto", "im2col" or "implicit_gemm";
-    activation: None, "relu", "tanh" or "sigmoid", applied to the sums.
+    padding: ((top, bottom), (left, right)) of zeros; algorithm: "auto", "im2col", "implicit_gemm", or for 3x3 kernels
+    with stride and dilation 1 "winograd" or "winograd_f2"; activation: None, "relu", "tanh" or "sigmoid", applied to the
+    sums.
     Result y: (N, OH, OW, O), with OH = floor((H + top + bottom - DH*(KH-1) - 1) / SH) + 1, OW alike.
 
         y[n, oh, ow, o] = activation(b[o] + sum over kh, kw, c of
@@ -41,13 +45,13 @@ def conv2d_forward(
     The gradient dy that the functions below take is that in the sum, before the activation: relu_backward(dy, y),
     tanh_backward(dy, y) or sigmoid_backward(dy, y).
 
-    Raises ValueError for an algorithm that this room does not have.
+    Raises ValueError for an algorithm that this room does not have, or that does not serve the shape.
 
     LeCun, Bottou, Bengio & Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998, section II.A;
     groups: Krizhevsky, Sutskever & Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012,
     section 3.2; dilation: Yu & Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", 2016, section 2.
     """
-    forward = _chosen(algorithm, _im2col_forward, _implicit_gemm_forward)
+    forward = _chosen(algorithm, _im2col_forward, _implicit_gemm_forward, winograd_forward)
     parts = [
         forward(x[..., cs], w[..., os], stride, padding, dilation) for cs, os in _groups(x.shape[3], w.shape[3], groups)
     ]
@@ -75,7 +79,7 @@ def conv2d_backward_input(
     and for one group dx = col2im(dy @ w.T). The other arguments and errors are those of conv2d_forward.
     """
     N, H, W, C = x_shape
-    backward = _chosen(algorithm, _im2col_backward_input, _implicit_gemm_backward_input)
+    backward = _chosen(algorithm, _im2col_backward_input, _implicit_gemm_backward_input, winograd_backward_input)
     group_shape = (N, H, W, C // groups)
     parts = [
         backward(dy[..., os], w[..., os], group_shape, stride, padding, dilation)
@@ -103,7 +107,7 @@ def conv2d_backward_weight(
     and for one group dw = im2col(x).T @ dy. The gradient in b is bias_backward(dy). The other arguments and errors
     are those of conv2d_forward.
     """
-    backward = _chosen(algorithm, _im2col_backward_weight, _implicit_gemm_backward_weight)
+    backward = _chosen(algorithm, _im2col_backward_weight, _implicit_gemm_backward_weight, winograd_backward_weight)
     kernel_size = (w_shape[0], w_shape[1])
     parts = [
         backward(dy[..., os], x[..., cs], kernel_size, stride, padding, dilation)
@@ -188,9 +192,17 @@ def _groups(C: int, O: int, groups: int) -> list[tuple[slice, slice]]:
     return [(slice(g * c, (g + 1) * c), slice(g * o, (g + 1) * o)) for g in range(groups)]
 
 
-def _chosen(algorithm: str, columns: Callable[..., Array], direct: Callable[..., Array]) -> Callable[..., Array]:
+def _chosen(
+    algorithm: str, columns: Callable[..., Array], direct: Callable[..., Array], winograd: Callable[..., Array]
+) -> Callable[..., Array]:
     """The function of the algorithm asked for; a name that only a fast room has is refused, not replaced."""
-    choices = {"auto": columns, "im2col": columns, "implicit_gemm": direct}
+    choices = {
+        "auto": columns,
+        "im2col": columns,
+        "implicit_gemm": direct,
+        "winograd": partial(winograd, m=4),
+        "winograd_f2": partial(winograd, m=2),
+    }
     if algorithm not in choices:
         raise ValueError(f"algorithm in the reference room is one of {sorted(choices)}, got {algorithm!r}")
     return choices[algorithm]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from minicnn.kernels import cpu, reference
-from minicnn.kernels.cpu import conv2d_direct, conv2d_rows, conv2d_winograd, winograd_tiles
+from minicnn.kernels.cpu import conv2d_direct, conv2d_rows, conv2d_winograd
 from minicnn.kernels.cpu.blocks import DEPTH
 from minicnn.kernels.cpu.conv2d import ALGORITHMS
 from minicnn.kernels.geometry import output_sizes
@@ -107,15 +107,6 @@ def test_winograd_is_the_reference(algorithm, parts, size, padding, channels, ca
         patch.setattr(conv2d_winograd, "CACHE", cache)
         problem = case((N, H, W, C), (3, 3, C, O), padding=((top, bottom), (left, right)))
         assert_all_directions_agree(problem, algorithm, dtype)
-
-
-@pytest.mark.parametrize("m", [2, 4])
-def test_winograds_constants_make_a_correlation(m):
-    """In one dimension: A.T ((G g) * (B.T d)) = the m numbers that 3 weights g make of m + 2 numbers d."""
-    d, g = np.random.default_rng(0).standard_normal((2, m + 2))
-    g = g[:3]
-    y = np.array(winograd_tiles._A_T[m]) @ ((np.array(winograd_tiles._G[m]) @ g) * (winograd_tiles._B_T[m] @ d))
-    np.testing.assert_allclose(y, [d[i : i + 3] @ g for i in range(m)], rtol=1e-12)
 
 
 def case(x, w, stride=(1, 1), padding=NONE, dilation=(1, 1), groups=1):

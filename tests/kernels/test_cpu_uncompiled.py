@@ -114,7 +114,7 @@ def uncompiled():
     blocks.multiply_tile, blocks.multiply_narrow_tile, blocks.transpose = tile_product(2), tile_product(1), transpose
     sys.modules[f"{NAME}.conv2d_winograd"].transpose = transpose
     tiles = sys.modules[f"{NAME}.winograd_tiles"]
-    for name, matrices in {"input": tiles._B_T, "weight": tiles._G, "output": tiles._A_T}.items():
+    for name, matrices in {"input": tiles.B_T, "weight": tiles.G, "output": tiles.A_T}.items():
         for m, matrix in matrices.items():
             setattr(tiles, f"_{name}_{m}", sandwich(matrix))
             setattr(tiles, f"_{name}_back_{m}", sandwich(np.transpose(matrix)))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from minicnn.kernels import reference
+from minicnn.kernels.reference.winograd import A_T, B_T, G
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=200)
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}
@@ -117,7 +118,46 @@ def test_cells_that_no_window_reaches_get_no_gradient(algorithm):
     assert_array_equal(dx[0, :, :, 0], np.outer(reached, reached))
 
 
+@pytest.mark.parametrize("m", [2, 4])
+def test_winograds_constants_make_a_correlation(m):
+    """In one dimension: A.T ((G g) * (B.T d)) = the m numbers that 3 weights g make of m + 2 numbers d."""
+    d, g = np.random.default_rng(0).standard_normal((2, m + 2))
+    g = g[:3]
+    y = np.array(A_T[m]) @ ((np.array(G[m]) @ g) * (B_T[m] @ d))
+    assert_allclose(y, [d[i : i + 3] @ g for i in range(m)], **TIGHT)
+
+
+@pytest.mark.parametrize("algorithm", ["winograd", "winograd_f2"])
+@SETTINGS
+@given(
+    size=st.tuples(st.integers(1, 2), st.integers(1, 11), st.integers(1, 11)),
+    padding=st.tuples(*[st.integers(0, 4)] * 4),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    groups=st.integers(1, 2),
+)
+def test_winograd_is_the_definition(algorithm, size, padding, channels, groups):
+    (N, H, W), (top, bottom, left, right), (C, O), rng = size, padding, channels, np.random.default_rng(0)
+    x = rng.standard_normal((N, max(H, 3 - top - bottom), max(W, 3 - left - right), groups * C))
+    w, where = rng.standard_normal((3, 3, C, groups * O)), ((1, 1), ((top, bottom), (left, right)), (1, 1), groups)
+    y = reference.conv2d_forward(x, w, None, *where, "implicit_gemm", None)
+    assert_allclose(reference.conv2d_forward(x, w, None, *where, algorithm, None), y, atol=1e-11)
+    dy = rng.standard_normal(y.shape)
+    for name, arguments in (
+        ("conv2d_backward_input", (dy, w, x.shape)),
+        ("conv2d_backward_weight", (dy, x, w.shape)),
+    ):
+        kernel = getattr(reference, name)
+        assert_allclose(kernel(*arguments, *where, algorithm), kernel(*arguments, *where, "implicit_gemm"), atol=1e-11)
+
+
+def test_winograd_refuses_what_it_does_not_serve():
+    x, w, sides = np.ones((1, 9, 9, 1)), np.ones((3, 3, 1, 1)), ((0, 0), (0, 0))
+    for weight, stride, dilation in ((w, (2, 2), (1, 1)), (w, (1, 1), (1, 2)), (w[:2], (1, 1), (1, 1))):
+        with pytest.raises(ValueError, match="winograd serves 3x3 kernels with stride 1"):
+            reference.conv2d_forward(x, weight, None, stride, sides, dilation, 1, "winograd", None)
+
+
 def test_an_algorithm_of_another_room_is_refused():
     x, w = np.ones((1, 3, 3, 1)), np.ones((3, 3, 1, 1))
-    with pytest.raises(ValueError, match="winograd"):
-        reference.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "winograd", None)
+    with pytest.raises(ValueError, match="direct"):
+        reference.conv2d_forward(x, w, None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1, "direct", None)
