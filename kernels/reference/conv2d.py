@@ -32,9 +32,8 @@ def conv2d_forward(
     """Slide O filters over an image and take at each place the sum of products (a cross-correlation).
 
     x: (N, H, W, C); w: (KH, KW, C // groups, O); b: (O,) or None; stride, dilation: (rows, columns) in cells;
-    padding: ((top, bottom), (left, right)) of zeros; algorithm: "auto", "im2col", "implicit_gemm", or for 3x3 kernels
-    with stride and dilation 1 "winograd" or "winograd_f2"; activation: None, "relu", "tanh" or "sigmoid", applied to the
-    sums.
+    padding: ((top, bottom), (left, right)) of zeros; algorithm: "auto", "im2col", "implicit_gemm", and for 3x3 kernels
+    with stride and dilation 1 "winograd" or "winograd_f2"; activation: None, "relu", "tanh" or "sigmoid", of the sums.
     Result y: (N, OH, OW, O), with OH = floor((H + top + bottom - DH*(KH-1) - 1) / SH) + 1, OW alike.
 
         y[n, oh, ow, o] = activation(b[o] + sum over kh, kw, c of
