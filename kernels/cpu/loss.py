@@ -71,14 +71,17 @@ def _cross_entropy(logits, classes, rows, p, costs, first, last):
         total = logits.dtype.type(0)
         for k in range(K):
             p[n, k] = exp_nonpositive(logits[n, k] - largest)
+        # In a loop that stores nothing: one that does takes its sums in another order where its arrays are neighbours.
+        for k in range(K):
             total += p[n, k]
         logarithm = math.log(total)
         if len(classes):
             costs[n] = logarithm - (logits[n, classes[n]] - largest)
         else:
-            costs[n] = 0
+            cost = 0.0
             for k in range(K):
-                costs[n] += rows[n, k] * (logarithm - (logits[n, k] - largest))
+                cost += rows[n, k] * (logarithm - (logits[n, k] - largest))
+            costs[n] = cost
         for k in range(K):
             p[n, k] /= total
 

@@ -53,6 +53,8 @@ def _softmax(x, y, threads):
             total = x.dtype.type(0)
             for k in range(K):
                 y[m, k] = exp_nonpositive(x[m, k] - largest)
+            # In a loop that stores nothing: see `loss`.
+            for k in range(K):
                 total += y[m, k]
             for k in range(K):
                 y[m, k] /= total
