@@ -13,6 +13,7 @@ Source: Knuth 1997, "The Art of Computer Programming", volume 1, section 2.5, al
 """
 
 import math
+import sys
 import threading
 from bisect import bisect
 from collections import deque
@@ -95,9 +96,24 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return array
 
 
+def add(a: Array, b: Array) -> Array:
+    """a + b of one shape and dtype; those of NumPy in such memory too."""
+    return np.add(a, b, out=empty(a.shape, a.dtype)) if isinstance(a, np.ndarray) else a + b
+
+
 def is_whole(array: Array) -> bool:
-    """Whether an array is no view of another one."""
-    return array.base is None or type(array.base) is Block
+    """Whether nobody can reach an array's memory but through it: it is no view, or one of what nobody else holds."""
+    if array.base is None or type(array.base) is Block:
+        return True
+    alone = _references_to_base(array) == _ONE_REFERENCE
+    return alone and type(array.base) is np.ndarray and is_whole(array.base)
+
+
+def _references_to_base(view: Array) -> int:
+    return sys.getrefcount(view.base)
+
+
+_ONE_REFERENCE = _references_to_base(np.empty(1)[:])
 
 
 def _block(size: int) -> Block:

@@ -55,15 +55,15 @@ def _propagate(function: Function, gradients: dict[Function, Array], leaves: dic
     dy = gradients.pop(function)
     dxs = _checked_backward(function, dy)
     for x, dx in zip(function.inputs, dxs, strict=True):
-        if dx is None or not x.requires_grad:
+        if dx is None or x is None:
             continue
-        if x.creator is not None:
-            gradients[x.creator] = gradients[x.creator] + dx if x.creator in gradients else dx
+        if not isinstance(x, Tensor):
+            gradients[x] = kernels.add(gradients[x], dx) if x in gradients else dx
         elif x in leaves:
-            leaves[x] = leaves[x] + dx
+            leaves[x] = kernels.add(leaves[x], dx)
         else:
             # A leaf's gradient belongs to the user, who may write into it: never shared with another array.
-            others = (dy, *function.saved, *(y.data for y in function.inputs))
+            others = (dy, *function.saved, *(y.data for y in function.inputs if isinstance(y, Tensor)))
             twice = sum(dx is d for d in dxs) > 1
             shared = twice or not kernels.is_whole(dx) or any(dx is other for other in others)
             leaves[x] = dx.copy() if shared else dx
@@ -104,9 +104,9 @@ def _functions_below(last: Function) -> list[Function]:
                 "add the losses and call backward once, or compute the forward pass again"
             )
         for x in function.inputs:
-            if x.creator is not None and x.creator not in found:
-                found.add(x.creator)
-                stack.append(x.creator)
+            if x is not None and not isinstance(x, Tensor) and x not in found:
+                found.add(x)
+                stack.append(x)
     return sorted(found, key=lambda function: function.number)
 
 
@@ -117,15 +117,15 @@ def _checked_backward(function: Function, dy: Array) -> tuple[Array | None, ...]
         raise RuntimeError(
             f"{function.name}.backward must return a tuple of {len(function.inputs)} arrays, got {dxs!r}"
         )
-    for i, (x, dx) in enumerate(zip(function.inputs, dxs, strict=True)):
+    for i, (kind, dx) in enumerate(zip(function.input_kinds, dxs, strict=True)):
         if dx is None:
             continue
         if not device.is_array(dx):
             raise RuntimeError(f"{function.name}.backward must return arrays, got {type(dx).__name__} for input {i}")
-        if dx.shape != x.data.shape or dx.dtype != x.data.dtype:
+        if (dx.shape, dx.dtype) != kind:
             raise RuntimeError(
                 f"{function.name}.backward returned for input {i} a gradient of shape {dx.shape} and dtype {dx.dtype}, "
-                f"expected {x.data.shape} and {x.data.dtype}"
+                f"expected {kind[0]} and {kind[1]}"
             )
     return dxs
 
