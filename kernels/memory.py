@@ -30,7 +30,7 @@ PATIENCE = 2000  # requests after which a region that served none of them is giv
 
 
 class Memory(np.ndarray[Any, Any]):
-    """Bytes. Of a class of its own, since NumPy lets views of views refer to what is below, if both are of one class."""
+    """Bytes. A class of its own: of one class, a view of a view would refer to what lies below both, past the block."""
 
 
 class Region:
@@ -102,11 +102,14 @@ def add(a: Array, b: Array) -> Array:
 
 
 def is_whole(array: Array) -> bool:
-    """Whether nobody can reach an array's memory but through it: it is no view, or one of what nobody else holds."""
-    if array.base is None or type(array.base) is Block:
+    """Whether an array's memory is its own: it is no view, or one of the whole of what nobody else holds."""
+    base = array.base
+    if base is None or type(base) is Block:
         return True
-    alone = _references_to_base(array) == _ONE_REFERENCE
-    return alone and type(array.base) is np.ndarray and is_whole(array.base)
+    if type(base) is not np.ndarray or array.nbytes != base.nbytes or not array.flags.writeable:  # broadcast, or a part
+        return False
+    del base
+    return _references_to_base(array) == _ONE_REFERENCE and is_whole(array.base)
 
 
 def _references_to_base(view: Array) -> int:

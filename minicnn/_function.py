@@ -13,11 +13,11 @@ The smallest example that needs all of it:
 
     y = Square()(mc.tensor([3.0], requires_grad=True))
 
-Calling a Function runs `forward` and, if an input asks for a gradient, records: the output remembers the
-Function, the Function remembers those that made its inputs. That is the whole graph. It holds no arrays but
-those that a Function saves: what nobody needs any more is gone before the backward pass begins. Each Function
-gets a number when it is called. An operation can only read what exists already, so its inputs' Functions have smaller numbers:
-the order of creation is a topological order, and `autograd.backward` walks it downwards.
+Calling a Function runs `forward` and, if an input asks for a gradient, records: the output remembers the Function,
+the Function remembers those that made its inputs. That is the whole graph. It holds no arrays but those that a
+Function saves: what nobody needs any more is gone before the backward pass begins. Each Function gets a number when
+it is called. An operation can only read what exists already, so its inputs' Functions have smaller numbers: the order
+of creation is a topological order, and `autograd.backward` walks it downwards.
 """
 
 import itertools
@@ -127,7 +127,7 @@ class Function:
         return self._saved
 
     def release(self) -> None:
-        """Let go of the saved arrays and the inputs: after a backward pass nothing else needs them."""
+        """Let go of the saved arrays and the inputs: after the backward pass, or early by `backward` itself."""
         self._saved = ()
         self.inputs = ()
         self.released = True
