@@ -101,7 +101,7 @@ def test_arrays_of_many_sizes_lie_in_the_same_memory_one_after_another():
     assert taken <= 2 * sizes[-1], f"arrays of at most {sizes[-1]} bytes were made in {taken}"
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_gaps_side_by_side_become_one(order):
     region = memory.Region(3 << 16)
     blocks = {i: region.take(i << 16, 1 << 16) for i in range(3)}
