@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from .memory import empty, is_whole, zeros
+from .memory import add, empty, is_whole, zeros
 
-__all__ = ["ROOMS", "empty", "is_whole", "room", "set_threads", "use", "zeros"]
+__all__ = ["ROOMS", "add", "empty", "is_whole", "room", "set_threads", "use", "zeros"]
 
 ROOMS = ("reference", "cpu")
 

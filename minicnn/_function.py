@@ -13,10 +13,11 @@ The smallest example that needs all of it:
 
     y = Square()(mc.tensor([3.0], requires_grad=True))
 
-Calling a Function runs `forward` and, if an input asks for a gradient, records: the output remembers the
-Function, the Function remembers its inputs. That is the whole graph. Each Function gets a number when it
-is called. An operation can only read what exists already, so its inputs' Functions have smaller numbers:
-the order of creation is a topological order, and `autograd.backward` walks it downwards.
+Calling a Function runs `forward` and, if an input asks for a gradient, records: the output remembers the Function,
+the Function remembers those that made its inputs. That is the whole graph. It holds no arrays but those that a
+Function saves: what nobody needs any more is gone before the backward pass begins. Each Function gets a number when
+it is called. An operation can only read what exists already, so its inputs' Functions have smaller numbers: the order
+of creation is a topological order, and `autograd.backward` walks it downwards.
 """
 
 import itertools
@@ -63,10 +64,14 @@ class Function:
     A subclass takes its settings (a stride, an axis) in `__init__` and writes
     `forward(self, *arrays) -> array` and `backward(self, dy) -> tuple of arrays`, one for each input, of the
     input's shape and dtype; None where there is no gradient. An object serves one call.
+
+    inputs: where each input's gradient goes: the Function that made it, the Tensor itself if it is a leaf, None if it
+        wants no gradient. input_kinds: their shapes and dtypes.
     """
 
     number: int
-    inputs: tuple[Tensor, ...] = ()
+    inputs: tuple["Function | Tensor | None", ...] = ()
+    input_kinds: tuple[tuple[tuple[int, ...], Any], ...] = ()
     needs_gradient: tuple[bool, ...] = ()
     released = False
     _saved: tuple[Any, ...] = ()
@@ -92,7 +97,8 @@ class Function:
         y = Tensor(np.asarray(result) if isinstance(result, np.generic) else result)
         if self._records:
             self.number = next(_numbers)
-            self.inputs = inputs
+            self.inputs = tuple((x.creator or x) if x.requires_grad else None for x in inputs)
+            self.input_kinds = tuple((x.data.shape, x.data.dtype) for x in inputs)
             y.requires_grad = True
             y.creator = self
         return y
@@ -121,7 +127,7 @@ class Function:
         return self._saved
 
     def release(self) -> None:
-        """Give back the saved arrays and the inputs: after a backward pass nothing else needs them."""
+        """Let go of the saved arrays and the inputs: after the backward pass, or early by `backward` itself."""
         self._saved = ()
         self.inputs = ()
         self.released = True

@@ -36,7 +36,7 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
     """
     dy = _first_gradient(root, gradient)
     if root.creator is None:
-        _accumulate({root: dy.copy()})
+        _accumulate({root: dy})
         return
     order = _functions_below(root.creator)
     gradients: dict[Function, Array] = {root.creator: dy}
@@ -52,18 +52,20 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
 
 def _propagate(function: Function, gradients: dict[Function, Array], leaves: dict[Tensor, Array]) -> None:
     """Take the gradient in a Function's result, and add those in its inputs to where they are collected."""
-    dy = gradients.pop(function)
-    dxs = _checked_backward(function, dy)
-    for x, dx in zip(function.inputs, dxs, strict=True):
-        if dx is None or not x.requires_grad:
+    inputs = function.inputs
+    # The gradient has no name here: `backward` can drop it as soon as it has read it.
+    dxs = _checked(function, function.backward(gradients.pop(function)))
+    for x, dx in zip(inputs, dxs, strict=True):
+        if dx is None or x is None:
             continue
-        if x.creator is not None:
-            gradients[x.creator] = gradients[x.creator] + dx if x.creator in gradients else dx
+        if not isinstance(x, Tensor):
+            gradients[x] = kernels.add(gradients[x], dx) if x in gradients else dx
         elif x in leaves:
-            leaves[x] = leaves[x] + dx
+            leaves[x] = kernels.add(leaves[x], dx)
         else:
             # A leaf's gradient belongs to the user, who may write into it: never shared with another array.
-            others = (dy, *function.saved, *(y.data for y in function.inputs))
+            data = (y.data for y in inputs if isinstance(y, Tensor))
+            others = (*gradients.values(), *leaves.values(), *function.saved, *data)
             twice = sum(dx is d for d in dxs) > 1
             shared = twice or not kernels.is_whole(dx) or any(dx is other for other in others)
             leaves[x] = dx.copy() if shared else dx
@@ -83,7 +85,8 @@ def _first_gradient(root: Tensor, gradient: Array | None) -> Array:
                 "reduce it with .sum() or .mean(), or pass gradient=, an array of that shape"
             )
         return xp.ones(root.shape, root.dtype)
-    dy = xp.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=root.dtype)
+    # A copy: what a Function makes of its gradient may become a leaf's.
+    dy = xp.array(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=root.dtype)
     if dy.shape != root.shape:
         raise ValueError(f"backward expected a gradient of shape {root.shape}, got {dy.shape}")
     return dy
@@ -104,28 +107,27 @@ def _functions_below(last: Function) -> list[Function]:
                 "add the losses and call backward once, or compute the forward pass again"
             )
         for x in function.inputs:
-            if x.creator is not None and x.creator not in found:
-                found.add(x.creator)
-                stack.append(x.creator)
+            if x is not None and not isinstance(x, Tensor) and x not in found:
+                found.add(x)
+                stack.append(x)
     return sorted(found, key=lambda function: function.number)
 
 
-def _checked_backward(function: Function, dy: Array) -> tuple[Array | None, ...]:
-    """The gradients that a Function computes, checked against its inputs."""
-    dxs = function.backward(dy)
-    if not isinstance(dxs, tuple) or len(dxs) != len(function.inputs):
+def _checked(function: Function, dxs: Any) -> tuple[Array | None, ...]:
+    """The gradients that a Function has computed, checked against its inputs."""
+    if not isinstance(dxs, tuple) or len(dxs) != len(function.input_kinds):
         raise RuntimeError(
-            f"{function.name}.backward must return a tuple of {len(function.inputs)} arrays, got {dxs!r}"
+            f"{function.name}.backward must return a tuple of {len(function.input_kinds)} arrays, got {dxs!r}"
         )
-    for i, (x, dx) in enumerate(zip(function.inputs, dxs, strict=True)):
+    for i, (kind, dx) in enumerate(zip(function.input_kinds, dxs, strict=True)):
         if dx is None:
             continue
         if not device.is_array(dx):
             raise RuntimeError(f"{function.name}.backward must return arrays, got {type(dx).__name__} for input {i}")
-        if dx.shape != x.data.shape or dx.dtype != x.data.dtype:
+        if (dx.shape, dx.dtype) != kind:
             raise RuntimeError(
                 f"{function.name}.backward returned for input {i} a gradient of shape {dx.shape} and dtype {dx.dtype}, "
-                f"expected {x.data.shape} and {x.data.dtype}"
+                f"expected {kind[0]} and {kind[1]}"
             )
     return dxs
 

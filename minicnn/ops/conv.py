@@ -38,12 +38,15 @@ class Conv2d(Function):
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         x, w, y = self.saved
-        room = kernels.room(dy)
+        x_shape, room = x.shape, kernels.room(dy)
+        self.release()  # images are large: each goes as soon as it has been read
         dy = activation_backward(dy, y, self.activation)
+        del y
         wants_x, wants_w, *wants_b = self.needs_gradient
-        # The first layer's input is the picture: nobody wants its gradient, and it is a third of the work.
-        dx = room.conv2d_backward_input(dy, w, x.shape, *self.geometry) if wants_x else None
         dw = room.conv2d_backward_weight(dy, x, w.shape, *self.geometry) if wants_w else None
+        del x
+        # The first layer's input is the picture: nobody wants its gradient, and it is a third of the work.
+        dx = room.conv2d_backward_input(dy, w, x_shape, *self.geometry) if wants_x else None
         db = [room.bias_backward(dy) if wanted else None for wanted in wants_b]
         return (dx, dw, *db)
 

@@ -1,7 +1,9 @@
 """A long run takes no more memory than a short one."""
 
+import itertools
 import os
 import resource
+import subprocess
 import sys
 
 import numpy as np
@@ -73,9 +75,75 @@ def page_faults(steps: int) -> float:
     return float(np.median([step() for _ in range(steps)]))
 
 
+def page_faults_of_a_fresh_process(smallest: int) -> float:
+    """`page_faults` where no earlier test has changed from what size on the system takes memory back at once."""
+    said = [sys.executable, __file__, str(smallest)]
+    return float(subprocess.run(said, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the page faults of Linux")
-def test_a_training_step_lies_in_the_memory_of_the_step_before(monkeypatch):
+def test_a_training_step_lies_in_the_memory_of_the_step_before():
     """An activation here, (16, 64, 64, 16) float32, is 1024 pages; a step makes some ten of that size."""
-    assert page_faults(steps=5) < 10
-    monkeypatch.setattr(memory, "SMALLEST", 1 << 40)  # every array from the system
-    assert page_faults(steps=5) > 1000
+    assert page_faults_of_a_fresh_process(memory.SMALLEST) < 10
+    assert page_faults_of_a_fresh_process(1 << 40) > 1000  # every array from the system
+
+
+def addresses(array):
+    """(first byte, byte behind the last one)."""
+    return array.ctypes.data, array.ctypes.data + array.nbytes
+
+
+def test_arrays_of_many_sizes_lie_in_the_same_memory_one_after_another():
+    sizes = range(1 << 20, 3 << 20, 1 << 16)
+    places = [addresses(memory.empty((size,), np.uint8)) for size in sizes]
+    taken = sum(last - first for first, last in joined(places))
+    # Others may hold a part of the first gap; that costs at most as much again.
+    assert taken <= 2 * sizes[-1], f"arrays of at most {sizes[-1]} bytes were made in {taken}"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_gaps_side_by_side_become_one(order):
+    region = memory.Region(3 << 16)
+    blocks = {i: region.take(i << 16, 1 << 16) for i in range(3)}
+    assert region.gaps == []
+    for i in order:
+        del blocks[i]
+        memory.empty((memory.SMALLEST,), np.uint8)  # a request is what joins gaps
+    assert region.gaps == [(0, 3 << 16)]
+
+
+def test_no_two_arrays_share_memory():
+    generator = np.random.default_rng(0)
+    held = []
+    for i in range(2000):
+        array = memory.empty((int(generator.integers(1 << 16, 1 << 19)),), np.uint8)
+        array[:] = i % 251
+        held.append((i % 251, array))
+        if len(held) > 30:
+            number, array = held.pop(int(generator.integers(len(held))))
+            assert (array == number).all()
+    places = [addresses(array) for _, array in held]
+    assert sum(last - first for first, last in joined(places)) == sum(array.nbytes for _, array in held)
+
+
+def test_a_view_keeps_its_memory():
+    part = memory.empty((1 << 18,), np.uint8)[100:200]
+    part[:] = 7
+    memory.empty((1 << 18,), np.uint8)[:] = 0
+    assert (part == 7).all()
+
+
+def joined(places):
+    """The same bytes as stretches that neither overlap nor touch."""
+    stretches: list[tuple[int, int]] = []
+    for first, last in sorted(places):
+        if stretches and first <= stretches[-1][1]:
+            first, last = stretches[-1][0], max(last, stretches[-1][1])
+            stretches.pop()
+        stretches.append((first, last))
+    return stretches
+
+
+if __name__ == "__main__":
+    memory.SMALLEST = int(sys.argv[1])
+    print(page_faults(steps=5))
