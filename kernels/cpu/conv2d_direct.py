@@ -42,22 +42,9 @@ def forward(
     bands = bands_of(len(x), y.shape[1], line * stride[0], threads)
     taps, positions = _places(w.shape[:3], y.shape[1:3], bands, x.shape[3], line, stride, dilation)
     reach = (w.shape[0] - 1) * dilation[0] + 1
-    matrix = w.reshape(-1, w.shape[3])  # (KH, KW, C/groups, O) -> (KH*KW*C/groups, O)
-    _forward(
-        x,
-        matrix,
-        b,
-        y,
-        taps,
-        positions,
-        stride[0],
-        before(padding),
-        groups,
-        (line, reach),
-        bands,
-        CODES[activation],
-        threads,
-    )
+    matrix, start = w.reshape(-1, w.shape[3]), before(padding)  # (KH, KW, C/groups, O) -> (KH*KW*C/groups, O)
+    code, size = CODES[activation], (line, reach)
+    _forward(x, matrix, b, y, taps, positions, stride[0], start, groups, size, bands, code, threads)
     return y
 
 
@@ -66,10 +53,10 @@ def _places(
 ) -> tuple[Array, Array]:
     """taps (KH*KW*C,) and positions (of all rows of a band,), as the head of this file has them."""
     KH, KW, C = kernel
-    kh, kw, c = (axis.reshape(-1) for axis in np.indices((KH, KW, C)))
-    i, j = (axis.reshape(-1) for axis in np.indices((-(-size[0] // bands), size[1])))
-    taps = kh * dilation[0] * line + kw * dilation[1] * channels + c
-    return taps, i * stride[0] * line + j * stride[1] * channels
+    rows, columns = np.arange(KH) * dilation[0] * line, np.arange(KW) * dilation[1] * channels
+    taps = rows[:, None, None] + columns[:, None] + np.arange(C)
+    rows, columns = np.arange(-(-size[0] // bands)) * stride[0] * line, np.arange(size[1]) * stride[1] * channels
+    return taps.reshape(-1), (rows[:, None] + columns).reshape(-1)
 
 
 @parallel
@@ -79,10 +66,8 @@ def _forward(x, w, b, y, taps, positions, stride, before, groups, size, bands, c
     line, reach = size
     image, matrix, out = x.ravel(), w.ravel(), y.ravel()
     for thread in prange(threads):
-        band, panel = (
-            np.empty((((OH - 1) // bands) * stride + reach) * line, x.dtype),
-            np.empty(min(K, DEPTH) * width, x.dtype),
-        )
+        band = np.empty(((OH - 1) // bands * stride + reach) * line, x.dtype)
+        panel = np.empty(min(K, DEPTH) * width, x.dtype)
         for task in range(N * bands * thread // threads, N * bands * (thread + 1) // threads):
             n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
             height = (i1 - i0 - 1) * stride + reach
@@ -125,7 +110,8 @@ def _weight_gradient(x, dy, parts, taps, positions, stride, before, groups, size
     line, reach = size
     image, gradient, sums = x.ravel(), dy.ravel(), parts.ravel()
     for thread in prange(threads):
-        band, panel = np.empty((((OH - 1) // bands) * stride + reach) * line, x.dtype), np.empty(STEP * width, x.dtype)
+        band = np.empty(((OH - 1) // bands * stride + reach) * line, x.dtype)
+        panel = np.empty(STEP * width, x.dtype)
         for q in range(Q * thread // threads, Q * (thread + 1) // threads):
             start = N * bands * q // Q
             for task in range(start, N * bands * (q + 1) // Q):
@@ -137,11 +123,8 @@ def _weight_gradient(x, dy, parts, taps, positions, stride, before, groups, size
                     depth, adding = min(STEP, count - p), task > start or p > 0
                     for g in range(groups):
                         for o in range(g * O, g * O + O, width):
-                            filters, row, place = (
-                                min(width, g * O + O - o),
-                                first + p * channels + o,
-                                q * K * channels + o,
-                            )
+                            filters, place = min(width, g * O + O - o), q * K * channels + o
+                            row = first + p * channels + o
                             if row + (depth - 1) * channels + width <= dy.size:
                                 multiply(band, g * C, taps, positions[p:], K, gradient, row, channels, depth,
                                          sums, place, channels, filters, adding, sums, -1)  # fmt: skip

@@ -195,7 +195,7 @@ def _chosen(
     algorithm: str, columns: Callable[..., Array], direct: Callable[..., Array], winograd: Callable[..., Array]
 ) -> Callable[..., Array]:
     """The function of the algorithm asked for; a name that only a fast room has is refused, not replaced."""
-    choices = {
+    choices: dict[str, Callable[..., Array]] = {
         "auto": columns,
         "im2col": columns,
         "implicit_gemm": direct,
