@@ -129,7 +129,7 @@ CONVOLUTIONS = {
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize("algorithm", ["auto", "im2col", "implicit_gemm", "direct"])
+@pytest.mark.parametrize("algorithm", ["auto", "im2col", "implicit_gemm"])
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_conv2d(name, algorithm):
     x_shape, w_shape, settings = CONVOLUTIONS[name]
