@@ -17,14 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ..geometry import output_sizes
+from ..geometry import Padding, Pair, output_sizes
 from . import conv2d_depthwise, conv2d_direct, conv2d_im2col, conv2d_pointwise, conv2d_rows, conv2d_winograd
 from ._arrays import dense
 from .conv2d_rules import choose
 
 Array = Any
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 
 
 def _winograd(m: int) -> SimpleNamespace:

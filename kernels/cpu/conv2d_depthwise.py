@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit
 from ._jit import inlined, parallel
@@ -25,8 +26,6 @@ from .fused import CODES, activate
 from .tiles import at, clear, copy
 
 Array = Any
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 Shape = tuple[int, ...]
 
 PARTS = 16  # of a weight gradient, each summed by one thread

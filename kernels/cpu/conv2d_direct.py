@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit, conv2d_rows
 from ._jit import parallel
@@ -23,8 +24,6 @@ from .fused import CODES, activate
 from .microkernel import panel_width
 
 Array = Any
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 Shape = tuple[int, ...]
 
 PARTS = 16  # of a weight gradient, each summed by one thread

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry import Padding, Pair
 from .fused import activated
 from .im2col import col2im, im2col
 from .linear import linear_backward_input, linear_backward_weight, linear_forward
 
 Array = Any
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 Shape = tuple[int, ...]
 
 

@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from ..geometry import Padding, Pair
 from .linear import linear_backward_input, linear_backward_weight, linear_forward
 
 Array = Any
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 Shape = tuple[int, ...]
 
 

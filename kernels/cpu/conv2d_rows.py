@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit
 from ._jit import compiled, inlined, parallel
@@ -28,8 +29,6 @@ from .tiles import add, clear, copy
 from .vectors import vector_length
 
 Array = Any
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 Shape = tuple[int, ...]
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit
 from ._jit import compiled, inlined, parallel
@@ -41,8 +42,6 @@ from .winograd_tiles import (
 )
 
 Array = Any
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
 Shape = tuple[int, ...]
 
 CACHE = 1 << 22  # bytes of cells that are made before they are used

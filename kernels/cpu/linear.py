@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from ..geometry import Pair
 from ..memory import empty, zeros
 from . import _jit, conv2d_rows
 from ._arrays import dense
@@ -20,7 +21,6 @@ from .microkernel import HEIGHT, panel_width
 from .tiles import ROWS, add, add_products, at, clear, copy
 
 Array = Any
-Pair = tuple[int, int]
 
 STRETCH = 512  # numbers of a row of w that few samples are multiplied with at a time
 
