@@ -15,15 +15,18 @@ import ctypes
 import functools
 import hashlib
 import importlib.metadata
+import inspect
 import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
+from numba.core import cgutils, types
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
-from numba.extending import register_jitable
+from numba.extending import lower_builtin, register_jitable, type_callable
 
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
@@ -95,6 +98,59 @@ def cache_statistics() -> tuple[int, int, Path | None]:
 def compiled(function: Any) -> Any:
     """A serial compiled function, kept on disk between runs."""
     return _cached(numba.njit(function, fastmath=_FASTMATH, error_model="numpy"))
+
+
+_pieces: dict[str, Any] = {}  # the compiled functions that others call by address
+
+
+def separate(function: Any) -> Any:
+    """A serial compiled function without a result, which compiled callers call by address, as C does.
+
+    Of a function made by `compiled` Numba copies the code into each caller and optimises it there again, and again in
+    the caller of that. This one is compiled once for each signature: right for a long loop that several kernels share,
+    wrong for a few instructions, since a call passes every array as seven numbers.
+    """
+    kernel = compiled(function)
+    if not isinstance(kernel, Dispatcher):
+        return kernel
+    name = f"{function.__module__}.{function.__qualname__}"
+    _pieces[name] = kernel
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> None:
+        kernel(*arguments)
+
+    @type_callable(call)
+    def signature_of(context: Any) -> Any:
+        def return_type(*arguments: Any) -> Any:
+            return types.void
+
+        return_type.pysig = inspect.signature(function)  # type: ignore[attr-defined]
+        return return_type
+
+    @lower_builtin(call, types.VarArg(types.Any))
+    def write_call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds, convention = signature.args, context.call_conv
+        # A kernel that is loaded from disk needs the address as well.
+        context.active_code_library._reload_init.add(functools.partial(_publish, name, kinds))
+        kind = convention.get_function_type(types.void, kinds)
+        callee = cgutils.get_or_insert_function(builder.module, kind, _publish(name, kinds))
+        _, result = convention.call_function(builder, callee, types.void, kinds, arguments)
+        return result
+
+    return call
+
+
+def _publish(name: str, kinds: tuple[Any, ...]) -> str:
+    """Compile a piece for arguments of these types, and let compiled code find its address under the symbol returned.
+
+    The symbol is ours: the names that Numba gives count functions in the order in which a process met them.
+    """
+    kernel, symbol = _pieces[name], f"{name}{kinds}"
+    kernel.compile(kinds)
+    made = kernel.overloads[kinds]
+    llvm.add_symbol(symbol, made.library.get_pointer_to_function(made.fndesc.llvm_func_name))
+    return symbol
 
 
 def inlined(function: Any) -> Any:

@@ -4,7 +4,7 @@ A loop over the windows of a band needs to ask for no border, and a window's pix
 first one everywhere.
 """
 
-from ._jit import compiled, inlined
+from ._jit import inlined, separate
 from .tiles import clear, copy
 
 NUMBERS = 1 << 17  # in a band: 512 KB of float32, half a second-level cache
@@ -37,7 +37,7 @@ def place_under(i, j, t, KW, stride, dilation, line, C):
     return (i * stride[0] + t // KW * dilation[0]) * line + (j * stride[1] + t % KW * dilation[1]) * C
 
 
-@compiled
+@separate
 def load_band(image, shape, n, top, height, left, rows, line):
     """Copy the rows top, top + 1, ... of image n, of which `left` pixels of padding go ahead; 0 outside."""
     _, H, W, C = shape

@@ -5,7 +5,7 @@ at most 32 KB, stays in the first-level cache while the rows, from the second-le
 longer than DEPTH are taken in steps, each added to the last, in an order that depends on the shapes alone.
 """
 
-from ._jit import compiled, inlined
+from ._jit import inlined, separate
 from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_width
 from .tiles import at, clear, copy
 from .vectors import transpose, vector_length
@@ -33,7 +33,7 @@ def block_rows(M, bands):
     return ((M + bands - 1) // bands + HEIGHT - 1) // HEIGHT * HEIGHT
 
 
-@compiled
+@separate
 def pack(b, start, k_step, n_step, depth, count, panel, p0):
     """panel[p0 + k*width + n] = b[start + k*k_step + n*n_step] for k < depth, n < count; 0 for n up to panel_width.
 
@@ -56,7 +56,7 @@ def pack(b, start, k_step, n_step, depth, count, panel, p0):
         clear(panel, p0 + k * width + count, width - count)
 
 
-@compiled
+@separate
 def multiply(a, a0, a_row, a_step, M, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0):
     """c[c0 + m*c_row + n] = b[b0 + n] + sum over k < K of a[a0 + row(m) + step(k)] * panel[p0 + k*p_step + n].
 

@@ -21,7 +21,7 @@ from numba import prange
 from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit
-from ._jit import compiled, inlined, parallel
+from ._jit import compiled, inlined, parallel, separate
 from .blocks import DEPTH, ROWS_AT_ONCE, block_rows, multiply, pack, shares
 from .fused import CODES, activate_rows
 from .microkernel import panel_width
@@ -89,7 +89,7 @@ def _forward(x, w, b, y, taps, run, stride, groups, share, code, threads):
             activate_rows(out, first * channels + g * O + o0, channels, last - first, o1 - o0, code)
 
 
-@compiled
+@separate
 def _gather(image, shape, c0, size, first, last, stride, taps, run, k0, depth, rows):
     """rows[p - first, k - k0] = number k of the column matrix's row p, for first <= p < last and k0 <= k < k0 + depth.
 
@@ -215,7 +215,7 @@ def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, thr
                     _scatter(products, width, OW, image, dx.shape, part * C, cells, stride, taps, run, k, numbers)
 
 
-@compiled
+@separate
 def _clear_band(image, shape, n, h0, h1, c0, C):
     """The channels c0..c0 + C of rows h0..h1 of image n become 0."""
     _, H, W, channels = shape
@@ -227,7 +227,7 @@ def _clear_band(image, shape, n, h0, h1, c0, C):
                 clear(image, ((n * H + h) * W + w) * channels + c0, C)
 
 
-@compiled
+@separate
 def _scatter(products, width, OW, image, shape, c0, cells, stride, taps, run, k0, depth):
     """Add number k of row (i, j) of the products to the pixel and channel that `_gather` would read it from.
 

@@ -10,7 +10,7 @@ from typing import Any
 from numba import prange
 
 from . import _jit
-from ._jit import compiled, parallel
+from ._jit import parallel, separate
 from .activation import logistic, tanh
 from .tiles import at, share
 
@@ -20,7 +20,7 @@ Array = Any
 CODES = {None: 0, "relu": 1, "tanh": 2, "sigmoid": 3}
 
 
-@compiled
+@separate
 def activate(out, start, count, code):
     """out[start : start + count] = activation(out[start : start + count]) for a flat array."""
     zero, one = out.dtype.type(0), out.dtype.type(1)
@@ -36,7 +36,7 @@ def activate(out, start, count, code):
             out[at(start) + at(i)] = logistic(out[at(start) + at(i)], one)
 
 
-@compiled
+@separate
 def activate_rows(out, start, row, rows, count, code):
     """`activate` for the first `count` numbers of so many rows, which lie `row` numbers apart."""
     if code and row == count:
