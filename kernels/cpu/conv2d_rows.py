@@ -188,6 +188,7 @@ def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, thr
     H, (bands, blocks), (parts, panels, O, width) = dx.shape[1], share, packed.shape
     C, K, length = dx.shape[3] // parts, len(taps) * run, vector_length(dy.itemsize)
     R = max(1, ROWS_AT_ONCE // OW)  # rows of dy in a block
+    highest, lowest = taps[0, 0], taps[len(taps) - 1, 0]  # the rows of the kernel go downwards
     gradient, matrix, image = dy.ravel(), packed.ravel(), dx.ravel()
     for thread in prange(threads):
         products = np.empty(min(R, OH) * OW * width, dy.dtype)
@@ -197,8 +198,8 @@ def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, thr
             h0, h1 = H * band // bands, H * (band + 1) // bands
             _clear_band(image, dx.shape, n, h0, h1, part * C, C)
             # The rows of dy that lead to this band, in blocks that begin at the same rows for every band.
-            first = max(0, -((taps[:, 0].max() - h0) // stride[0]))
-            last = min(OH, (h1 - 1 - taps[:, 0].min()) // stride[0] + 1)
+            first = max(0, -((lowest - h0) // stride[0]))
+            last = min(OH, (h1 - 1 - highest) // stride[0] + 1)
             for i in range(first // R * R, last, R):
                 i0, i1 = max(i, first), min(i + R, last)
                 start = (n * OH + i0) * OW * channels + part // blocks * O

@@ -16,8 +16,17 @@ print(sum(dispatcher.stats.cache_hits.values()))
 """
 
 
-def run(folder: Path) -> list[str]:
-    output = subprocess.run([sys.executable, "-c", SCRIPT], cwd=folder, capture_output=True, text=True, check=True)
+PRODUCT = """
+import numpy as np
+from copied.cpu.linear import linear_forward, _multiply
+dispatcher = _multiply.__closure__[0].cell_contents
+print(linear_forward(np.ones((8, 3), np.float32), np.ones((3, 2), np.float32), None, None).sum())
+print(sum(dispatcher.stats.cache_hits.values()))
+"""
+
+
+def run(folder: Path, script: str = SCRIPT) -> list[str]:
+    output = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
     return output.stdout.split()
 
 
@@ -33,3 +42,17 @@ def test_an_edit_in_another_file_is_compiled_in(tmp_path, monkeypatch):
     assert text.count("    y = (s * r * r + r + np.float32(1)) * power\n") == 1
     callee.write_text(text.replace("(s * r * r + r + np.float32(1))", "(s * r * r + r + np.float32(1)) * 0"))
     assert run(tmp_path) == ["nan", "0"]
+
+
+def test_a_kernel_from_disk_finds_the_pieces_that_it_calls_by_address(tmp_path, monkeypatch):
+    """Those that lie on disk beside it, and those that have been deleted there."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    source = Path(kernels.__file__).parent
+    shutil.copytree(source, tmp_path / "copied", ignore=shutil.ignore_patterns("__pycache__"))
+    assert run(tmp_path, PRODUCT) == ["48.0", "0"]
+    assert run(tmp_path, PRODUCT) == ["48.0", "1"]
+    pieces = list((tmp_path / "cache").rglob("blocks.multiply-*"))
+    assert pieces
+    for piece in pieces:
+        piece.unlink()
+    assert run(tmp_path, PRODUCT) == ["48.0", "1"]
