@@ -131,7 +131,7 @@ def separate(function: Any) -> Any:
     @lower_builtin(call, types.VarArg(types.Any))
     def write_call(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds, convention = signature.args, context.call_conv
-        # A kernel that is loaded from disk needs the address as well.
+        # A kernel that is loaded from disk needs the address as well; Numba has this list since 0.63.
         context.active_code_library._reload_init.add(functools.partial(_publish, name, kinds))
         kind = convention.get_function_type(types.void, kinds)
         callee = cgutils.get_or_insert_function(builder.module, kind, _publish(name, kinds))

@@ -88,7 +88,6 @@ def test_the_second_first_step_of_lenet_finds_its_kernels_on_disk(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="the aim; compiling the kernels of LeNet-5 still takes longer")
 def test_the_first_step_of_lenet_compiles_its_kernels_in_20_seconds(tmp_path):
     assert processor_seconds(STEP, NUMBA_CACHE_DIR=str(tmp_path)) < 20
 
