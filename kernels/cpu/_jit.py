@@ -23,6 +23,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba.core import cgutils, types
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
@@ -135,7 +136,9 @@ def separate(function: Any) -> Any:
         context.active_code_library._reload_init.add(functools.partial(_publish, name, kinds))
         kind = convention.get_function_type(types.void, kinds)
         callee = cgutils.get_or_insert_function(builder.module, kind, _publish(name, kinds))
-        _, result = convention.call_function(builder, callee, types.void, kinds, arguments)
+        status, result = convention.call_function(builder, callee, types.void, kinds, arguments)
+        with cgutils.if_unlikely(builder, status.is_error):  # no memory left
+            convention.return_status_propagate(builder, status)
         return result
 
     return call
@@ -161,6 +164,45 @@ def inlined(function: Any) -> Any:
 def everywhere(function: Any) -> Any:
     """A small function that Python calls as it stands, and compiled code too."""
     return register_jitable(function)
+
+
+_ON_THREADS = """
+def {name}({arguments}, threads):
+    if threads == 1:
+        part({arguments}, 0, 1)
+    else:
+        for thread in prange(threads):
+            part({arguments}, int64(thread), threads)
+"""
+
+
+def on_threads(part: Any) -> Any:
+    """The kernel `kernel(..., threads)` of which `part(..., thread, threads)` does the share of one thread.
+
+    A single share is no matter for the pool of threads: the caller does it, which begins 2 us sooner. It is the same
+    machine code either way (`separate`), and gives the same bits.
+    """
+    *arguments, thread, threads = inspect.signature(part).parameters
+    if (thread, threads) != ("thread", "threads"):
+        raise TypeError(f"the last arguments of {part.__name__} must be thread and threads")
+    text = _ON_THREADS.format(name=part.__name__, arguments=", ".join(arguments))
+    # Numba keeps what it compiles by file, line and name.
+    place = "\n" * (part.__code__.co_firstlineno - 2) + text
+    scope = {"part": separate(part), "prange": numba.prange, "int64": np.int64, "__name__": part.__module__}
+    exec(compile(place, part.__code__.co_filename, "exec"), scope)
+    kernel = _cached(
+        numba.njit(scope[part.__name__], parallel={"fusion": False}, fastmath=_FASTMATH, error_model="numpy")  # type: ignore[call-overload]
+    )
+
+    @functools.wraps(part)
+    def launch(*arguments: Any) -> None:
+        if arguments[-1] == 1 or _callers_may_overlap():
+            kernel(*arguments)
+        else:
+            with _turn:
+                kernel(*arguments)
+
+    return launch
 
 
 def parallel(function: Any) -> Any:

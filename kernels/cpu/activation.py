@@ -9,13 +9,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import prange, types
+from numba import types
 from numba.extending import overload
 
 from ..memory import empty
 from . import _jit
 from ._arrays import flat
-from ._jit import inlined, parallel
+from ._jit import inlined, on_threads
 from .tiles import at, share
 
 Array = Any
@@ -136,45 +136,39 @@ def _apply_two(kernel: Any, dy: Array, y: Array) -> Array:
     return dx
 
 
-@parallel
-def _relu(x, y, threads):
-    for thread in prange(threads):
-        for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
-            v = x[at(i)]
-            y[at(i)] = x.dtype.type(0) if v <= 0 else v
+@on_threads
+def _relu(x, y, thread, threads):
+    for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
+        v = x[at(i)]
+        y[at(i)] = x.dtype.type(0) if v <= 0 else v
 
 
-@parallel
-def _relu_backward(dy, y, dx, threads):
-    for thread in prange(threads):
-        for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
-            dx[at(i)] = y.dtype.type(0) if y[at(i)] <= 0 else dy[at(i)]
+@on_threads
+def _relu_backward(dy, y, dx, thread, threads):
+    for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
+        dx[at(i)] = y.dtype.type(0) if y[at(i)] <= 0 else dy[at(i)]
 
 
-@parallel
-def _tanh(x, y, threads):
-    for thread in prange(threads):
-        for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
-            y[at(i)] = tanh(x[at(i)])
+@on_threads
+def _tanh(x, y, thread, threads):
+    for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
+        y[at(i)] = tanh(x[at(i)])
 
 
-@parallel
-def _tanh_backward(dy, y, dx, threads):
-    for thread in prange(threads):
-        for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
-            dx[at(i)] = dy[at(i)] * (y.dtype.type(1) - y[at(i)] * y[at(i)])
+@on_threads
+def _tanh_backward(dy, y, dx, thread, threads):
+    for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
+        dx[at(i)] = dy[at(i)] * (y.dtype.type(1) - y[at(i)] * y[at(i)])
 
 
-@parallel
-def _sigmoid(x, y, threads):
+@on_threads
+def _sigmoid(x, y, thread, threads):
     one = x.dtype.type(1)
-    for thread in prange(threads):
-        for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
-            y[at(i)] = logistic(x[at(i)], one)
+    for i in range(share(x.size, thread, threads), share(x.size, thread + 1, threads)):
+        y[at(i)] = logistic(x[at(i)], one)
 
 
-@parallel
-def _sigmoid_backward(dy, y, dx, threads):
-    for thread in prange(threads):
-        for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
-            dx[at(i)] = dy[at(i)] * y[at(i)] * (y.dtype.type(1) - y[at(i)])
+@on_threads
+def _sigmoid_backward(dy, y, dx, thread, threads):
+    for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
+        dx[at(i)] = dy[at(i)] * y[at(i)] * (y.dtype.type(1) - y[at(i)])

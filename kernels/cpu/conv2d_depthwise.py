@@ -15,12 +15,11 @@ image that belong to it lie in its cache with their padding, so that the loop ne
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit
-from ._jit import inlined, parallel
+from ._jit import inlined, on_threads
 from .bands import bands_of, before, height_under, line_length, load_band, place_under
 from .fused import CODES, activate
 from .tiles import at, clear, copy
@@ -44,28 +43,27 @@ def forward(
     return y
 
 
-@parallel
-def _forward(x, w, b, y, stride, before, dilation, line, bands, code, threads):
+@on_threads
+def _forward(x, w, b, y, stride, before, dilation, line, bands, code, thread, threads):
     N, OH, OW, C = y.shape
     KH, KW = w.shape[:2]
     image, weight, out = x.ravel(), w.ravel(), y.ravel()
-    for thread in prange(threads):
-        rows = np.empty(height_under((OH + bands - 1) // bands, KH, stride, dilation) * line, x.dtype)
-        for task in range(N * bands * thread // threads, N * bands * (thread + 1) // threads):
-            n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
-            top, height = i0 * stride[0] - before[0], height_under(i1 - i0, KH, stride, dilation)
-            load_band(image, x.shape, n, top, height, before[1], rows, line)
-            for p in range((i1 - i0) * OW):
-                i, j = p // OW, p % OW
-                pixel = ((n * OH + i0) * OW + p) * C
-                if len(b):
-                    copy(out, pixel, b, 0, C)
-                else:
-                    clear(out, pixel, C)
-                for t in range(KH * KW):
-                    place = place_under(i, j, t, KW, stride, dilation, line, C)
-                    _add_products(out, pixel, rows, place, weight, t * C, C)
-            activate(out, (n * OH + i0) * OW * C, (i1 - i0) * OW * C, code)
+    rows = np.empty(height_under((OH + bands - 1) // bands, KH, stride, dilation) * line, x.dtype)
+    for task in range(N * bands * thread // threads, N * bands * (thread + 1) // threads):
+        n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
+        top, height = i0 * stride[0] - before[0], height_under(i1 - i0, KH, stride, dilation)
+        load_band(image, x.shape, n, top, height, before[1], rows, line)
+        for p in range((i1 - i0) * OW):
+            i, j = p // OW, p % OW
+            pixel = ((n * OH + i0) * OW + p) * C
+            if len(b):
+                copy(out, pixel, b, 0, C)
+            else:
+                clear(out, pixel, C)
+            for t in range(KH * KW):
+                place = place_under(i, j, t, KW, stride, dilation, line, C)
+                _add_products(out, pixel, rows, place, weight, t * C, C)
+        activate(out, (n * OH + i0) * OW * C, (i1 - i0) * OW * C, code)
 
 
 def input_gradient(
@@ -82,29 +80,28 @@ def input_gradient(
     return dx
 
 
-@parallel
-def _input_gradient(dy, w, dx, stride, before, dilation, line, bands, threads):
+@on_threads
+def _input_gradient(dy, w, dx, stride, before, dilation, line, bands, thread, threads):
     N, H, W, C = dx.shape
     (OH, OW), (KH, KW) = dy.shape[1:3], w.shape[:2]
     gradient, weight, image = dy.ravel(), w.ravel(), dx.ravel()
     reach = (KH - 1) * dilation[0]
-    for thread in prange(threads):
-        rows = np.empty(((H + bands - 1) // bands + 2 * reach + stride[0]) * line, dy.dtype)
-        for task in range(N * bands * thread // threads, N * bands * (thread + 1) // threads):
-            n, h0, h1 = task // bands, H * (task % bands) // bands, H * (task % bands + 1) // bands
-            # The rows of dy that lead to this band; those at its edge lead to rows of its neighbours too.
-            i0 = max(0, -((reach - before[0] - h0) // stride[0]))
-            i1 = min(OH, (h1 - 1 + before[0]) // stride[0] + 1)
-            top = min(h0, i0 * stride[0] - before[0])
-            clear(rows, 0, (max(h1, (i1 - 1) * stride[0] - before[0] + reach + 1) - top) * line)
-            for p in range((i1 - i0) * OW):
-                i, j = p // OW, p % OW
-                first = (i0 * stride[0] - before[0] - top) * line
-                for t in range(KH * KW):
-                    place = first + place_under(i, j, t, KW, stride, dilation, line, C)
-                    _add_products(rows, place, gradient, ((n * OH + i0) * OW + p) * C, weight, t * C, C)
-            for h in range(h0, h1):
-                copy(image, (n * H + h) * W * C, rows, (h - top) * line + before[1] * C, W * C)
+    rows = np.empty(((H + bands - 1) // bands + 2 * reach + stride[0]) * line, dy.dtype)
+    for task in range(N * bands * thread // threads, N * bands * (thread + 1) // threads):
+        n, h0, h1 = task // bands, H * (task % bands) // bands, H * (task % bands + 1) // bands
+        # The rows of dy that lead to this band; those at its edge lead to rows of its neighbours too.
+        i0 = max(0, -((reach - before[0] - h0) // stride[0]))
+        i1 = min(OH, (h1 - 1 + before[0]) // stride[0] + 1)
+        top = min(h0, i0 * stride[0] - before[0])
+        clear(rows, 0, (max(h1, (i1 - 1) * stride[0] - before[0] + reach + 1) - top) * line)
+        for p in range((i1 - i0) * OW):
+            i, j = p // OW, p % OW
+            first = (i0 * stride[0] - before[0] - top) * line
+            for t in range(KH * KW):
+                place = first + place_under(i, j, t, KW, stride, dilation, line, C)
+                _add_products(rows, place, gradient, ((n * OH + i0) * OW + p) * C, weight, t * C, C)
+        for h in range(h0, h1):
+            copy(image, (n * H + h) * W * C, rows, (h - top) * line + before[1] * C, W * C)
 
 
 def weight_gradient(
@@ -122,24 +119,23 @@ def weight_gradient(
     return parts.sum(axis=0).reshape(w_shape)
 
 
-@parallel
-def _weight_gradient(x, dy, parts, kernel, stride, before, dilation, line, bands, threads):
+@on_threads
+def _weight_gradient(x, dy, parts, kernel, stride, before, dilation, line, bands, thread, threads):
     (N, OH, OW, C), (KH, KW), Q = dy.shape, kernel, len(parts)
     image, gradient, sums = x.ravel(), dy.ravel(), parts.ravel()
-    for thread in prange(threads):
-        rows = np.empty(height_under((OH + bands - 1) // bands, KH, stride, dilation) * line, x.dtype)
-        for q in range(Q * thread // threads, Q * (thread + 1) // threads):
-            clear(sums, q * KH * KW * C, KH * KW * C)
-            for task in range(N * bands * q // Q, N * bands * (q + 1) // Q):
-                n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
-                top, height = i0 * stride[0] - before[0], height_under(i1 - i0, KH, stride, dilation)
-                load_band(image, x.shape, n, top, height, before[1], rows, line)
-                for p in range((i1 - i0) * OW):
-                    i, j = p // OW, p % OW
-                    for t in range(KH * KW):
-                        place = place_under(i, j, t, KW, stride, dilation, line, C)
-                        pixel = ((n * OH + i0) * OW + p) * C
-                        _add_products(sums, (q * KH * KW + t) * C, rows, place, gradient, pixel, C)
+    rows = np.empty(height_under((OH + bands - 1) // bands, KH, stride, dilation) * line, x.dtype)
+    for q in range(Q * thread // threads, Q * (thread + 1) // threads):
+        clear(sums, q * KH * KW * C, KH * KW * C)
+        for task in range(N * bands * q // Q, N * bands * (q + 1) // Q):
+            n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
+            top, height = i0 * stride[0] - before[0], height_under(i1 - i0, KH, stride, dilation)
+            load_band(image, x.shape, n, top, height, before[1], rows, line)
+            for p in range((i1 - i0) * OW):
+                i, j = p // OW, p % OW
+                for t in range(KH * KW):
+                    place = place_under(i, j, t, KW, stride, dilation, line, C)
+                    pixel = ((n * OH + i0) * OW + p) * C
+                    _add_products(sums, (q * KH * KW + t) * C, rows, place, gradient, pixel, C)
 
 
 @inlined

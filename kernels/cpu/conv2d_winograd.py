@@ -19,15 +19,15 @@ NaN number of x spoils all outputs of the tiles that see it, where the definitio
 an output that is exactly 0, its whole window being 0, comes out as some 1e-7 beside a bright pixel of the same tile.
 """
 
+import math
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit
-from ._jit import compiled, inlined, parallel
+from ._jit import compiled, inlined, on_threads
 from .blocks import DEPTH, multiply
 from .fused import CODES, activate_rows
 from .microkernel import panel_width
@@ -81,7 +81,11 @@ def _convolve(m: int, x: Array, u: Array, b: Array, y: Array, start: Pair, code:
     C, O = whole_vectors(x.shape[3], x.itemsize), whole_vectors(y.shape[3], y.itemsize)
     T = _tiles_at_once(m, C, O, tiles, x.itemsize)
     v, p = _cells(m, T * C, x.dtype), _cells(m, T * O, x.dtype)
-    _convolve_tiles(m, x, u, b, y, start, tiles, T, v, p, code, threads)
+    for first in range(0, math.prod(tiles), T):
+        count = min(T, math.prod(tiles) - first)
+        _read_tiles(m, x, start, tiles, first, count, v, threads)
+        _multiply_cells(v, u, p, x.shape[3], O, count, threads)
+        _write_tiles(m, p, b, y, tiles, first, count, code, threads)
 
 
 def _tiles_at_once(m: int, C: int, O: int, tiles: tuple[int, int, int], itemsize: int) -> int:
@@ -90,7 +94,7 @@ def _tiles_at_once(m: int, C: int, O: int, tiles: tuple[int, int, int], itemsize
     It depends on the shapes alone, and so does the order in which a weight's gradient is summed.
     """
     cells = (m + 2) ** 2 * itemsize
-    return min(tiles[0] * tiles[1] * tiles[2], (CACHE + cells * C * O) // (cells * (C + O)))
+    return min(math.prod(tiles), (CACHE + cells * C * O) // (cells * (C + O)))
 
 
 def _cells(m: int, numbers: int, dtype: Any) -> Array:
@@ -98,58 +102,48 @@ def _cells(m: int, numbers: int, dtype: Any) -> Array:
     return empty(((m + 2) ** 2, numbers + APART), dtype)
 
 
-@parallel
-def _convolve_tiles(m, x, u, b, y, start, tiles, T, v, p, code, threads):
-    C, O = whole_vectors(x.shape[3], x.itemsize), whole_vectors(y.shape[3], y.itemsize)
-    cells, panels, width, total = u.shape[0], u.shape[1], u.shape[3], tiles[0] * tiles[1] * tiles[2]
-    image, weights, out, left, products = x.ravel(), u.ravel(), y.ravel(), v.ravel(), p.ravel()
-    for t in range(0, total, T):
-        n = min(T, total - t)
-        for thread in prange(threads):
-            first, last = n * thread // threads, n * (thread + 1) // threads
-            _read_tiles(m, image, x.shape, start, tiles, t + first, t + last, left, first * C, v.shape[1])
-        for thread in prange(threads):
-            for task in range(cells * panels * thread // threads, cells * panels * (thread + 1) // threads):
-                cell, column = task // panels, task % panels * width
-                for k in range(0, x.shape[3], DEPTH):
-                    multiply(left, cell * v.shape[1] + k, C, 1, n, weights, (task * u.shape[2] + k) * width, width,
-                             min(DEPTH, x.shape[3] - k), products, cell * p.shape[1] + column, O,
-                             min(width, O - column), k > 0, left, -1)  # fmt: skip
-        for thread in prange(threads):
-            first, last = n * thread // threads, n * (thread + 1) // threads
-            _write_tiles(m, products, first * O, p.shape[1], b, out, y.shape, tiles, t + first, t + last, code)
-
-
-@compiled
-def _read_tiles(m, image, shape, start, tiles, first, last, v, v0, cell):
-    """The cells of the tiles first..last, beginning at v[v0]: C numbers for each tile, rounded up to whole vectors."""
-    _, H, W, C = shape
-    side, row = m + 2, whole_vectors(C, image.itemsize)
-    spare = np.empty(side * side * row, image.dtype)
-    for t in range(first, last):
-        n, h, w = _tile(t, m, tiles)
-        h, w, place = h - start[0], w - start[1], v0 + (t - first) * row
+@on_threads
+def _read_tiles(m, x, start, tiles, first, count, v, thread, threads):
+    """The cells of `count` tiles from the first on: C numbers for each tile, rounded up to whole vectors."""
+    (_, H, W, C), side, cell = x.shape, m + 2, v.shape[1]
+    row, image, cells = whole_vectors(C, x.itemsize), x.ravel(), v.ravel()
+    spare = np.empty(side * side * row, x.dtype)
+    for t in range(count * thread // threads, count * (thread + 1) // threads):
+        n, h, w = _tile(first + t, m, tiles)
+        h, w = h - start[0], w - start[1]
         if row == C and h >= 0 and w >= 0 and h + side <= H and w + side <= W:
-            transform_input(m, image, ((n * H + h) * W + w) * C, W * C, C, v, place, side * cell, cell, C)
+            transform_input(m, image, ((n * H + h) * W + w) * C, W * C, C, cells, t * row, side * cell, cell, C)
         else:
-            _cut(image, shape, n, h, w, side, spare, row)
-            transform_input(m, spare, 0, side * row, row, v, place, side * cell, cell, row)
+            _cut(image, x.shape, n, h, w, side, spare, row)
+            transform_input(m, spare, 0, side * row, row, cells, t * row, side * cell, cell, row)
 
 
-@compiled
-def _write_tiles(m, p, p0, cell, b, out, shape, tiles, first, last, code):
-    """The outputs of the tiles first..last, whose products begin at p[p0]."""
-    _, OH, OW, O = shape
-    side, row = m + 2, whole_vectors(O, p.itemsize)
+@on_threads
+def _multiply_cells(v, u, p, C, O, count, thread, threads):
+    """p[cell] = v[cell] @ u[cell]: (tiles, C) @ (C, O)."""
+    cells, panels, K, width = u.shape
+    left, weights, products = v.ravel(), u.ravel(), p.ravel()
+    for task in range(cells * panels * thread // threads, cells * panels * (thread + 1) // threads):
+        cell, column = task // panels, task % panels * width
+        for k in range(0, C, DEPTH):
+            multiply(left, cell * v.shape[1] + k, whole_vectors(C, v.itemsize), 1, count,
+                     weights, (task * K + k) * width, width, min(DEPTH, C - k),
+                     products, cell * p.shape[1] + column, O, min(width, O - column), k > 0, left, -1)  # fmt: skip
+
+
+@on_threads
+def _write_tiles(m, p, b, y, tiles, first, count, code, thread, threads):
+    """The outputs of `count` tiles from the first on."""
+    (_, OH, OW, O), side, cell = y.shape, m + 2, p.shape[1]
+    row, products, out = whole_vectors(O, p.itemsize), p.ravel(), y.ravel()
     spare = np.empty(m * m * row, p.dtype)
-    for t in range(first, last):
-        n, i, j = _tile(t, m, tiles)
-        source, place = p0 + (t - first) * row, ((n * OH + i) * OW + j) * O
-        rows, columns = min(m, OH - i), min(m, OW - j)
+    for t in range(count * thread // threads, count * (thread + 1) // threads):
+        n, i, j = _tile(first + t, m, tiles)
+        place, rows, columns = ((n * OH + i) * OW + j) * O, min(m, OH - i), min(m, OW - j)
         if row == O and rows == columns == m:
-            transform_output(m, p, source, side * cell, cell, out, place, OW * O, O, row)
+            transform_output(m, products, t * row, side * cell, cell, out, place, OW * O, O, row)
         else:
-            transform_output(m, p, source, side * cell, cell, spare, 0, m * row, row, row)
+            transform_output(m, products, t * row, side * cell, cell, spare, 0, m * row, row, row)
             for r in range(rows):
                 for c in range(columns):
                     copy(out, place + (r * OW + c) * O, spare, (r * m + c) * row, O)
@@ -185,45 +179,43 @@ def _cut(image, shape, n, h0, w0, side, out, row):
 # The weights: 3x3 numbers for each pair of channels to (m + 2)**2 of them
 
 
-@parallel
-def _pack(m, w, u, threads):
+@on_threads
+def _pack(m, w, u, thread, threads):
     C, O, side = w.shape[2], w.shape[3], m + 2
     _, panels, K, width = u.shape
     matrix, packed, cell = w.ravel(), u.ravel(), panels * K * width
-    for thread in prange(threads):
-        spare = np.zeros(9 * width, w.dtype)
-        for task in range(panels * C * thread // threads, panels * C * (thread + 1) // threads):
-            c, o, place = task % C, task // C * width, (task // C * K + task % C) * width
-            if o + width <= O:
-                transform_weight(m, matrix, c * O + o, 3 * C * O, C * O, packed, place, side * cell, cell, width)
-            else:
-                for tap in range(9):
-                    copy(spare, tap * width, matrix, (tap * C + c) * O + o, O - o)
-                transform_weight(m, spare, 0, 3 * width, width, packed, place, side * cell, cell, width)
+    spare = np.zeros(9 * width, w.dtype)
+    for task in range(panels * C * thread // threads, panels * C * (thread + 1) // threads):
+        c, o, place = task % C, task // C * width, (task // C * K + task % C) * width
+        if o + width <= O:
+            transform_weight(m, matrix, c * O + o, 3 * C * O, C * O, packed, place, side * cell, cell, width)
+        else:
+            for tap in range(9):
+                copy(spare, tap * width, matrix, (tap * C + c) * O + o, O - o)
+            transform_weight(m, spare, 0, 3 * width, width, packed, place, side * cell, cell, width)
 
 
-@parallel
-def _pack_back(m, w, u, threads):
+@on_threads
+def _pack_back(m, w, u, thread, threads):
     """Of the kernel turned around, tap 8 first, and transposed: its rows are filters, its columns channels."""
     C, O, side, length = w.shape[2], w.shape[3], m + 2, vector_length(w.itemsize)
     cells, panels, K, width = u.shape
     matrix, packed, square = w.ravel(), u.ravel(), length * length
     steps, jobs = K // length, K // length * panels * width // length
-    for thread in prange(threads):
-        block, spare = np.zeros(cells * square, w.dtype), np.zeros(9 * length, w.dtype)
-        for job in range(jobs * thread // threads, jobs * (thread + 1) // threads):
-            c0, o = job // steps * length, job % steps * length
-            for c in range(c0, min(C, c0 + length)):
-                start, place = (8 * C + c) * O + o, (c - c0) * length
-                if o + length <= O:
-                    transform_weight(m, matrix, start, -3 * C * O, -C * O, block, place, side * square, square, length)
-                else:
-                    for tap in range(9):
-                        copy(spare, tap * length, matrix, start - tap * C * O, O - o)
-                    transform_weight(m, spare, 0, 3 * length, length, block, place, side * square, square, length)
-            for cell in range(cells):
-                place = ((cell * panels + c0 // width) * K + o) * width + c0 % width
-                transpose(block, cell * square, length, packed, place, width)
+    block, spare = np.zeros(cells * square, w.dtype), np.zeros(9 * length, w.dtype)
+    for job in range(jobs * thread // threads, jobs * (thread + 1) // threads):
+        c0, o = job // steps * length, job % steps * length
+        for c in range(c0, min(C, c0 + length)):
+            start, place = (8 * C + c) * O + o, (c - c0) * length
+            if o + length <= O:
+                transform_weight(m, matrix, start, -3 * C * O, -C * O, block, place, side * square, square, length)
+            else:
+                for tap in range(9):
+                    copy(spare, tap * length, matrix, start - tap * C * O, O - o)
+                transform_weight(m, spare, 0, 3 * length, length, block, place, side * square, square, length)
+        for cell in range(cells):
+            place = ((cell * panels + c0 // width) * K + o) * width + c0 % width
+            transpose(block, cell * square, length, packed, place, width)
 
 
 # The weight gradient
@@ -237,67 +229,59 @@ def weight_gradient(m: int, dy: Array, x: Array, w_shape: Shape, padding: Paddin
     v, d = _cells(m, T * C, x.dtype), _cells(m, -(-O // width) * T * width, x.dtype)
     q, dw = _cells(m, w_shape[2] * O, x.dtype), empty(w_shape, x.dtype)
     threads = _jit.threads_for(dy.size * C)
-    _weight_gradient_tiles(m, dy, x, dw, (padding[0][0], padding[1][0]), tiles, T, v, d, q, threads)
+    for first in range(0, math.prod(tiles), T):
+        count = min(T, math.prod(tiles) - first)
+        _read_tiles(m, x, (padding[0][0], padding[1][0]), tiles, first, count, v, threads)
+        _read_gradients(m, dy, tiles, first, count, d, T, threads)
+        _multiply_gradients(v, d, q, w_shape[2], O, count, T, first > 0, threads)
+    _write_weights(m, q, O, dw, threads)
     return dw
 
 
-@parallel
-def _weight_gradient_tiles(m, dy, x, dw, start, tiles, T, v, d, q, threads):
-    C, O, width = x.shape[3], whole_vectors(dy.shape[3], dy.itemsize), panel_width(x.itemsize)
-    cells, panels, row, total = (
-        len(q),
-        (O + width - 1) // width,
-        whole_vectors(C, x.itemsize),
-        tiles[0] * tiles[1] * tiles[2],
-    )
-    image, gradient, out, left, right, sums = x.ravel(), dy.ravel(), dw.ravel(), v.ravel(), d.ravel(), q.ravel()
-    for t in range(0, total, T):
-        n = min(T, total - t)
-        for thread in prange(threads):
-            first, last = n * thread // threads, n * (thread + 1) // threads
-            _read_tiles(m, image, x.shape, start, tiles, t + first, t + last, left, first * row, v.shape[1])
-            _read_gradients(m, gradient, dy.shape, tiles, t + first, t + last, right, first * width, d.shape[1], T)
-        for thread in prange(threads):
-            for task in range(cells * panels * thread // threads, cells * panels * (thread + 1) // threads):
-                cell, panel = task // panels, task % panels
-                for k in range(0, n, DEPTH):
-                    multiply(left, cell * v.shape[1] + k * row, 1, row, C,
-                             right, cell * d.shape[1] + (panel * T + k) * width, width, min(DEPTH, n - k),
-                             sums, cell * q.shape[1] + panel * width, O,
-                             min(width, O - panel * width), t > 0 or k > 0, left, -1)  # fmt: skip
-    for thread in prange(threads):
-        _write_weights(m, sums, O, q.shape[1], out, dw.shape, C * thread // threads, C * (thread + 1) // threads)
-
-
-@compiled
-def _read_gradients(m, gradient, shape, tiles, first, last, d, d0, cell, T):
-    """The cells of dy's tiles first..last, as `multiply` wants right matrices: (panels, T, width) in each cell."""
-    _, OH, OW, channels = shape
-    side, width, O = m + 2, panel_width(gradient.itemsize), whole_vectors(channels, gradient.itemsize)
-    spare = np.empty(m * m * O, gradient.dtype)
-    for t in range(first, last):
-        n, i, j = _tile(t, m, tiles)
-        place, whole = d0 + (t - first) * width, channels == O and i + m <= OH and j + m <= OW
+@on_threads
+def _read_gradients(m, dy, tiles, first, count, d, T, thread, threads):
+    """The cells of dy, as `multiply` wants right matrices: (panels, T, width) in each cell."""
+    (_, OH, OW, channels), side, cell = dy.shape, m + 2, d.shape[1]
+    width, O = panel_width(dy.itemsize), whole_vectors(channels, dy.itemsize)
+    gradient, cells, spare = dy.ravel(), d.ravel(), np.empty(m * m * O, dy.dtype)
+    for t in range(count * thread // threads, count * (thread + 1) // threads):
+        n, i, j = _tile(first + t, m, tiles)
+        whole = channels == O and i + m <= OH and j + m <= OW
         if not whole:
-            _cut(gradient, shape, n, i, j, m, spare, O)
+            _cut(gradient, dy.shape, n, i, j, m, spare, O)
         for o in range(0, O, width):
-            there, count = place + o * T, min(width, O - o)
+            place, numbers = t * width + o * T, min(width, O - o)
             if whole:
                 source = ((n * OH + i) * OW + j) * O + o
-                transform_output_back(m, gradient, source, OW * O, O, d, there, side * cell, cell, count)
+                transform_output_back(m, gradient, source, OW * O, O, cells, place, side * cell, cell, numbers)
             else:
-                transform_output_back(m, spare, o, m * O, O, d, there, side * cell, cell, count)
+                transform_output_back(m, spare, o, m * O, O, cells, place, side * cell, cell, numbers)
 
 
-@compiled
-def _write_weights(m, q, row, cell, out, shape, first, last):
-    """dw of the channels first..last; q has `row` sums for each channel, O and some of nothing."""
-    _, _, C, O = shape
-    side, spare = m + 2, np.empty(9 * row, q.dtype)
-    for c in range(first, last):
+@on_threads
+def _multiply_gradients(v, d, q, C, O, count, T, adding, thread, threads):
+    """q[cell] = v[cell].T @ d[cell]: (C, tiles) @ (tiles, O); if `adding`, added to what is there."""
+    cells, width, row = len(q), panel_width(v.itemsize), whole_vectors(C, v.itemsize)
+    panels = (O + width - 1) // width
+    left, right, sums = v.ravel(), d.ravel(), q.ravel()
+    for task in range(cells * panels * thread // threads, cells * panels * (thread + 1) // threads):
+        cell, panel = task // panels, task % panels
+        for t in range(0, count, DEPTH):
+            multiply(left, cell * v.shape[1] + t * row, 1, row, C,
+                     right, cell * d.shape[1] + (panel * T + t) * width, width, min(DEPTH, count - t),
+                     sums, cell * q.shape[1] + panel * width, O,
+                     min(width, O - panel * width), adding or t > 0, left, -1)  # fmt: skip
+
+
+@on_threads
+def _write_weights(m, q, row, dw, thread, threads):
+    """dw; q has `row` sums for each channel, O and some of nothing."""
+    (_, _, C, O), side, cell = dw.shape, m + 2, q.shape[1]
+    sums, out, spare = q.ravel(), dw.ravel(), np.empty(9 * row, q.dtype)
+    for c in range(C * thread // threads, C * (thread + 1) // threads):
         if row == O:
-            transform_weight_back(m, q, c * row, side * cell, cell, out, c * O, 3 * C * O, C * O, O)
+            transform_weight_back(m, sums, c * row, side * cell, cell, out, c * O, 3 * C * O, C * O, O)
         else:
-            transform_weight_back(m, q, c * row, side * cell, cell, spare, 0, 3 * row, row, row)
+            transform_weight_back(m, sums, c * row, side * cell, cell, spare, 0, 3 * row, row, row)
             for tap in range(9):
                 copy(out, (tap * C + c) * O, spare, tap * row, O)

@@ -4,12 +4,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
-from ._jit import inlined, parallel
+from ._jit import inlined, on_threads
 
 Array = Any
 
@@ -29,19 +28,18 @@ def dropout_backward(dy: Array, p: float, seed: int, layer: int, step: int, firs
     return dropout_forward(dy, p, seed, layer, step, first_sample)
 
 
-@parallel
-def _dropout(x, y, threshold, scale, k0, k1, layer, step, first_sample, threads):
+@on_threads
+def _dropout(x, y, threshold, scale, k0, k1, layer, step, first_sample, thread, threads):
     N, E = x.shape
     groups = (E + 3) // 4
-    for thread in prange(threads):
-        for job in range(N * groups * thread // threads, N * groups * (thread + 1) // threads):
-            n, group = job // groups, job % groups
-            sample = np.uint64(first_sample + n) & np.uint64(0xFFFFFFFF)
-            words = _philox(np.uint64(group), sample, step, layer, k0, k1)
-            for i in range(min(4, E - 4 * group)):
-                e = 4 * group + i
-                keep = (words[i] >> np.uint64(8)) >= np.uint64(threshold)
-                y[n, e] = x[n, e] * (scale if keep else x.dtype.type(0))
+    for job in range(N * groups * thread // threads, N * groups * (thread + 1) // threads):
+        n, group = job // groups, job % groups
+        sample = np.uint64(first_sample + n) & np.uint64(0xFFFFFFFF)
+        words = _philox(np.uint64(group), sample, step, layer, k0, k1)
+        for i in range(min(4, E - 4 * group)):
+            e = 4 * group + i
+            keep = (words[i] >> np.uint64(8)) >= np.uint64(threshold)
+            y[n, e] = x[n, e] * (scale if keep else x.dtype.type(0))
 
 
 def philox4x32(counter: Array, key: Array) -> Array:
@@ -52,15 +50,14 @@ def philox4x32(counter: Array, key: Array) -> Array:
     return words.reshape(counter.shape)
 
 
-@parallel
-def _fill(counters, k0, k1, words, threads):
+@on_threads
+def _fill(counters, k0, k1, words, thread, threads):
     M = len(counters)
-    for thread in prange(threads):
-        for m in range(M * thread // threads, M * (thread + 1) // threads):
-            c = counters[m]
-            word = _philox(np.uint64(c[0]), np.uint64(c[1]), np.uint64(c[2]), np.uint64(c[3]), k0, k1)
-            for i in range(4):
-                words[m, i] = word[i]
+    for m in range(M * thread // threads, M * (thread + 1) // threads):
+        c = counters[m]
+        word = _philox(np.uint64(c[0]), np.uint64(c[1]), np.uint64(c[2]), np.uint64(c[3]), k0, k1)
+        for i in range(4):
+            words[m, i] = word[i]
 
 
 @inlined

@@ -7,10 +7,8 @@ bits whether its activation was fused or not.
 
 from typing import Any
 
-from numba import prange
-
 from . import _jit
-from ._jit import parallel, separate
+from ._jit import on_threads, separate
 from .activation import logistic, tanh
 from .tiles import at, share
 
@@ -53,8 +51,7 @@ def activated(y: Array, activation: str | None) -> Array:
     return y
 
 
-@parallel
-def _activate(y, code, threads):
-    for thread in prange(threads):
-        start = share(y.size, thread, threads)
-        activate(y, start, share(y.size, thread + 1, threads) - start, code)
+@on_threads
+def _activate(y, code, thread, threads):
+    start = share(y.size, thread, threads)
+    activate(y, start, share(y.size, thread + 1, threads) - start, code)

@@ -3,13 +3,11 @@ that hold it, so that no two threads write to one cell and the sums have one ord
 
 from typing import Any
 
-from numba import prange
-
 from ..geometry import Padding, Pair, output_sizes
 from ..memory import empty, zeros
 from . import _jit
 from ._arrays import dense
-from ._jit import parallel
+from ._jit import on_threads
 from .tiles import add, clear, copy
 
 Array = Any
@@ -24,24 +22,23 @@ def im2col(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, dilation
     return columns.reshape(N * OH * OW, -1)  # (N, OH, OW, KH, KW, C) -> (N*OH*OW, KH*KW*C)
 
 
-@parallel
-def _im2col(x, columns, stride, before, dilation, threads):
+@on_threads
+def _im2col(x, columns, stride, before, dilation, thread, threads):
     N, OH, OW, KH, KW, C = columns.shape
     H, W = x.shape[1], x.shape[2]
     image, out = x.ravel(), columns.ravel()
-    for thread in prange(threads):
-        for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
-            n, i = row // OH, row % OH
-            for j in range(OW):
-                for kh in range(KH):
-                    h = i * stride[0] + kh * dilation[0] - before[0]
-                    for kw in range(KW):
-                        w = j * stride[1] + kw * dilation[1] - before[1]
-                        column = (((row * OW + j) * KH + kh) * KW + kw) * C
-                        if 0 <= h < H and 0 <= w < W:
-                            copy(out, column, image, ((n * H + h) * W + w) * C, C)
-                        else:
-                            clear(out, column, C)
+    for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
+        n, i = row // OH, row % OH
+        for j in range(OW):
+            for kh in range(KH):
+                h = i * stride[0] + kh * dilation[0] - before[0]
+                for kw in range(KW):
+                    w = j * stride[1] + kw * dilation[1] - before[1]
+                    column = (((row * OW + j) * KH + kh) * KW + kw) * C
+                    if 0 <= h < H and 0 <= w < W:
+                        copy(out, column, image, ((n * H + h) * W + w) * C, C)
+                    else:
+                        clear(out, column, C)
 
 
 def col2im(
@@ -57,21 +54,20 @@ def col2im(
     return x
 
 
-@parallel
-def _col2im(columns, x, stride, before, dilation, threads):
+@on_threads
+def _col2im(columns, x, stride, before, dilation, thread, threads):
     _, OH, OW, KH, KW, C = columns.shape
     N, H, W = x.shape[0], x.shape[1], x.shape[2]
     flat, image = columns.ravel(), x.ravel()
-    for thread in prange(threads):
-        for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
-            n, h = row // H, row % H
-            for kh in range(KH):
-                up = h + before[0] - kh * dilation[0]
-                if up < 0 or up % stride[0] or up // stride[0] >= OH:
-                    continue
-                for w in range(W):
-                    for kw in range(KW):
-                        left = w + before[1] - kw * dilation[1]
-                        if left >= 0 and left % stride[1] == 0 and left // stride[1] < OW:
-                            window = (n * OH + up // stride[0]) * OW + left // stride[1]
-                            add(image, (row * W + w) * C, flat, ((window * KH + kh) * KW + kw) * C, C)
+    for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
+        n, h = row // H, row % H
+        for kh in range(KH):
+            up = h + before[0] - kh * dilation[0]
+            if up < 0 or up % stride[0] or up // stride[0] >= OH:
+                continue
+            for w in range(W):
+                for kw in range(KW):
+                    left = w + before[1] - kw * dilation[1]
+                    if left >= 0 and left % stride[1] == 0 and left // stride[1] < OW:
+                        window = (n * OH + up // stride[0]) * OW + left // stride[1]
+                        add(image, (row * W + w) * C, flat, ((window * KH + kh) * KW + kw) * C, C)

@@ -6,12 +6,11 @@ The window is walked neighbour by neighbour for all channels at once, so that ea
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
-from ._jit import inlined, parallel
+from ._jit import inlined, on_threads
 from .tiles import at
 
 Array = Any
@@ -35,37 +34,35 @@ def local_response_norm_backward(dy: Array, x: Array, size: int, alpha: float, b
     return dx.reshape(x.shape)
 
 
-@parallel
-def _forward(x, y, size, alpha, beta, k, threads):
+@on_threads
+def _forward(x, y, size, alpha, beta, k, thread, threads):
     M, C = x.shape
-    for thread in prange(threads):
-        scale = np.empty(C, x.dtype)
-        for m in range(M * thread // threads, M * (thread + 1) // threads):
-            _scale(x, m, size, alpha, k, scale)
-            _power(scale, beta)
-            for c in range(C):
-                y[m, c] = x[m, c] * scale[c]
+    scale = np.empty(C, x.dtype)
+    for m in range(M * thread // threads, M * (thread + 1) // threads):
+        _scale(x, m, size, alpha, k, scale)
+        _power(scale, beta)
+        for c in range(C):
+            y[m, c] = x[m, c] * scale[c]
 
 
-@parallel
-def _backward(dy, x, dx, size, alpha, beta, k, threads):
+@on_threads
+def _backward(dy, x, dx, size, alpha, beta, k, thread, threads):
     M, C = x.shape
-    for thread in prange(threads):
-        scale, power = np.empty(C, x.dtype), np.empty(C, x.dtype)
-        damped, total = np.empty(C, x.dtype), np.empty(C, x.dtype)
-        for m in range(M * thread // threads, M * (thread + 1) // threads):
-            _scale(x, m, size, alpha, k, scale)
-            power[:] = scale
-            _power(power, beta)
-            for c in range(C):
-                dx[m, c] = dy[m, c] * power[c]
-                damped[c] = dx[m, c] * x[m, c] / scale[c]
-                total[c] = 0
-            for offset in range(-((size - 1) // 2), size // 2 + 1):
-                for c in range(max(0, -offset), C - max(0, offset)):
-                    total[at(c)] += damped[at(c + offset)]
-            for c in range(C):
-                dx[m, c] -= 2 * alpha * beta * x[m, c] * total[c]
+    scale, power = np.empty(C, x.dtype), np.empty(C, x.dtype)
+    damped, total = np.empty(C, x.dtype), np.empty(C, x.dtype)
+    for m in range(M * thread // threads, M * (thread + 1) // threads):
+        _scale(x, m, size, alpha, k, scale)
+        power[:] = scale
+        _power(power, beta)
+        for c in range(C):
+            dx[m, c] = dy[m, c] * power[c]
+            damped[c] = dx[m, c] * x[m, c] / scale[c]
+            total[c] = 0
+        for offset in range(-((size - 1) // 2), size // 2 + 1):
+            for c in range(max(0, -offset), C - max(0, offset)):
+                total[at(c)] += damped[at(c + offset)]
+        for c in range(C):
+            dx[m, c] -= 2 * alpha * beta * x[m, c] * total[c]
 
 
 @inlined

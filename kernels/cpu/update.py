@@ -1,19 +1,13 @@
-"""The optimizers' steps, in place, in one pass over their arrays.
-
-A network has many small Parameters (a bias is a dozen numbers): for those the time goes into calling, not computing.
-So a small array is served by the loop itself, and only a large one by a launch of threads, which costs several times
-as much as such a call. It is the same loop either way.
-"""
+"""The optimizers' steps, in place, in one pass over their arrays."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from . import _jit
 from ._arrays import flat
-from ._jit import compiled, parallel
+from ._jit import on_threads
 from .tiles import at, share
 
 Array = Any
@@ -27,7 +21,7 @@ def sgd_update(
     if velocities is None:
         velocities, momentum = [np.empty(0, w.dtype) for w in ws], 0.0
     for w, dw, velocity in zip(ws, dws, velocities, strict=True):
-        _in_place(_sgd, _sgd_on_threads, (w, velocity), dw, lr, momentum, weight_decay, nesterov)
+        _in_place(_sgd, (w, velocity), dw, lr, momentum, weight_decay, nesterov)
 
 
 def adadelta_update(
@@ -37,29 +31,23 @@ def adadelta_update(
     """As the reference; writes ws, square_averages and update_averages."""
     for w, dw, square, update in zip(ws, dws, square_averages, update_averages, strict=True):
         # 1 - rho is taken before rho is rounded to float32: of 1 - 0.9999 little would be left afterwards.
-        _in_place(_adadelta, _adadelta_on_threads, (w, square, update), dw, lr, rho, 1 - rho, eps, weight_decay)
+        _in_place(_adadelta, (w, square, update), dw, lr, rho, 1 - rho, eps, weight_decay)
 
 
-def _in_place(
-    serial: Callable[..., None], on_threads: Callable[..., None], written: tuple[Array, ...], dw: Array, *settings: Any
-) -> None:
+def _in_place(step: Callable[..., None], written: tuple[Array, ...], dw: Array, *settings: Any) -> None:
     """Run a step on flat arrays; an array that is not dense is copied, and written back."""
     rows = [array.reshape(-1) for array in written]
-    threads = _jit.threads_for(dw.size)
-    if threads == 1:
-        serial(*rows, flat(dw), *settings, 0, dw.size)
-    else:
-        on_threads(*rows, flat(dw), *settings, threads)
+    step(*rows, flat(dw), *settings, _jit.threads_for(dw.size))
     for array, row in zip(written, rows, strict=True):
         if not array.flags.c_contiguous:
             array[...] = row.reshape(array.shape)
 
 
-@compiled
-def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, first, last):
+@on_threads
+def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, thread, threads):
     number = w.dtype.type
     lr, momentum, weight_decay = number(lr), number(momentum), number(weight_decay)
-    for i in range(first, last):
+    for i in range(share(w.size, thread, threads), share(w.size, thread + 1, threads)):
         g = dw[at(i)] + weight_decay * w[at(i)]
         if velocity.size:
             v = momentum * velocity[at(i)] + g
@@ -68,28 +56,14 @@ def _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, first, last):
         w[at(i)] -= lr * g
 
 
-@parallel
-def _sgd_on_threads(w, velocity, dw, lr, momentum, weight_decay, nesterov, threads):
-    for thread in prange(threads):
-        first, last = share(w.size, thread, threads), share(w.size, thread + 1, threads)
-        _sgd(w, velocity, dw, lr, momentum, weight_decay, nesterov, first, last)
-
-
-@compiled
-def _adadelta(w, square_average, update_average, dw, lr, rho, rest, eps, weight_decay, first, last):
+@on_threads
+def _adadelta(w, square_average, update_average, dw, lr, rho, rest, eps, weight_decay, thread, threads):
     number = w.dtype.type
     lr, rho, rest, eps, weight_decay = number(lr), number(rho), number(rest), number(eps), number(weight_decay)
-    for i in range(first, last):
+    for i in range(share(w.size, thread, threads), share(w.size, thread + 1, threads)):
         g = dw[at(i)] + weight_decay * w[at(i)]
         square = rho * square_average[at(i)] + rest * g * g
         delta = np.sqrt(update_average[at(i)] + eps) / np.sqrt(square + eps) * g
         square_average[at(i)] = square
         update_average[at(i)] = rho * update_average[at(i)] + rest * delta * delta
         w[at(i)] -= lr * delta
-
-
-@parallel
-def _adadelta_on_threads(w, square_average, update_average, dw, lr, rho, rest, eps, weight_decay, threads):
-    for thread in prange(threads):
-        first, last = share(w.size, thread, threads), share(w.size, thread + 1, threads)
-        _adadelta(w, square_average, update_average, dw, lr, rho, rest, eps, weight_decay, first, last)

@@ -20,10 +20,6 @@ from ._jit import inlined
 from .vectors import load, multiply_add, pointers, store, vector_type, whole_number
 
 
-def _transposed(matrix: Matrix) -> Matrix:
-    return [list(column) for column in zip(*matrix, strict=True)]
-
-
 def sandwich(matrix: Matrix) -> Any:
     """The intrinsic that computes M d M.T for each channel, M a constant matrix (rows, columns).
 
@@ -75,55 +71,26 @@ def _combination(builder: Any, weights: list[float], numbers: list[Any]) -> Any:
     return total
 
 
-_input_2, _input_4 = sandwich(B_T[2]), sandwich(B_T[4])
-_weight_2, _weight_4 = sandwich(G[2]), sandwich(G[4])
-_output_2, _output_4 = sandwich(A_T[2]), sandwich(A_T[4])
-_output_back_2, _output_back_4 = sandwich(_transposed(A_T[2])), sandwich(_transposed(A_T[4]))
-_weight_back_2, _weight_back_4 = sandwich(_transposed(G[2])), sandwich(_transposed(G[4]))
+def _of_size(matrices: dict[int, Matrix]) -> Any:
+    """The transform by m, 2 or 4, and the arguments of `sandwich`, from their matrices M."""
+    two, four = sandwich(matrices[2]), sandwich(matrices[4])
 
-# The arguments behind m are those of `sandwich`.
+    @inlined
+    def transform(m, d, d0, d_row, d_column, out, o0, o_row, o_column, count):
+        if m == 2:
+            two(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
+        else:
+            four(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
 
-
-@inlined
-def transform_input(m, d, d0, d_row, d_column, out, o0, o_row, o_column, count):
-    """B.T d B: (m + 2, m + 2) numbers of an image to as many."""
-    if m == 2:
-        _input_2(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
-    else:
-        _input_4(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
+    return transform
 
 
-@inlined
-def transform_weight(m, d, d0, d_row, d_column, out, o0, o_row, o_column, count):
-    """G w G.T: (3, 3) weights to (m + 2, m + 2) numbers."""
-    if m == 2:
-        _weight_2(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
-    else:
-        _weight_4(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
+def _back(matrices: dict[int, Matrix]) -> dict[int, Matrix]:
+    return {m: [list(column) for column in zip(*matrix, strict=True)] for m, matrix in matrices.items()}
 
 
-@inlined
-def transform_output(m, d, d0, d_row, d_column, out, o0, o_row, o_column, count):
-    """A.T p A: (m + 2, m + 2) products to the (m, m) numbers of an image."""
-    if m == 2:
-        _output_2(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
-    else:
-        _output_4(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
-
-
-@inlined
-def transform_output_back(m, d, d0, d_row, d_column, out, o0, o_row, o_column, count):
-    """A dy A.T: the (m, m) gradients of a tile to (m + 2, m + 2) numbers."""
-    if m == 2:
-        _output_back_2(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
-    else:
-        _output_back_4(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
-
-
-@inlined
-def transform_weight_back(m, d, d0, d_row, d_column, out, o0, o_row, o_column, count):
-    """G.T q G: (m + 2, m + 2) sums of products to the (3, 3) gradients of the weights."""
-    if m == 2:
-        _weight_back_2(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
-    else:
-        _weight_back_4(d, d0, d_row, d_column, out, o0, o_row, o_column, count)
+transform_input = _of_size(B_T)  # B.T d B: (m + 2, m + 2) numbers of an image to as many
+transform_weight = _of_size(G)  # G w G.T: (3, 3) weights to (m + 2, m + 2)
+transform_output = _of_size(A_T)  # A.T p A: (m + 2, m + 2) products to (m, m) numbers of an image
+transform_output_back = _of_size(_back(A_T))  # A dy A.T: the (m, m) gradients of a tile to (m + 2, m + 2)
+transform_weight_back = _of_size(_back(G))  # G.T q G: (m + 2, m + 2) sums of products to the (3, 3) weights' gradients

@@ -84,6 +84,12 @@ def sandwich(matrix):
     return transform
 
 
+def sandwiches(matrices):
+    """One for each m, which is the first argument."""
+    transforms = {m: sandwich(matrix) for m, matrix in matrices.items()}
+    return lambda m, *where: transforms[m](*where)
+
+
 def transpose(a, a0, a_row, out, o0, o_row):
     """What vectors.transpose says of itself."""
     length = vector_length(a)
@@ -112,12 +118,11 @@ def uncompiled():
         )
     blocks = sys.modules[f"{NAME}.blocks"]
     blocks.multiply_tile, blocks.multiply_narrow_tile, blocks.transpose = tile_product(2), tile_product(1), transpose
-    sys.modules[f"{NAME}.conv2d_winograd"].transpose = transpose
-    tiles = sys.modules[f"{NAME}.winograd_tiles"]
+    winograd, tiles = sys.modules[f"{NAME}.conv2d_winograd"], sys.modules[f"{NAME}.winograd_tiles"]
+    winograd.transpose = transpose
     for name, matrices in {"input": tiles.B_T, "weight": tiles.G, "output": tiles.A_T}.items():
-        for m, matrix in matrices.items():
-            setattr(tiles, f"_{name}_{m}", sandwich(matrix))
-            setattr(tiles, f"_{name}_back_{m}", sandwich(np.transpose(matrix)))
+        setattr(winograd, f"transform_{name}", sandwiches(matrices))
+        setattr(winograd, f"transform_{name}_back", sandwiches({m: np.transpose(M) for m, M in matrices.items()}))
     sys.modules[f"{NAME}._jit"].threads_for = lambda work, grain=1: 3
     yield room
     for name in [name for name in sys.modules if name.startswith(NAME)]:
