@@ -3,7 +3,8 @@
 A kernel is compiled when it is first called with arrays of a dtype, and kept on disk: in `__pycache__` beside its file,
 or, where that folder cannot be written, in Numba's cache folder of the user (Linux: ~/.cache/numba); the environment
 variable NUMBA_CACHE_DIR names another one. So a first training run waits for its kernels, and later ones do not. Here
-each is called once, on arrays of a few numbers: for an image of a container, or before a measurement.
+each is called once, on arrays just large enough for several threads: for an image of a container, or before a
+measurement.
 """
 
 import argparse
@@ -76,38 +77,38 @@ def _convolutions(draw: Draw) -> Iterator[Call]:
 
     for algorithm in ALGORITHMS:
         for C, O, K, groups in CONVOLUTIONS.get(algorithm, [(3, 2, 3, 1)]):
-            x, w, b = draw(2, 8, 8, C), draw(K, K, C // groups, O), draw(O)
+            x, w, b = draw(8, 64, 64, C), draw(K, K, C // groups, O), draw(O)
             sides = ((K // 2, K // 2), (K // 2, K // 2))
             where = (ONCE, sides, ONCE, groups, algorithm)
             yield "conv2d_forward", (x, w, b, *where, "relu")
-            yield "conv2d_backward_input", (draw(2, 8, 8, O), w, x.shape, *where)
-            yield "conv2d_backward_weight", (draw(2, 8, 8, O), x, w.shape, *where)
-    yield "im2col", (draw(2, 8, 8, 3), (3, 3), ONCE, NONE, ONCE)
-    yield "col2im", (draw(2 * 6 * 6, 3 * 3 * 3), (2, 8, 8, 3), (3, 3), ONCE, NONE, ONCE)
+            yield "conv2d_backward_input", (draw(8, 64, 64, O), w, x.shape, *where)
+            yield "conv2d_backward_weight", (draw(8, 64, 64, O), x, w.shape, *where)
+    yield "im2col", (draw(4, 64, 64, 3), (3, 3), ONCE, NONE, ONCE)
+    yield "col2im", (draw(4 * 62 * 62, 3 * 3 * 3), (4, 64, 64, 3), (3, 3), ONCE, NONE, ONCE)
 
 
 def _linears(draw: Draw) -> Iterator[Call]:
     for N in (1, 2, 64):  # one sample, few, and as many as fill a tile
-        x, w, dy = draw(N, 20), draw(20, 10), draw(N, 10)
-        yield "linear_forward", (x, w, draw(10), "relu")
+        x, w, dy = draw(N, 256), draw(256, 256), draw(N, 256)
+        yield "linear_forward", (x, w, draw(256), "relu")
         yield "linear_backward_input", (dy, w)
         yield "linear_backward_weight", (dy, x)
-    yield "bias_backward", (draw(8, 10),)
+    yield "bias_backward", (draw(512, 256),)
 
 
 def _pools(draw: Draw) -> Iterator[Call]:
-    x, dy = draw(2, 8, 8, 3), draw(2, 4, 4, 3)
+    x, dy = draw(4, 128, 128, 3), draw(4, 64, 64, 3)
     where = ((2, 2), (2, 2), NONE)
     yield "max_pool2d_forward", (x, *where, False)
     yield "max_pool2d_backward", (dy, np.zeros(dy.shape, np.int32), x.shape, *where)
     yield "sum_pool2d_forward", (x, *where, False)
     yield "sum_pool2d_backward", (dy, x.shape, *where)
-    yield "adaptive_avg_pool2d_forward", (x, (4, 4))
+    yield "adaptive_avg_pool2d_forward", (x, (64, 64))
     yield "adaptive_avg_pool2d_backward", (dy, x.shape)
 
 
 def _normalisations(draw: Draw) -> Iterator[Call]:
-    x, dy, channels = draw(2, 8, 8, 3), draw(2, 8, 8, 3), [draw(3) + 1 for _ in range(4)]
+    x, dy, channels = draw(4, 128, 128, 3), draw(4, 128, 128, 3), [draw(3) + 1 for _ in range(4)]
     yield "batch_norm_forward", (x, *channels[:2], 1e-5, x, "relu")
     yield "batch_norm_backward", (dy, x, *channels, 1e-5, "relu")
     yield "batch_norm_inference_forward", (x, *channels, 1e-5, x, "relu")
@@ -117,24 +118,23 @@ def _normalisations(draw: Draw) -> Iterator[Call]:
 
 def _elements(draw: Draw) -> Iterator[Call]:
     for name in ("relu", "tanh", "sigmoid", "softmax", "log_softmax"):
-        yield f"{name}_forward", (draw(2, 3),)
-        yield f"{name}_backward", (draw(2, 3), draw(2, 3))
-    yield "dropout_forward", (draw(2, 3), 0.5, 0, 0, 0, 0)
-    yield "philox4x32", (np.zeros((2, 4), np.uint32), np.zeros(2, np.uint32))
-    parameters = [[draw(2, 3), draw(1 << 17)] for _ in range(4)]  # a small one, and one worth all threads
+        yield f"{name}_forward", (draw(512, 256),)
+        yield f"{name}_backward", (draw(512, 256), draw(512, 256))
+    yield "dropout_forward", (draw(512, 256), 0.5, 0, 0, 0, 0)
+    yield "philox4x32", (np.zeros((1024, 4), np.uint32), np.zeros(2, np.uint32))
+    parameters = [[draw(512, 256)] for _ in range(4)]
     yield "sgd_update", (*parameters[:3], 0.1, 0.9, False, 0.0)
     yield "adadelta_update", (*parameters, 1.0, 0.95, 1e-6, 0.0)
 
 
 def _losses(draw: Draw) -> Iterator[Call]:
     dloss = np.ones((), draw(1).dtype)
-    for N in (2, 1 << 16):  # samples for one thread, and for all
-        for target in (np.zeros(N, np.int64), draw(N, 3)):
-            yield "cross_entropy_forward", (draw(N, 3), target)
-            yield "cross_entropy_backward", (dloss, draw(N, 3), target)
+    for target in (np.zeros(512, np.int64), draw(512, 256)):
+        yield "cross_entropy_forward", (draw(512, 256), target)
+        yield "cross_entropy_backward", (dloss, draw(512, 256), target)
     for name in ("mean_squared_error", "half_squared_error"):
-        yield f"{name}_forward", (draw(2, 3), draw(2, 3))
-        yield f"{name}_backward", (dloss, draw(2, 3), draw(2, 3))
+        yield f"{name}_forward", (draw(512, 256), draw(512, 256))
+        yield f"{name}_backward", (dloss, draw(512, 256), draw(512, 256))
 
 
 def main() -> None:

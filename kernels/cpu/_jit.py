@@ -168,19 +168,16 @@ def everywhere(function: Any) -> Any:
 
 _ON_THREADS = """
 def {name}({arguments}, threads):
-    if threads == 1:
-        part({arguments}, 0, 1)
-    else:
-        for thread in prange(threads):
-            part({arguments}, int64(thread), threads)
+    for thread in prange(threads):
+        part({arguments}, int64(thread), threads)
 """
 
 
 def on_threads(part: Any) -> Any:
     """The kernel `kernel(..., threads)` of which `part(..., thread, threads)` does the share of one thread.
 
-    A single share is no matter for the pool of threads: the caller does it, which begins 2 us sooner. It is the same
-    machine code either way (`separate`), and gives the same bits.
+    A single share is no matter for the pool of threads: the caller does it, which begins sooner. It is the same machine
+    code either way (`separate`), and gives the same bits.
     """
     *arguments, thread, threads = inspect.signature(part).parameters
     if (thread, threads) != ("thread", "threads"):
@@ -188,7 +185,8 @@ def on_threads(part: Any) -> Any:
     text = _ON_THREADS.format(name=part.__name__, arguments=", ".join(arguments))
     # Numba keeps what it compiles by file, line and name.
     place = "\n" * (part.__code__.co_firstlineno - 2) + text
-    scope = {"part": separate(part), "prange": numba.prange, "int64": np.int64, "__name__": part.__module__}
+    alone = separate(part)
+    scope = {"part": alone, "prange": numba.prange, "int64": np.int64, "__name__": part.__module__}
     exec(compile(place, part.__code__.co_filename, "exec"), scope)
     kernel = _cached(
         numba.njit(scope[part.__name__], parallel={"fusion": False}, fastmath=_FASTMATH, error_model="numpy")  # type: ignore[call-overload]
@@ -196,7 +194,9 @@ def on_threads(part: Any) -> Any:
 
     @functools.wraps(part)
     def launch(*arguments: Any) -> None:
-        if arguments[-1] == 1 or _callers_may_overlap():
+        if arguments[-1] == 1:
+            alone(*arguments[:-1], 0, 1)
+        elif _callers_may_overlap():
             kernel(*arguments)
         else:
             with _turn:

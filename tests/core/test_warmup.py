@@ -63,7 +63,7 @@ def python(code: str, **environment: str) -> list[str]:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_warm_up_reaches_every_kernel_that_python_launches(dtype):
-    count, *missed = python(REACHED.format(dtype=dtype))
+    count, *missed = python(REACHED.format(dtype=dtype), NUMBA_NUM_THREADS="2")
     assert int(count) > 20
     assert missed == ["[]"]
 

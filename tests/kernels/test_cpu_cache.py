@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from minicnn import kernels
+from minicnn.kernels.cpu._jit import compiled, on_threads, separate
 
 SCRIPT = """
 import numpy as np
@@ -14,7 +18,6 @@ dispatcher = _softmax.__closure__[0].cell_contents
 print(softmax_forward(np.zeros((1, 4), np.float32))[0, 0])
 print(sum(dispatcher.stats.cache_hits.values()))
 """
-
 
 PRODUCT = """
 import numpy as np
@@ -56,3 +59,33 @@ def test_a_kernel_from_disk_finds_the_pieces_that_it_calls_by_address(tmp_path, 
     for piece in pieces:
         piece.unlink()
     assert run(tmp_path, PRODUCT) == ["48.0", "1"]
+
+
+@separate
+def refuse(x):
+    if x[0] > 0:
+        raise ValueError("refused")
+
+
+@compiled
+def refuse_and_write(x):
+    refuse(x)
+    x[1] = 7
+
+
+def test_an_error_in_a_piece_ends_its_caller_too():
+    x = np.zeros(2)
+    refuse_and_write(x)
+    assert x[1] == 7
+    x[:] = 1, 0
+    with pytest.raises(ValueError, match="refused"):
+        refuse_and_write(x)
+    assert x[1] == 0
+
+
+def test_a_kernel_must_ask_for_its_thread():
+    with pytest.raises(TypeError, match="the last arguments of whole must be thread and threads"):
+
+        @on_threads
+        def whole(x, threads):
+            pass
