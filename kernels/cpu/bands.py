@@ -4,8 +4,14 @@ A loop over the windows of a band needs to ask for no border, and a window's pix
 first one everywhere.
 """
 
-from ._jit import inlined, separate
+from typing import Any
+
+import numpy as np
+
+from ._jit import separate
 from .tiles import clear, copy
+
+Array = Any
 
 NUMBERS = 1 << 17  # in a band: 512 KB of float32, half a second-level cache
 
@@ -25,16 +31,10 @@ def bands_of(N: int, rows: int, line: int, tasks: int) -> int:
     return max(1, min(rows, max(-(-rows * line // NUMBERS), -(-tasks // N))))
 
 
-@inlined
-def height_under(rows, KH, stride, dilation):
-    """How many rows of the image lie under so many rows of the output."""
-    return (rows - 1) * stride[0] + (KH - 1) * dilation[0] + 1
-
-
-@inlined
-def place_under(i, j, t, KW, stride, dilation, line, C):
-    """Where in the padded rows the pixel under tap t of position (i, j) lies."""
-    return (i * stride[0] + t // KW * dilation[0]) * line + (j * stride[1] + t % KW * dilation[1]) * C
+def distances(size: tuple[int, int], step: tuple[int, int], line: int, C: int) -> Array:
+    """How far from the first of size[0] x size[1] pixels of a band, which are `step` apart, each of them lies."""
+    rows, columns = np.arange(size[0]) * step[0] * line, np.arange(size[1]) * step[1] * C
+    return (rows[:, None] + columns).reshape(-1)
 
 
 @separate

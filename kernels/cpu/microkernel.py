@@ -43,8 +43,9 @@ from .vectors import (
     whole_number,
 )
 
-_TILES = {"zmm": (8, 2), "ymm": (6, 2), "xmm": (6, 2), "v0.4s": (8, 2)}
+_TILES = {"zmm": (8, 2), "ymm": (6, 2), "xmm": (6, 2), ".4s": (8, 2)}
 HEIGHT, VECTORS = _TILES[REGISTER]
+CHANNEL_ROWS = 5  # of `multiply_channels`: 9 taps are two of them, 25 are five
 
 
 @everywhere
@@ -82,22 +83,16 @@ def _multiply(vectors: int, context: Any, builder: Any, signature: Any, argument
     vector = vector_type(context, a)
     masks = [lanes_below(builder, builder.sub(count, whole_number(v * vector.count)), vector) for v in range(vectors)]
     sums = _first_sums(builder, vector, masks, b, b0)
-
-    def place(places: Any, number: Any) -> Any:
-        if isinstance(places.type, ir.PointerType):
-            return builder.load(builder.gep(places, [number]))
-        return builder.mul(number, places)
-
     last = builder.sub(rows, whole_number(1))
     starts = []
     for r in range(HEIGHT):
         # The rows that a tile at the edge lacks are the last one again: they are computed and not stored.
         row = builder.select(builder.icmp_signed("<", whole_number(r), last), whole_number(r), last)
-        starts.append(builder.gep(a, [builder.add(a0, place(a_row, builder.add(first, row)))]))
+        starts.append(builder.gep(a, [builder.add(a0, _place(builder, a_row, builder.add(first, row)))]))
     with loop(builder, K) as k:
         right = builder.add(p0, builder.mul(k, p_step))
         columns = [load(builder, panel, moved(builder, right, v, vector), vector) for v in range(vectors)]
-        step = place(a_step, k)
+        step = _place(builder, a_step, k)
         for r in range(HEIGHT):
             number = spread(builder, builder.load(builder.gep(starts[r], [step])), vector)
             for v in range(vectors):
@@ -146,3 +141,74 @@ def _leave(builder: Any, sums: Any, masks: Any, rows: Any, c: Any, c0: Any, c_ro
 
 multiply_tile = _tile_product(VECTORS)
 multiply_narrow_tile = _tile_product(1)  # half the work, for a panel with no more columns than a vector has
+
+
+# The product number by number, where every channel has a weight of its own
+
+
+@intrinsic
+def multiply_channels(typing, a, a0, a_row, a_step, first, rows, w, w0, w_step, K, c, c0, c_row, count, add, b, b0):
+    """c[c0 + m*c_row + n] = b[b0 + n] + sum over k < K of a[a0 + row(m) + step(k) + n] * w[w0 + w_step(k) + n]
+
+    for first <= m < first + rows, at most CHANNEL_ROWS, and n < count; without the b where b0 < 0; if `add`, the sum
+    begins with what is there. row(m), step(k) and w_step(k) are products or places, as with `multiply_tile`. Each
+    vector of w serves all rows, whose sums stay in registers until the last k.
+    """
+    whole = types.intp
+    a_row, a_step, w_step = (place if isinstance(place, types.Array) else whole for place in (a_row, a_step, w_step))
+    given = (a, whole, a_row, a_step, whole, whole, w, whole, w_step, whole)
+    return types.void(*given, c, whole, whole, whole, types.boolean, b, whole), _multiply_channels
+
+
+def _multiply_channels(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write the loop over whole vectors of channels, and the last one behind it, lane by lane."""
+    written = pointers(context, builder, signature, arguments)
+    a, a0, a_row, a_step, first, rows, w, w0, w_step, K, c, c0, c_row, count, add, b, b0 = written
+    vector = vector_type(context, a)
+    length, last = whole_number(vector.count), builder.sub(rows, whole_number(1))
+    starts, ends = [], []
+    for r in range(CHANNEL_ROWS):
+        # The rows that are not there are the last one again: computed, and stored again.
+        row = builder.select(builder.icmp_signed("<", whole_number(r), last), whole_number(r), last)
+        starts.append(builder.add(a0, _place(builder, a_row, builder.add(first, row))))
+        ends.append(builder.add(c0, builder.mul(builder.add(first, row), c_row)))
+
+    def add_up(n: Any, mask: Any) -> None:
+        def read(pointer: Any, start: Any) -> Any:
+            place = builder.add(start, n)
+            return load_some(builder, pointer, place, vector, mask) if mask else load(builder, pointer, place, vector)
+
+        sums = [cgutils.alloca_once(builder, vector) for _ in starts]
+        zero = ir.Constant(vector, [0.0] * vector.count)
+        for total in sums:
+            builder.store(zero, total)
+        for condition, pointer, places in ((builder.icmp_signed(">=", b0, whole_number(0)), b, [b0] * len(ends)),
+                                           (add, c, ends)):  # fmt: skip
+            with builder.if_then(condition):
+                for total, start in zip(sums, places, strict=True):
+                    builder.store(read(pointer, start), total)
+        with loop(builder, K) as k:
+            weight = read(w, builder.add(w0, _place(builder, w_step, k)))
+            step = _place(builder, a_step, k)
+            for total, start in zip(sums, starts, strict=True):
+                number = read(a, builder.add(start, step))
+                builder.store(multiply_add(builder, number, weight, builder.load(total)), total)
+        for total, end in zip(sums, ends, strict=True):
+            if mask:
+                store_some(builder, builder.load(total), c, builder.add(end, n), mask)
+            else:
+                store(builder, builder.load(total), c, builder.add(end, n))
+
+    whole = builder.mul(builder.sdiv(count, length), length)
+    with cgutils.for_range_slice(builder, whole_number(0), whole, length, inc=True) as (n, _):
+        add_up(n, None)
+    with builder.if_then(builder.icmp_signed("<", whole, count)):
+        add_up(whole, lanes_below(builder, builder.sub(count, whole), vector))
+    return context.get_dummy_value()
+
+
+def _place(builder: Any, places: Any, number: Any) -> Any:
+    """number * places, or where `places` is an array, what stands there."""
+    if isinstance(places.type, ir.PointerType):
+        return builder.load(builder.gep(places, [number]))
+    return builder.mul(number, places)

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from ._jit import everywhere
 
-_BYTES = {"zmm": 64, "ymm": 32, "xmm": 16, "v0.4s": 16}  # of a register, by its name in assembly
+_BYTES = {"zmm": 64, "ymm": 32, "xmm": 16, ".4s": 16}  # of a register, by its name in assembly
 _PROBE = """
 define void @probe(<16 x float>* %a) {
   %x = load <16 x float>, <16 x float>* %a, align 4

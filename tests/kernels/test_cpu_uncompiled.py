@@ -44,11 +44,12 @@ def vector_length(array):
     return sys.modules[f"{NAME}.vectors"].vector_length(array.itemsize)
 
 
+def place(places, i):
+    return places[np.uint64(i)] if isinstance(places, np.ndarray) else i * places
+
+
 def tile_product(vectors):
     """What microkernel._tile_product says of itself, which exists only as vector instructions."""
-
-    def place(places, i):
-        return places[np.uint64(i)] if isinstance(places, np.ndarray) else i * places
 
     def multiply(a, a0, a_row, a_step, first, rows, panel, p0, p_step, K, c, c0, c_row, count, add, b, b0):
         assert 1 <= rows <= sys.modules[f"{NAME}.blocks"].HEIGHT
@@ -63,6 +64,18 @@ def tile_product(vectors):
             out[:] = out + total if add else total
 
     return multiply
+
+
+def multiply_channels(a, a0, a_row, a_step, first, rows, w, w0, w_step, K, c, c0, c_row, count, add, b, b0):
+    """What microkernel.multiply_channels says of itself."""
+    assert 1 <= rows <= sys.modules[f"{NAME}.conv2d_depthwise"].CHANNEL_ROWS
+    for m in range(first, first + rows):
+        out = stretch(c, c0 + m * c_row, count)
+        total = out if add else stretch(b, b0, count) if b0 >= 0 else np.zeros(count)
+        for k in range(K):
+            numbers = stretch(a, a0 + place(a_row, m) + place(a_step, k), count)
+            total = total + numbers * stretch(w, w0 + place(w_step, k), count)
+        out[:] = total
 
 
 def sandwich(matrix):
@@ -118,6 +131,7 @@ def uncompiled():
         )
     blocks = sys.modules[f"{NAME}.blocks"]
     blocks.multiply_tile, blocks.multiply_narrow_tile, blocks.transpose = tile_product(2), tile_product(1), transpose
+    sys.modules[f"{NAME}.conv2d_depthwise"].multiply_channels = multiply_channels
     winograd, tiles = sys.modules[f"{NAME}.conv2d_winograd"], sys.modules[f"{NAME}.winograd_tiles"]
     winograd.transpose = transpose
     for name, matrices in {"input": tiles.B_T, "weight": tiles.G, "output": tiles.A_T}.items():
