@@ -15,8 +15,9 @@ from agreement import DTYPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minicnn.kernels.cpu._jit import compiled
 from minicnn.kernels.cpu.blocks import block_rows, multiply, pack, shares
-from minicnn.kernels.cpu.microkernel import HEIGHT, panel_width
+from minicnn.kernels.cpu.microkernel import CHANNEL_ROWS, HEIGHT, multiply_channels, panel_width
 from minicnn.kernels.cpu.vectors import vector_length
 
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=300)
@@ -64,6 +65,38 @@ def test_a_block_is_the_product_and_leaves_everything_else_alone(dtype, M, K, co
     np.testing.assert_array_equal(again, out)
 
 
+@compiled
+def channels(a, a0, a_row, a_step, first, rows, w, w0, w_step, K, c, c0, c_row, count, adding, b, b0):
+    multiply_channels(a, a0, a_row, a_step, first, rows, w, w0, w_step, K, c, c0, c_row, count, adding, b, b0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@SETTINGS
+@given(
+    first=st.integers(0, 2), rows=st.integers(1, CHANNEL_ROWS), K=st.integers(0, 9), count=st.integers(1, 50),
+    gap=st.integers(0, 3), start=st.sampled_from(["zero", "bias", "there"]), tables=st.booleans(),
+)  # fmt: skip
+def test_channels_are_multiplied_one_by_one_and_nothing_else_is_touched(
+    dtype, first, rows, K, count, gap, start, tables
+):
+    """c[m] = start + the sum over k of a[m + k] * w[k], number by number, for rows from `first` on."""
+    rng, M = np.random.default_rng(K * 1000 + count), first + rows
+    a, w, before, bias = (rng.standard_normal((n, count)).astype(dtype) for n in (M + max(K, 1), K, M, 1))
+    (image, a0), (weight, w0) = guarded(a, count, np.nan), guarded(w, count, np.nan)
+    (out, c0), (added, b0) = guarded(before, count + gap, CANARY), guarded(bias, count, np.nan)
+    result = before.copy()
+    for m in range(first, M):
+        result[m] = {"zero": 0, "bias": bias[0], "there": before[m]}[start]
+        for k in range(K):
+            result[m] += a[m + k] * w[k]
+    expected, _ = guarded(result, count + gap, CANARY)
+    row, step, w_step = (np.arange(n) * count for n in (M, K, K)) if tables else (count, count, count)
+    channels(image, a0, row, step, first, rows, weight, w0, w_step, K,
+             out, c0, count + gap, count, start == "there", added, b0 if start == "bias" else -1)  # fmt: skip
+    np.testing.assert_allclose(out, expected, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=1e-5)
+    np.testing.assert_array_equal(out == CANARY, expected == CANARY)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @SETTINGS
 @given(depth=st.integers(1, 40), count=st.integers(1, 32), gap=st.integers(0, 3), transposed=st.booleans())
@@ -101,19 +134,22 @@ from minicnn.kernels.geometry import output_sizes
 sys.path.insert(0, sys.argv[1])
 from agreement import assert_sums_agree
 
+def agree(x, w, dy, *where):
+    assert_sums_agree("conv2d_forward", (x, w, None, *where, None), cpu)
+    assert_sums_agree("conv2d_backward_input", (dy, w, x.shape, *where), cpu)
+    assert_sums_agree("conv2d_backward_weight", (dy, x, w.shape, *where), cpu)
+
+rng = np.random.default_rng(0)
 for dtype in (np.float32, np.float64):
+    normal = lambda *shape: rng.standard_normal(shape).astype(dtype)
     for shape, kernel, C, O, groups, stride in [((2, 9, 8), 3, 5, 40, 1, 1), ((1, 12, 13), 2, 33, 7, 2, 2)]:
-        rng = np.random.default_rng(0)
-        x = rng.standard_normal((*shape, C * groups)).astype(dtype)
-        w = rng.standard_normal((kernel, kernel, C, O * groups)).astype(dtype)
+        x, w = normal(*shape, C * groups), normal(kernel, kernel, C, O * groups)
         where = (stride, stride), ((1, 1), (0, 2)), (1, 1)
-        dy = rng.standard_normal((shape[0], *output_sizes(x.shape, (kernel, kernel), *where), O * groups)).astype(dtype)
-        where += (groups, "implicit_gemm")
-        assert_sums_agree("conv2d_forward", (x, w, None, *where, None), cpu)
-        assert_sums_agree("conv2d_backward_input", (dy, w, x.shape, *where), cpu)
-        assert_sums_agree("conv2d_backward_weight", (dy, x, w.shape, *where), cpu)
+        dy = normal(shape[0], *output_sizes(x.shape, (kernel, kernel), *where), O * groups)
+        agree(x, w, dy, *where, groups, "implicit_gemm")
+        agree(x, normal(kernel, kernel, 1, C * groups), normal(*dy.shape[:3], C * groups), *where, C * groups, "auto")
     for M, K, N in [(37, 70, 41), (300, 9, 33)]:
-        x, w, dy = (rng.standard_normal(shape).astype(dtype) for shape in [(M, K), (K, N), (M, N)])
+        x, w, dy = normal(M, K), normal(K, N), normal(M, N)
         assert_sums_agree("linear_forward", (x, w, None, None), cpu)
         assert_sums_agree("linear_backward_input", (dy, w), cpu)
         assert_sums_agree("linear_backward_weight", (dy, x), cpu)
