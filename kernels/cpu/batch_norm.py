@@ -7,11 +7,16 @@ its distance from the mean is at most M times the variance of M values, so of 16
 The gradients' sums have no such difference of large numbers behind them: four rows at a time are added in the precision
 of x (`columns`, which also says what a wide row and a part is).
 
-The second pass takes a thread's rows in blocks, the last block first: that one is still in the thread's cache.
+The second pass takes a thread's rows in blocks, the last block first: that one is still in the thread's cache. With
+fixed statistics nothing waits for the sums, and the gradients need one pass only.
+
+y is scale * x + shift, with shift = beta - scale * mean taken in float64. To round the shift moves y no more than to
+round the mean, which the reference does too: in float32 by scale * mean * 2**-24, beside a large beta by beta * 2**-24.
 The ReLU's derivative needs the sign of y: computing that again from x, which is read anyway, is faster than reading y.
 `bottom` is what y is not to fall below, or None without a ReLU: for that Numba compiles loops of their own.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,14 +49,14 @@ def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    return _gradients(dy, x, gamma, beta, mean, var, eps, activation, False)
+    return _gradients(_backward, dy, x, gamma, beta, mean, var, eps, activation)
 
 
 def batch_norm_inference_forward(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, residual: Array | None,
     activation: str | None,
 ) -> Array:  # fmt: skip
-    """As the reference: x less one number, times one and plus another for each channel."""
+    """As the reference: x times one number plus another for each channel."""
     y = empty(x.shape, x.dtype)
     arrays = flat(x), _flat_residual(residual, x), dense(gamma), dense(beta), dense(mean), dense(var)
     _inference(*arrays, eps, _bottom(activation, x), wide(x.size, x.shape[-1]), y.reshape(-1),
@@ -63,19 +68,19 @@ def batch_norm_inference_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    return _gradients(dy, x, gamma, beta, mean, var, eps, activation, True)
+    return _gradients(_inference_backward, dy, x, gamma, beta, mean, var, eps, activation)
 
 
 def _gradients(
-    dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None,
-    fixed: bool,
+    kernel: Callable[..., None], dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float,
+    activation: str | None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """dx, dgamma, dbeta; fixed: whether mean and variance are constants."""
+    """dx, dgamma, dbeta."""
     dx, C = empty(x.shape, x.dtype), x.shape[-1]
     dgamma, dbeta = np.empty(C, x.dtype), np.empty(C, x.dtype)
     arrays = flat(dy), flat(x), dense(gamma), dense(beta), dense(mean), dense(var)
-    _backward(*arrays, eps, _bottom(activation, x), fixed, wide(x.size, C), dx.reshape(-1), dgamma, dbeta,
-              _jit.threads_for(x.size))  # fmt: skip
+    kernel(*arrays, eps, _bottom(activation, x), wide(x.size, C), dx.reshape(-1), dgamma, dbeta,
+           _jit.threads_for(x.size))  # fmt: skip
     return dx, dgamma, dbeta
 
 
@@ -103,37 +108,51 @@ def _forward(x, residual, gamma, beta, eps, bottom, W, mean, var, y, threads):
     _moments(pivot, sums, x.size // len(gamma), mean, var)
     table = _constants(gamma, beta, mean, var, eps, W)
     if threads == 1:
-        _normalise(x, residual, 0, rows, table, bottom, y)
+        _normalise(x, residual, 0, rows, BLOCK, table, bottom, y)
     else:
         for thread in prange(threads):
-            _normalise(x, residual, rows * thread // threads, rows * (thread + 1) // threads, table, bottom, y)
+            _normalise(x, residual, rows * thread // threads, rows * (thread + 1) // threads, BLOCK, table, bottom, y)
 
 
 @parallel
 def _inference(x, residual, gamma, beta, mean, var, eps, bottom, W, y, threads):
     table, rows = _constants(gamma, beta, mean, var, eps, W), wide_rows(x.size, W)
+    block = max(1, rows)  # nothing is in the cache: forwards, as the processor reads ahead
     if threads == 1:
-        _normalise(x, residual, 0, rows, table, bottom, y)
+        _normalise(x, residual, 0, rows, block, table, bottom, y)
     else:
         for thread in prange(threads):
-            _normalise(x, residual, rows * thread // threads, rows * (thread + 1) // threads, table, bottom, y)
+            _normalise(x, residual, rows * thread // threads, rows * (thread + 1) // threads, block, table, bottom, y)
 
 
 @parallel
-def _backward(dy, x, gamma, beta, mean, var, eps, bottom, fixed, W, dx, dgamma, dbeta, threads):
+def _backward(dy, x, gamma, beta, mean, var, eps, bottom, W, dx, dgamma, dbeta, threads):
     table, sums = _constants(gamma, beta, mean, var, eps, W), no_sums(x.size, 2, W)
     Q, rows = len(sums), wide_rows(x.size, W)
     if threads == 1:
-        _sum_products(dy, x, bottom, table, sums, 0, Q)
+        _sum_products(dy, x, bottom, table, sums, None, 0, Q)
     else:
         for thread in prange(threads):
-            _sum_products(dy, x, bottom, table, sums, Q * thread // threads, Q * (thread + 1) // threads)
-    _parameter_gradients(sums, x.size // len(gamma), gamma, var, eps, table, dgamma, dbeta)
+            _sum_products(dy, x, bottom, table, sums, None, Q * thread // threads, Q * (thread + 1) // threads)
+    _parameter_gradients(sums, var, eps, dgamma, dbeta)
+    _add_constants(sums, x.size // len(gamma), gamma, var, eps, table)
     if threads == 1:
-        _combine(dy, x, bottom, fixed, 0, rows, table, dx)
+        _combine(dy, x, bottom, 0, rows, table, dx)
     else:
         for thread in prange(threads):
-            _combine(dy, x, bottom, fixed, rows * thread // threads, rows * (thread + 1) // threads, table, dx)
+            _combine(dy, x, bottom, rows * thread // threads, rows * (thread + 1) // threads, table, dx)
+
+
+@parallel
+def _inference_backward(dy, x, gamma, beta, mean, var, eps, bottom, W, dx, dgamma, dbeta, threads):
+    table, sums = _constants(gamma, beta, mean, var, eps, W), no_sums(x.size, 2, W)
+    Q = len(sums)
+    if threads == 1:
+        _sum_products(dy, x, bottom, table, sums, dx, 0, Q)
+    else:
+        for thread in prange(threads):
+            _sum_products(dy, x, bottom, table, sums, dx, Q * thread // threads, Q * (thread + 1) // threads)
+    _parameter_gradients(sums, var, eps, dgamma, dbeta)
 
 
 # Of each channel
@@ -162,26 +181,31 @@ def _moments(pivot, sums, M, mean, var):
 
 @compiled
 def _constants(gamma, beta, mean, var, eps, W):
-    """mean, gamma / sqrt(var + eps), beta, and room for two more rows, each repeated over a wide row: (5, W)."""
+    """mean, scale, shift, and room for two more rows, each repeated over a wide row: (5, W)."""
     C, table = len(mean), np.zeros((5, W), mean.dtype)
     for c in range(C):
-        table[0, c], table[2, c] = mean[c], beta[c]
-        table[1, c] = gamma[c] / np.sqrt(np.float64(var[c]) + eps)
+        table[0, c], table[1, c] = mean[c], gamma[c] / np.sqrt(np.float64(var[c]) + eps)
+        table[2, c] = beta[c] - np.float64(table[1, c]) * mean[c]
     repeat(table, C)
     return table
 
 
 @compiled
-def _parameter_gradients(sums, M, gamma, var, eps, table, dgamma, dbeta):
-    """dgamma and dbeta from the sums of g and g * (x - mean); and of dx what `_combine` calls shift and slope."""
-    C = len(gamma)
-    fold(sums, C)
-    for c in range(C):
+def _parameter_gradients(sums, var, eps, dgamma, dbeta):
+    """dgamma and dbeta from the sums of g and g * (x - mean), which are folded."""
+    fold(sums, len(var))
+    for c in range(len(var)):
+        dbeta[c], dgamma[c] = sums[0, 0, c], sums[0, 1, c] / np.sqrt(np.float64(var[c]) + eps)
+
+
+@compiled
+def _add_constants(sums, M, gamma, var, eps, table):
+    """Into the last rows: what the gradients through mean and variance add to dx; see `_combine`."""
+    for c in range(len(gamma)):
         inverse = 1 / np.sqrt(np.float64(var[c]) + eps)
-        dbeta[c], dgamma[c] = sums[0, 0, c], sums[0, 1, c] * inverse
-        table[3, c] = -gamma[c] * inverse * sums[0, 0, c] / M
         table[4, c] = -gamma[c] * inverse * inverse * inverse * sums[0, 1, c] / M
-    repeat(table, C)
+        table[3, c] = -gamma[c] * inverse * sums[0, 0, c] / M
+    repeat(table, len(gamma))
 
 
 # The first pass
@@ -215,66 +239,86 @@ def _add_squares(x, first, last, pivot, sums, q):
 
 
 @separate
-def _sum_products(dy, x, bottom, table, sums, first, last):
+def _sum_products(dy, x, bottom, table, sums, dx, first, last):
     """`_add_products` for so many parts."""
     Q, W = len(sums), table.shape[1]
     for q in range(first, last):
-        _add_products(dy, x, bottom, part_start(x.size, W, q, Q), part_start(x.size, W, q + 1, Q), table, sums, q)
+        _add_products(dy, x, bottom, part_start(x.size, W, q, Q), part_start(x.size, W, q + 1, Q), table, sums, q, dx)
 
 
 @compiled
-def _add_products(dy, x, bottom, first, last, table, sums, q):
-    """sums[q] += g and g * (x - mean), over wide rows, by fours; g is dy, or 0 where a ReLU let nothing through."""
+def _add_products(dy, x, bottom, first, last, table, sums, q, dx):
+    """sums[q] += g and g * (x - mean), over wide rows, by fours; g is dy, or 0 where a ReLU let nothing through.
+
+    dx: None, or where scale * g is written of every four rows, while they are in the nearest cache.
+    """
     W, t, out, s = table.shape[1], table.ravel(), sums.ravel(), 2 * q * table.shape[1]
     fours = (last - first) // (4 * W) * 4 * W
     for i in range(first, first + fours, 4 * W):
         for j in range(W):
             p0, p1, p2, p3 = at(i) + at(j), at(i + W) + at(j), at(i + 2 * W) + at(j), at(i + 3 * W) + at(j)
-            mean = t[at(j)]
-            d0, d1, d2, d3 = x[p0] - mean, x[p1] - mean, x[p2] - mean, x[p3] - mean
-            g0, g1 = _through(dy[p0], d0, t, W, j, bottom), _through(dy[p1], d1, t, W, j, bottom)
-            g2, g3 = _through(dy[p2], d2, t, W, j, bottom), _through(dy[p3], d3, t, W, j, bottom)
+            x0, x1, x2, x3, mean = x[p0], x[p1], x[p2], x[p3], t[at(j)]
+            g0, g1 = _through(dy[p0], x0, t, W, j, bottom), _through(dy[p1], x1, t, W, j, bottom)
+            g2, g3 = _through(dy[p2], x2, t, W, j, bottom), _through(dy[p3], x3, t, W, j, bottom)
             out[at(s) + at(j)] += (g0 + g1) + (g2 + g3)
-            out[at(s + W) + at(j)] += (g0 * d0 + g1 * d1) + (g2 * d2 + g3 * d3)
+            low, high = g0 * (x0 - mean) + g1 * (x1 - mean), g2 * (x2 - mean) + g3 * (x3 - mean)
+            out[at(s + W) + at(j)] += low + high
+        if dx is not None:
+            _scale(dy, x, bottom, i, i + 4 * W, table, dx)
     for i in range(first + fours, last, W):
         for j in range(min(W, last - i)):
-            d0 = x[at(i) + at(j)] - t[at(j)]
-            g0 = _through(dy[at(i) + at(j)], d0, t, W, j, bottom)
-            out[at(s) + at(j)] += g0
-            out[at(s + W) + at(j)] += g0 * d0
-
-
-@inlined
-def _scaled(difference, t, W, j):
-    """y, from x - mean: in both directions by the same instructions, so that both agree where it is positive."""
-    return t[at(W) + at(j)] * difference + t[at(2 * W) + at(j)]
+            p = at(i) + at(j)
+            g = _through(dy[p], x[p], t, W, j, bottom)
+            out[at(s) + at(j)] += g
+            out[at(s + W) + at(j)] += g * (x[p] - t[at(j)])
+    if dx is not None:
+        _scale(dy, x, bottom, first + fours, last, table, dx)
 
 
 @compiled
-def _through(dy, difference, t, W, j, bottom):
+def _scale(dy, x, bottom, first, last, table, dx):
+    """dx = scale * g, over wide rows."""
+    W, t = table.shape[1], table.ravel()
+    for i in range(first, last, W):
+        for j in range(min(W, last - i)):
+            p = at(i) + at(j)
+            dx[p] = t[at(W) + at(j)] * _through(dy[p], x[p], t, W, j, bottom)
+
+
+@inlined
+def _scaled(x, t, W, j):
+    """y: in both directions by the same instructions, so that both agree where it is positive."""
+    return t[at(W) + at(j)] * x + t[at(2 * W) + at(j)]
+
+
+@compiled
+def _through(dy, x, t, W, j, bottom):
     """The gradient in front of the ReLU: 0 where y is not above 0; without one dy."""
     if bottom is None:
         return dy
-    return bottom if _scaled(difference, t, W, j) <= bottom else dy
+    return bottom if _scaled(x, t, W, j) <= bottom else dy
 
 
 # The second pass
 
 
 @separate
-def _normalise(x, residual, first, last, table, bottom, y):
-    """y = scale * (x - mean) + beta + residual, if there is one, but not below `bottom`, for so many wide rows."""
+def _normalise(x, residual, first, last, block, table, bottom, y):
+    """y = scale * x + shift + residual, if there is one, but not below `bottom`, for so many wide rows.
+
+    block: how many of them are taken at a time; the last block is the first.
+    """
     W, t = table.shape[1], table.ravel()
-    for stop in range(last, first, -BLOCK):
-        for i in range(max(first, stop - BLOCK) * W, min(x.size, stop * W), W):
+    for stop in range(last, first, -block):
+        for i in range(max(first, stop - block) * W, min(x.size, stop * W), W):
             if len(residual):
                 for j in range(min(W, x.size - i)):
                     p = at(i) + at(j)
-                    y[p] = _rectified(_scaled(x[p] - t[at(j)], t, W, j) + residual[p], bottom)
+                    y[p] = _rectified(_scaled(x[p], t, W, j) + residual[p], bottom)
             else:
                 for j in range(min(W, x.size - i)):
                     p = at(i) + at(j)
-                    y[p] = _rectified(_scaled(x[p] - t[at(j)], t, W, j), bottom)
+                    y[p] = _rectified(_scaled(x[p], t, W, j), bottom)
 
 
 @compiled
@@ -286,18 +330,12 @@ def _rectified(y, bottom):
 
 
 @separate
-def _combine(dy, x, bottom, fixed, first, last, table, dx):
-    """dx = scale * g, and unless the statistics are fixed shift + slope * (x - mean) on top, for so many wide rows."""
+def _combine(dy, x, bottom, first, last, table, dx):
+    """dx = scale * g + slope * (x - mean) + offset, for so many wide rows, by blocks as `_normalise`."""
     W, t = table.shape[1], table.ravel()
     for stop in range(last, first, -BLOCK):
         for i in range(max(first, stop - BLOCK) * W, min(x.size, stop * W), W):
-            if fixed:
-                for j in range(min(W, x.size - i)):
-                    p = at(i) + at(j)
-                    dx[p] = t[at(W) + at(j)] * _through(dy[p], x[p] - t[at(j)], t, W, j, bottom)
-            else:
-                for j in range(min(W, x.size - i)):
-                    p = at(i) + at(j)
-                    d = x[p] - t[at(j)]
-                    scaled = t[at(W) + at(j)] * _through(dy[p], d, t, W, j, bottom)
-                    dx[p] = scaled + (t[at(3 * W) + at(j)] + t[at(4 * W) + at(j)] * d)
+            for j in range(min(W, x.size - i)):
+                p = at(i) + at(j)
+                g = _through(dy[p], x[p], t, W, j, bottom)
+                dx[p] = t[at(W) + at(j)] * g + (t[at(4 * W) + at(j)] * (x[p] - t[at(j)]) + t[at(3 * W) + at(j)])
