@@ -4,27 +4,34 @@ The reference reads x for the mean, again for the variance and again for the res
 differences from a pivot and their squares, in float64; residual and ReLU belong to the second pass. Sums of squares
 around 0 would lose a small variance beside a large mean. The pivot is the first value of each channel: the square of
 its distance from the mean is at most M times the variance of M values, so of 16 digits at most those of M are lost.
-The ReLU's derivative needs the sign of y: computing that again from x, which is read anyway, is faster than reading y.
+The gradients' sums have no such difference of large numbers behind them: four rows at a time are added in the precision
+of x (`columns`, which also says what a wide row and a part is).
 
-A row of C numbers is a short loop, so as many rows as make about 512 numbers are taken as one, with the channels'
-constants repeated as often. The sums are taken over parts of the rows. How many parts there are depends on the shape
-alone, so the result has the same bits on any number of threads.
+The second pass takes a thread's rows in blocks, the last block first: that one is still in the thread's cache. With
+fixed statistics nothing waits for the sums, and the gradients need one pass only.
+
+y is scale * x + shift, with shift = beta - scale * mean taken in float64. To round the shift moves y no more than to
+round the mean, which the reference does too: in float32 by scale * mean * 2**-24, beside a large beta by beta * 2**-24.
+The ReLU's derivative needs the sign of y: computing that again from x, which is read anyway, is faster than reading y.
+`bottom` is what y is not to fall below, or None without a ReLU: for that Numba compiles loops of their own.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import prange
 
-from ..memory import empty, zeros
+from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
-from ._jit import compiled, inlined, parallel
-from .tiles import add, at, copy
+from ._jit import compiled, inlined, parallel, separate
+from .columns import fold, no_sums, part_start, repeat, wide, wide_rows
+from .tiles import at
 
 Array = Any
 
-WIDE = 512  # numbers of the rows that are taken as one
+BLOCK = 128  # wide rows of a block in the second pass: 256 KiB of each float32 array
 
 
 def batch_norm_forward(
@@ -33,9 +40,8 @@ def batch_norm_forward(
     """As the reference."""
     y, C = empty(x.shape, x.dtype), x.shape[-1]
     mean, var = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    added = np.zeros(0, x.dtype) if residual is None else flat(residual)
-    constants = dense(gamma), dense(beta), eps, _bottom(activation, x)
-    _forward(flat(x), added, *constants, _no_sums(x), mean, var, y.reshape(-1), _jit.threads_for(x.size))
+    arrays = flat(x), _flat_residual(residual, x), dense(gamma), dense(beta)
+    _forward(*arrays, eps, _bottom(activation, x), wide(x.size, C), mean, var, y.reshape(-1), _jit.threads_for(x.size))
     return y, mean, var
 
 
@@ -43,18 +49,18 @@ def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    return _gradients(dy, x, gamma, beta, mean, var, eps, activation, False)
+    return _gradients(_backward, dy, x, gamma, beta, mean, var, eps, activation)
 
 
 def batch_norm_inference_forward(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, residual: Array | None,
     activation: str | None,
 ) -> Array:  # fmt: skip
-    """As the reference: x less one number, times one and plus another for each channel."""
+    """As the reference: x times one number plus another for each channel."""
     y = empty(x.shape, x.dtype)
-    added = np.zeros(0, x.dtype) if residual is None else flat(residual)
-    table = _constants(dense(gamma), dense(beta), dense(mean), dense(var), eps, _width(x))
-    _inference(flat(x), added, table, _bottom(activation, x), y.reshape(-1), _jit.threads_for(x.size))
+    arrays = flat(x), _flat_residual(residual, x), dense(gamma), dense(beta), dense(mean), dense(var)
+    _inference(*arrays, eps, _bottom(activation, x), wide(x.size, x.shape[-1]), y.reshape(-1),
+               _jit.threads_for(x.size))  # fmt: skip
     return y
 
 
@@ -62,117 +68,155 @@ def batch_norm_inference_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    return _gradients(dy, x, gamma, beta, mean, var, eps, activation, True)
+    return _gradients(_inference_backward, dy, x, gamma, beta, mean, var, eps, activation)
 
 
 def _gradients(
-    dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None,
-    fixed: bool,
+    kernel: Callable[..., None], dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float,
+    activation: str | None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
-    """dx, dgamma, dbeta; fixed: whether mean and variance are constants."""
+    """dx, dgamma, dbeta."""
     dx, C = empty(x.shape, x.dtype), x.shape[-1]
     dgamma, dbeta = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    constants = dense(gamma), dense(beta), dense(mean), dense(var), eps, _bottom(activation, x), fixed
-    _backward(flat(dy), flat(x), *constants, _no_sums(x), dx.reshape(-1), dgamma, dbeta, _jit.threads_for(x.size))
+    arrays = flat(dy), flat(x), dense(gamma), dense(beta), dense(mean), dense(var)
+    kernel(*arrays, eps, _bottom(activation, x), wide(x.size, C), dx.reshape(-1), dgamma, dbeta,
+           _jit.threads_for(x.size))  # fmt: skip
     return dx, dgamma, dbeta
 
 
-def _bottom(activation: str | None, x: Array) -> Array:
-    """What y is not to fall below: 0 with ReLU; without it NaN, for no number is below or equal to that."""
-    return x.dtype.type(0 if activation == "relu" else np.nan)
+def _bottom(activation: str | None, x: Array) -> Array | None:
+    return x.dtype.type(0) if activation == "relu" else None
 
 
-def _width(x: Array) -> int:
-    """How many numbers whole rows (..., C) have that are taken as one."""
-    C = x.shape[-1]
-    return int(max(1, WIDE // C) * C)
+def _flat_residual(residual: Array | None, x: Array) -> Array:
+    """Nothing at all for None."""
+    return np.empty(0, x.dtype) if residual is None else flat(residual)
 
 
-def _no_sums(x: Array) -> Array:
-    """Zeros for the two sums in each place of a wide row, in so many parts: (parts, 2, width)."""
-    width = _width(x)
-    return zeros((max(1, min(32, x.size // (32 * width))), 2, width), np.float64)
+# The kernels. One thread has its work already: to enter a `prange` takes longer than a small array.
 
 
 @parallel
-def _forward(x, residual, gamma, beta, eps, bottom, sums, mean, var, y, threads):
-    Q, _, W = sums.shape
-    rows, C, pivot = (x.size + W - 1) // W, len(gamma), np.empty((1, W), x.dtype)
+def _forward(x, residual, gamma, beta, eps, bottom, W, mean, var, y, threads):
+    pivot, sums, rows = _pivot(x, len(gamma), W), no_sums(x.size, 2, W), wide_rows(x.size, W)
+    Q = len(sums)
+    if threads == 1:
+        _sum_squares(x, pivot, sums, 0, Q)
+    else:
+        for thread in prange(threads):
+            _sum_squares(x, pivot, sums, Q * thread // threads, Q * (thread + 1) // threads)
+    _moments(pivot, sums, x.size // len(gamma), mean, var)
+    table = _constants(gamma, beta, mean, var, eps, W)
+    if threads == 1:
+        _normalise(x, residual, 0, rows, BLOCK, table, bottom, y)
+    else:
+        for thread in prange(threads):
+            _normalise(x, residual, rows * thread // threads, rows * (thread + 1) // threads, BLOCK, table, bottom, y)
+
+
+@parallel
+def _inference(x, residual, gamma, beta, mean, var, eps, bottom, W, y, threads):
+    table, rows = _constants(gamma, beta, mean, var, eps, W), wide_rows(x.size, W)
+    block = max(1, rows)  # nothing is in the cache: forwards, as the processor reads ahead
+    if threads == 1:
+        _normalise(x, residual, 0, rows, block, table, bottom, y)
+    else:
+        for thread in prange(threads):
+            _normalise(x, residual, rows * thread // threads, rows * (thread + 1) // threads, block, table, bottom, y)
+
+
+@parallel
+def _backward(dy, x, gamma, beta, mean, var, eps, bottom, W, dx, dgamma, dbeta, threads):
+    table, sums = _constants(gamma, beta, mean, var, eps, W), no_sums(x.size, 2, W)
+    Q, rows = len(sums), wide_rows(x.size, W)
+    if threads == 1:
+        _sum_products(dy, x, bottom, table, sums, None, 0, Q)
+    else:
+        for thread in prange(threads):
+            _sum_products(dy, x, bottom, table, sums, None, Q * thread // threads, Q * (thread + 1) // threads)
+    _parameter_gradients(sums, var, eps, dgamma, dbeta)
+    _add_constants(sums, x.size // len(gamma), gamma, var, eps, table)
+    if threads == 1:
+        _combine(dy, x, bottom, 0, rows, table, dx)
+    else:
+        for thread in prange(threads):
+            _combine(dy, x, bottom, rows * thread // threads, rows * (thread + 1) // threads, table, dx)
+
+
+@parallel
+def _inference_backward(dy, x, gamma, beta, mean, var, eps, bottom, W, dx, dgamma, dbeta, threads):
+    table, sums = _constants(gamma, beta, mean, var, eps, W), no_sums(x.size, 2, W)
+    Q = len(sums)
+    if threads == 1:
+        _sum_products(dy, x, bottom, table, sums, dx, 0, Q)
+    else:
+        for thread in prange(threads):
+            _sum_products(dy, x, bottom, table, sums, dx, Q * thread // threads, Q * (thread + 1) // threads)
+    _parameter_gradients(sums, var, eps, dgamma, dbeta)
+
+
+# Of each channel
+
+
+@compiled
+def _pivot(x, C, W):
+    """The first value of each channel, or 0 for one that is not finite, repeated over a wide row: (1, W)."""
+    pivot = np.empty((1, W), x.dtype)
     for c in range(C):
         pivot[0, c] = x[c] if np.isfinite(x[c]) else 0
-    _repeat(pivot, C)
-    for thread in prange(threads):
-        for q in range(Q * thread // threads, Q * (thread + 1) // threads):
-            _add_squares(x, rows * q // Q * W, min(x.size, rows * (q + 1) // Q * W), pivot, sums, q)
-    totals, M = _channel_sums(sums, C), x.size // C
-    for c in range(C):
-        shift = totals[c] / M
-        square = totals[C + c] / M - shift * shift
+    repeat(pivot, C)
+    return pivot
+
+
+@compiled
+def _moments(pivot, sums, M, mean, var):
+    """mean and var of M values, from the sums of their differences from the pivot and of the squares."""
+    fold(sums, len(mean))
+    for c in range(len(mean)):
+        shift = sums[0, 0, c] / M
+        square = sums[0, 1, c] / M - shift * shift
         mean[c] = pivot[0, c] + shift
         var[c] = 0 if square < 0 else square
-    table = _constants(gamma, beta, mean, var, eps, W)
-    for thread in prange(threads):
-        first, last = rows * thread // threads * W, min(x.size, rows * (thread + 1) // threads * W)
-        _normalise(x, residual, first, last, table, bottom, y)
-
-
-@parallel
-def _inference(x, residual, table, bottom, y, threads):
-    W = table.shape[1]
-    rows = (x.size + W - 1) // W
-    for thread in prange(threads):
-        first, last = rows * thread // threads * W, min(x.size, rows * (thread + 1) // threads * W)
-        _normalise(x, residual, first, last, table, bottom, y)
-
-
-@parallel
-def _backward(dy, x, gamma, beta, mean, var, eps, bottom, fixed, sums, dx, dgamma, dbeta, threads):
-    Q, _, W = sums.shape
-    rows, C, table = (x.size + W - 1) // W, len(gamma), _constants(gamma, beta, mean, var, eps, W)
-    for thread in prange(threads):
-        for q in range(Q * thread // threads, Q * (thread + 1) // threads):
-            first, last = rows * q // Q * W, min(x.size, rows * (q + 1) // Q * W)
-            _add_products(dy, x, bottom, first, last, table, sums, q)
-    totals, M = _channel_sums(sums, C), x.size // C
-    for c in range(C):
-        inverse = 1 / np.sqrt(np.float64(var[c]) + eps)
-        dbeta[c], dgamma[c] = totals[c], totals[C + c] * inverse
-        table[3, c] = -gamma[c] * inverse * totals[c] / M
-        table[4, c] = -gamma[c] * inverse * inverse * inverse * totals[C + c] / M
-    _repeat(table, C)
-    for thread in prange(threads):
-        first, last = rows * thread // threads * W, min(x.size, rows * (thread + 1) // threads * W)
-        _combine(dy, x, bottom, fixed, first, last, table, dx)
 
 
 @compiled
 def _constants(gamma, beta, mean, var, eps, W):
-    """mean, gamma / sqrt(var + eps), beta, and room for two more rows, each repeated over a wide row: (5, W)."""
+    """mean, scale, shift, and room for two more rows, each repeated over a wide row: (5, W)."""
     C, table = len(mean), np.zeros((5, W), mean.dtype)
     for c in range(C):
-        table[0, c], table[2, c] = mean[c], beta[c]
-        table[1, c] = gamma[c] / np.sqrt(np.float64(var[c]) + eps)
-    _repeat(table, C)
+        table[0, c], table[1, c] = mean[c], gamma[c] / np.sqrt(np.float64(var[c]) + eps)
+        table[2, c] = beta[c] - np.float64(table[1, c]) * mean[c]
+    repeat(table, C)
     return table
 
 
 @compiled
-def _repeat(table, C):
-    """The first C numbers of each row, again and again to its end."""
-    W, t = table.shape[1], table.ravel()
-    for k in range(len(table)):
-        for first in range(k * W + C, (k + 1) * W, C):
-            copy(t, first, t, k * W, C)
+def _parameter_gradients(sums, var, eps, dgamma, dbeta):
+    """dgamma and dbeta from the sums of g and g * (x - mean), which are folded."""
+    fold(sums, len(var))
+    for c in range(len(var)):
+        dbeta[c], dgamma[c] = sums[0, 0, c], sums[0, 1, c] / np.sqrt(np.float64(var[c]) + eps)
 
 
 @compiled
-def _channel_sums(sums, C):
-    """(parts, 2, W) -> (2 * C)."""
-    parts, W, totals = sums.ravel(), sums.shape[2], np.zeros(2 * C)
-    for q in range(2 * len(sums)):
-        for first in range(q * W, (q + 1) * W, C):
-            add(totals, q % 2 * C, parts, first, C)
-    return totals
+def _add_constants(sums, M, gamma, var, eps, table):
+    """Into the last rows: what the gradients through mean and variance add to dx; see `_combine`."""
+    for c in range(len(gamma)):
+        inverse = 1 / np.sqrt(np.float64(var[c]) + eps)
+        table[4, c] = -gamma[c] * inverse * inverse * inverse * sums[0, 1, c] / M
+        table[3, c] = -gamma[c] * inverse * sums[0, 0, c] / M
+    repeat(table, len(gamma))
+
+
+# The first pass
+
+
+@separate
+def _sum_squares(x, pivot, sums, first, last):
+    """`_add_squares` for so many parts."""
+    Q, W = len(sums), pivot.shape[1]
+    for q in range(first, last):
+        _add_squares(x, part_start(x.size, W, q, Q), part_start(x.size, W, q + 1, Q), pivot, sums, q)
 
 
 @compiled
@@ -194,63 +238,104 @@ def _add_squares(x, first, last, pivot, sums, q):
             out[at(s + W) + at(j)] += d0 * d0
 
 
+@separate
+def _sum_products(dy, x, bottom, table, sums, dx, first, last):
+    """`_add_products` for so many parts."""
+    Q, W = len(sums), table.shape[1]
+    for q in range(first, last):
+        _add_products(dy, x, bottom, part_start(x.size, W, q, Q), part_start(x.size, W, q + 1, Q), table, sums, q, dx)
+
+
 @compiled
-def _add_products(dy, x, bottom, first, last, table, sums, q):
-    """sums[q] += g and g * (x - mean), over wide rows, by twos; g is dy, or 0 where a ReLU let nothing through."""
+def _add_products(dy, x, bottom, first, last, table, sums, q, dx):
+    """sums[q] += g and g * (x - mean), over wide rows, by fours; g is dy, or 0 where a ReLU let nothing through.
+
+    dx: None, or where scale * g is written of every four rows, while they are in the nearest cache.
+    """
     W, t, out, s = table.shape[1], table.ravel(), sums.ravel(), 2 * q * table.shape[1]
-    twos = (last - first) // (2 * W) * 2 * W
-    for i in range(first, first + twos, 2 * W):
+    fours = (last - first) // (4 * W) * 4 * W
+    for i in range(first, first + fours, 4 * W):
         for j in range(W):
-            p, r = at(i) + at(j), at(i + W) + at(j)
-            d0, d1 = x[p] - t[at(j)], x[r] - t[at(j)]
-            g0 = np.float64(_through(dy[p], _scaled(d0, t, W, j), bottom))
-            g1 = np.float64(_through(dy[r], _scaled(d1, t, W, j), bottom))
-            out[at(s) + at(j)] += g0 + g1
-            out[at(s + W) + at(j)] += g0 * d0 + g1 * d1
-    for i in range(first + twos, last, W):
+            p0, p1, p2, p3 = at(i) + at(j), at(i + W) + at(j), at(i + 2 * W) + at(j), at(i + 3 * W) + at(j)
+            x0, x1, x2, x3, mean = x[p0], x[p1], x[p2], x[p3], t[at(j)]
+            g0, g1 = _through(dy[p0], x0, t, W, j, bottom), _through(dy[p1], x1, t, W, j, bottom)
+            g2, g3 = _through(dy[p2], x2, t, W, j, bottom), _through(dy[p3], x3, t, W, j, bottom)
+            out[at(s) + at(j)] += (g0 + g1) + (g2 + g3)
+            low, high = g0 * (x0 - mean) + g1 * (x1 - mean), g2 * (x2 - mean) + g3 * (x3 - mean)
+            out[at(s + W) + at(j)] += low + high
+        if dx is not None:
+            _scale(dy, x, bottom, i, i + 4 * W, table, dx)
+    for i in range(first + fours, last, W):
         for j in range(min(W, last - i)):
-            d0 = x[at(i) + at(j)] - t[at(j)]
-            g0 = np.float64(_through(dy[at(i) + at(j)], _scaled(d0, t, W, j), bottom))
-            out[at(s) + at(j)] += g0
-            out[at(s + W) + at(j)] += g0 * d0
-
-
-@inlined
-def _scaled(difference, t, W, j):
-    """y, from x - mean: in both directions by the same instructions, so that both agree where it is positive."""
-    return t[at(W) + at(j)] * difference + t[at(2 * W) + at(j)]
-
-
-@inlined
-def _through(dy, y, bottom):
-    """The gradient in front of the ReLU: 0 where y is not above 0; without one (`_bottom`) dy."""
-    return bottom if y <= bottom else dy
+            p = at(i) + at(j)
+            g = _through(dy[p], x[p], t, W, j, bottom)
+            out[at(s) + at(j)] += g
+            out[at(s + W) + at(j)] += g * (x[p] - t[at(j)])
+    if dx is not None:
+        _scale(dy, x, bottom, first + fours, last, table, dx)
 
 
 @compiled
-def _normalise(x, residual, first, last, table, bottom, y):
-    """y = scale * (x - mean) + beta + residual, if there is one, but not below `bottom`."""
-    W, t = table.shape[1], table.ravel()
-    for i in range(first, last, W):
-        if len(residual):
-            for j in range(min(W, last - i)):
-                p = at(i) + at(j)
-                v = _scaled(x[p] - t[at(j)], t, W, j) + residual[p]
-                y[p] = bottom if v <= bottom else v
-        else:
-            for j in range(min(W, last - i)):
-                p = at(i) + at(j)
-                v = _scaled(x[p] - t[at(j)], t, W, j)
-                y[p] = bottom if v <= bottom else v
-
-
-@compiled
-def _combine(dy, x, bottom, fixed, first, last, table, dx):
-    """dx = scale * g, and unless the statistics are fixed shift + slope * (x - mean) on top."""
+def _scale(dy, x, bottom, first, last, table, dx):
+    """dx = scale * g, over wide rows."""
     W, t = table.shape[1], table.ravel()
     for i in range(first, last, W):
         for j in range(min(W, last - i)):
             p = at(i) + at(j)
-            d = x[p] - t[at(j)]
-            scaled = t[at(W) + at(j)] * _through(dy[p], _scaled(d, t, W, j), bottom)
-            dx[p] = scaled if fixed else scaled + (t[at(3 * W) + at(j)] + t[at(4 * W) + at(j)] * d)
+            dx[p] = t[at(W) + at(j)] * _through(dy[p], x[p], t, W, j, bottom)
+
+
+@inlined
+def _scaled(x, t, W, j):
+    """y: in both directions by the same instructions, so that both agree where it is positive."""
+    return t[at(W) + at(j)] * x + t[at(2 * W) + at(j)]
+
+
+@compiled
+def _through(dy, x, t, W, j, bottom):
+    """The gradient in front of the ReLU: 0 where y is not above 0; without one dy."""
+    if bottom is None:
+        return dy
+    return bottom if _scaled(x, t, W, j) <= bottom else dy
+
+
+# The second pass
+
+
+@separate
+def _normalise(x, residual, first, last, block, table, bottom, y):
+    """y = scale * x + shift + residual, if there is one, but not below `bottom`, for so many wide rows.
+
+    block: how many of them are taken at a time; the last block is the first.
+    """
+    W, t = table.shape[1], table.ravel()
+    for stop in range(last, first, -block):
+        for i in range(max(first, stop - block) * W, min(x.size, stop * W), W):
+            if len(residual):
+                for j in range(min(W, x.size - i)):
+                    p = at(i) + at(j)
+                    y[p] = _rectified(_scaled(x[p], t, W, j) + residual[p], bottom)
+            else:
+                for j in range(min(W, x.size - i)):
+                    p = at(i) + at(j)
+                    y[p] = _rectified(_scaled(x[p], t, W, j), bottom)
+
+
+@compiled
+def _rectified(y, bottom):
+    """The larger of both, without a ReLU y."""
+    if bottom is None:
+        return y
+    return bottom if y <= bottom else y
+
+
+@separate
+def _combine(dy, x, bottom, first, last, table, dx):
+    """dx = scale * g + slope * (x - mean) + offset, for so many wide rows, by blocks as `_normalise`."""
+    W, t = table.shape[1], table.ravel()
+    for stop in range(last, first, -BLOCK):
+        for i in range(max(first, stop - BLOCK) * W, min(x.size, stop * W), W):
+            for j in range(min(W, x.size - i)):
+                p = at(i) + at(j)
+                g = _through(dy[p], x[p], t, W, j, bottom)
+                dx[p] = t[at(W) + at(j)] * g + (t[at(4 * W) + at(j)] * (x[p] - t[at(j)]) + t[at(3 * W) + at(j)])

@@ -13,9 +13,10 @@ from numba import prange
 from ..geometry import Pair
 from ..memory import empty, zeros
 from . import _jit, conv2d_rows
-from ._arrays import dense
-from ._jit import inlined, parallel
+from ._arrays import dense, flat
+from ._jit import inlined, parallel, separate
 from .blocks import DEPTH, block_rows, multiply, pack, shares
+from .columns import fold, no_sums, part_start, wide
 from .fused import CODES, activate, activate_rows, activated
 from .microkernel import HEIGHT, panel_width
 from .tiles import ROWS, add, add_products, at, clear, copy
@@ -136,22 +137,38 @@ def _dot_few(a, b, y, threads):
 
 
 def bias_backward(dy: Array) -> Array:
-    """As the reference; each thread adds up its part of the rows, in float64."""
-    O = dy.shape[-1]
-    # A row of few numbers is too short a loop: several rows are taken as one, and folded at the end.
-    several = max(1, 64 // O)
-    M = dy.size // O // several * several
-    rows = dense(dy).reshape(-1, O)  # (..., O) -> (M, O)
-    parts = zeros((max(1, min(16, M // 256)), several * O), np.float64)
-    _column_sums(rows[:M].reshape(-1, several * O), parts, _jit.threads_for(rows.size))
-    return (parts.reshape(-1, O).sum(axis=0) + rows[M:].sum(axis=0, dtype=np.float64)).astype(dy.dtype)
+    """As the reference; `columns` says in what precision."""
+    db = np.empty(dy.shape[-1], dy.dtype)
+    _bias_gradient(flat(dy), wide(dy.size, len(db)), db, _jit.threads_for(dy.size))
+    return db
 
 
 @parallel
-def _column_sums(rows, parts, threads):
-    (M, O), Q = rows.shape, len(parts)
-    flat, sums = rows.ravel(), parts.ravel()
-    for thread in prange(threads):
-        for q in range(Q * thread // threads, Q * (thread + 1) // threads):
-            for m in range(M * q // Q, M * (q + 1) // Q):
-                add(sums, q * O, flat, m * O, O)
+def _bias_gradient(dy, W, db, threads):
+    sums = no_sums(dy.size, 1, W)
+    Q = len(sums)
+    if threads == 1:  # to enter a `prange` takes longer than to add up a small array
+        _column_sums(dy, sums, 0, Q)
+    else:
+        for thread in prange(threads):
+            _column_sums(dy, sums, Q * thread // threads, Q * (thread + 1) // threads)
+    fold(sums, len(db))
+    for c in range(len(db)):
+        db[c] = sums[0, 0, c]
+
+
+@separate
+def _column_sums(x, sums, first, last):
+    """sums[q] += the wide rows of part q, by eights, for first <= q < last."""
+    Q, W, out = len(sums), sums.shape[2], sums.ravel()
+    for q in range(first, last):
+        start, end = part_start(x.size, W, q, Q), part_start(x.size, W, q + 1, Q)
+        eights = (end - start) // (8 * W) * 8 * W
+        for i in range(start, start + eights, 8 * W):
+            for j in range(W):
+                p0, p1, p2, p3 = at(i) + at(j), at(i + W) + at(j), at(i + 2 * W) + at(j), at(i + 3 * W) + at(j)
+                p4, p5, p6, p7 = p0 + at(4 * W), p1 + at(4 * W), p2 + at(4 * W), p3 + at(4 * W)
+                total = ((x[p0] + x[p1]) + (x[p2] + x[p3])) + ((x[p4] + x[p5]) + (x[p6] + x[p7]))
+                out[at(q * W) + at(j)] += total
+        for i in range(start + eights, end, W):
+            add(out, q * W, x, i, min(W, end - i))

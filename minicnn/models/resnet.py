@@ -133,6 +133,8 @@ def resnet1202(num_classes: int = 10) -> nn.Sequential:
 class BasicBlock(nn.Module):
     """y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut), two 3 x 3 convolutions (figure 5, left).
 
+    The ReLUs are the normalisations' own, and the last one adds the shortcut too: one pass over memory, not three.
+
     inputs, outputs: channels of x and of y. stride: of the first convolution.
     shortcut: makes the Module that gives x the shape of y, where it has another one; see `projection`, `ZeroPadded`.
     """
@@ -140,16 +142,15 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, shortcut: Block) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
+        self.bn1 = nn.BatchNorm2d(outputs, activation="relu")
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU()
+        self.bn2 = nn.BatchNorm2d(outputs, activation="relu")
         self.downsample = None if (inputs, stride) == (outputs, 1) else shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(y)) + shortcut)
+        y = self.bn1(self.conv1(x))
+        return self.bn2(self.conv2(y), shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -162,19 +163,18 @@ class Bottleneck(nn.Module):
         super().__init__()
         width, stride = outputs // 4, max(strides)
         self.conv1 = nn.Conv2d(inputs, width, 1, strides[0], bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = nn.BatchNorm2d(width, activation="relu")
         self.conv2 = nn.Conv2d(width, width, 3, strides[1], padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = nn.BatchNorm2d(width, activation="relu")
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU()
+        self.bn3 = nn.BatchNorm2d(outputs, activation="relu")
         self.downsample = None if (inputs, stride) == (outputs, 1) else projection(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        return self.relu(self.bn3(self.conv3(y)) + shortcut)
+        y = self.bn1(self.conv1(x))
+        y = self.bn2(self.conv2(y))
+        return self.bn3(self.conv3(y), shortcut)
 
 
 def _bottleneck(variant: str) -> Block:
