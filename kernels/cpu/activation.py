@@ -36,22 +36,26 @@ def _exp64(x):
 
 
 def _exp32(x):
-    """2**z * e**r with z whole and |r| <= ln(2) / 2; relative error 2e-7, results below 1.2e-38 are 0.
+    """2**z * e**r with z whole and |r| <= ln(2) / 2; relative error 4e-7, results below 8.4e-39 are 0.
 
-    The polynomial and the two parts of ln 2 are those of Cephes, expf.c (Moshier 1989).
+    The polynomial is that of Cephes, expf.c (Moshier 1989). Its two parts of ln 2 are one here, which costs 2e-7 where
+    e**x is smallest: `fastmath` adds them up anyway.
     """
-    v = max(x, np.float32(-87.3)) if x == x else np.float32(0)
-    z = np.floor(v * np.float32(1.44269504088896341) + np.float32(0.5))
-    r = v - z * np.float32(0.693359375) - z * np.float32(-2.12194440e-4)
+    v = np.float32(-88.1) if x < np.float32(-88.1) else x
+    # A number near 1.5 * 2**23 has no digits behind the point: its last bits are z. Of a NaN they are anything; it comes
+    # out by way of r.
+    shifted = np.float32(v * np.float32(1.44269504088896341) + np.float32(12582912))
+    exponent = np.int32(shifted.view(np.int32) - np.int32(0x4B400000))
+    z = np.float32(exponent)
+    r = v - z * np.float32(0.69314718056)
     s = np.float32(1.9875691500e-4)
     s = s * r + np.float32(1.3981999507e-3)
     s = s * r + np.float32(8.3334519073e-3)
     s = s * r + np.float32(4.1665795894e-2)
     s = s * r + np.float32(1.6666665459e-1)
     s = s * r + np.float32(5.0000001201e-1)
-    power = np.int32((np.int32(z) + np.int32(127)) << np.int32(23)).view(np.float32)
-    y = (s * r * r + r + np.float32(1)) * power
-    return x if x != x else (y if x > np.float32(-87.3) else np.float32(0))
+    power = np.int32((exponent + np.int32(127)) << np.int32(23)).view(np.float32)  # 0 for the smallest z, -127
+    return (s * r * r + r + np.float32(1)) * power
 
 
 def tanh(x: float) -> float:

@@ -13,7 +13,7 @@ from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
 from ._jit import compiled, parallel
-from .activation import exp_nonpositive
+from .softmax import exponentials
 from .tiles import at, share
 
 Array = Any
@@ -65,15 +65,9 @@ def _cross_entropy(logits, classes, rows, p, costs, first, last):
     """p and the costs of the samples from first to last; of classes (N,) and rows (N, K) one is empty."""
     K = logits.shape[1]
     for n in range(first, last):
-        largest = logits[n, 0]
-        for k in range(1, K):
-            largest = max(largest, logits[n, k])
-        total = logits.dtype.type(0)
+        largest, total = exponentials(logits, p, n)
         for k in range(K):
-            p[n, k] = exp_nonpositive(logits[n, k] - largest)
-        # In a loop that stores nothing: one that does takes its sums in another order where its arrays are neighbours.
-        for k in range(K):
-            total += p[n, k]
+            p[n, k] /= total
         logarithm = math.log(total)
         if len(classes):
             costs[n] = logarithm - (logits[n, classes[n]] - largest)
@@ -82,8 +76,6 @@ def _cross_entropy(logits, classes, rows, p, costs, first, last):
             for k in range(K):
                 cost += rows[n, k] * (logarithm - (logits[n, k] - largest))
             costs[n] = cost
-        for k in range(K):
-            p[n, k] /= total
 
 
 @compiled

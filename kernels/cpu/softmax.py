@@ -8,8 +8,9 @@ from numba import prange
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
-from ._jit import parallel
+from ._jit import inlined, parallel
 from .activation import exp_nonpositive
+from .vectors import maximum
 
 Array = Any
 
@@ -42,20 +43,28 @@ def _by_rows(kernel: Any, *arrays: Array) -> Array:
     return out.reshape(shape)
 
 
+@inlined
+def exponentials(x, y, m):
+    """y[m] = e**(x[m] - largest); returns the largest number of row m of x (M, K), and the sum of y[m]."""
+    K = x.shape[1]
+    largest = x[m, 0]
+    for k in range(1, K):
+        largest = maximum(largest, x[m, k])
+    for k in range(K):
+        y[m, k] = exp_nonpositive(x[m, k] - largest)
+    # In a loop that stores nothing: one that does takes its sums in another order where its arrays are neighbours.
+    total = y.dtype.type(0)
+    for k in range(K):
+        total += y[m, k]
+    return largest, total
+
+
 @parallel
 def _softmax(x, y, threads):
     M, K = x.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
-            largest = x[m, 0]
-            for k in range(1, K):
-                largest = max(largest, x[m, k])
-            total = x.dtype.type(0)
-            for k in range(K):
-                y[m, k] = exp_nonpositive(x[m, k] - largest)
-            # In a loop that stores nothing: see `loss`.
-            for k in range(K):
-                total += y[m, k]
+            _, total = exponentials(x, y, m)
             for k in range(K):
                 y[m, k] /= total
 
@@ -77,12 +86,7 @@ def _log_softmax(x, y, threads):
     M, K = x.shape
     for thread in prange(threads):
         for m in range(M * thread // threads, M * (thread + 1) // threads):
-            largest = x[m, 0]
-            for k in range(1, K):
-                largest = max(largest, x[m, k])
-            total = x.dtype.type(0)
-            for k in range(K):
-                total += exp_nonpositive(x[m, k] - largest)
+            largest, total = exponentials(x, y, m)
             # First the difference of the two large numbers, then the small one: the other order loses digits.
             logarithm = x.dtype.type(math.log(total))
             for k in range(K):
