@@ -13,7 +13,7 @@ from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
 from ._jit import compiled, parallel
-from .softmax import exponentials
+from .softmax import exponentials, rows_at_once
 from .tiles import at, share
 
 Array = Any
@@ -64,18 +64,23 @@ def _cross_entropy_backward_on_threads(factor, p, target, dlogits, threads):
 def _cross_entropy(logits, classes, rows, p, costs, first, last):
     """p and the costs of the samples from first to last; of classes (N,) and rows (N, K) one is empty."""
     K = logits.shape[1]
-    for n in range(first, last):
-        largest, total = exponentials(logits, p, n)
-        for k in range(K):
-            p[n, k] /= total
-        logarithm = math.log(total)
-        if len(classes):
-            costs[n] = logarithm - (logits[n, classes[n]] - largest)
-        else:
-            cost = 0.0
+    at_once = rows_at_once(K)
+    largest, totals = np.empty(at_once, p.dtype), np.empty(at_once, p.dtype)
+    for start in range(first, last, at_once):
+        stop = min(last, start + at_once)
+        exponentials(logits, p, largest, totals, start, stop)
+        for n in range(start, stop):
+            most, total = largest[n - start], totals[n - start]
             for k in range(K):
-                cost += rows[n, k] * (logarithm - (logits[n, k] - largest))
-            costs[n] = cost
+                p[n, k] /= total
+            logarithm = math.log(total)
+            if len(classes):
+                costs[n] = logarithm - (logits[n, classes[n]] - most)
+            else:
+                cost = 0.0
+                for k in range(K):
+                    cost += rows[n, k] * (logarithm - (logits[n, k] - most))
+                costs[n] = cost
 
 
 @compiled
