@@ -18,6 +18,7 @@ from .pool2d_sum import Axis, add_windows, over_cells
 from .tiles import add, at, clear
 
 Array = Any
+GRAIN = 1 << 17  # numbers that are added up in the time that it takes to wake a thread
 CHANNELS = 256  # that are added up at a time: an image with one window has work for several threads
 
 
@@ -25,7 +26,7 @@ def adaptive_avg_pool2d_forward(x: Array, output_size: Pair) -> Array:
     """As the reference."""
     N, H, W, C = x.shape
     y = empty((N, *output_size, C), x.dtype)
-    rows, columns, threads = _windows(H, output_size[0]), _windows(W, output_size[1]), _jit.threads_for(x.size)
+    rows, columns, threads = _windows(H, output_size[0]), _windows(W, output_size[1]), _jit.threads_for(x.size, GRAIN)
     if threads == 1:
         _average(dense(x), y, rows, columns, 0, _tasks(y))
     else:

@@ -10,12 +10,27 @@ threads write to one cell, and the sums have one order.
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import ir
 from numba import prange
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from . import _jit
 from ._arrays import dense
-from ._jit import compiled, parallel, separate
-from .tiles import at, clear
+from ._jit import compiled, inlined, parallel, separate
+from .tiles import at, copy
+from .vectors import (
+    lanes_below,
+    load_some,
+    loop,
+    multiply_add,
+    pointers,
+    spread,
+    store_some,
+    vector_length,
+    vector_type,
+    whole_number,
+)
 
 Array = Any
 LINE = 2048  # numbers of the sums of rows that are held at a time: 8 KB of float32
@@ -70,6 +85,9 @@ def _add_windows(x, y, rows, row_scale, row_weight, columns, column_scale, colum
     run = max(1, LINE * OW // (W * C))  # windows whose cells fill the line
     for row in range(first, last):
         n, i = row // OH, row % OH
+        if row > first and i > 0 and _are_equal(i, rows, row_scale):
+            copy(out, row * OW * C, out, (row - 1) * OW * C, OW * C)
+            continue
         for j0 in range(0, OW, run):
             j1 = min(OW, j0 + run)
             begin, end = columns[j0, 0], columns[j1 - 1, 1]
@@ -79,18 +97,26 @@ def _add_windows(x, y, rows, row_scale, row_weight, columns, column_scale, colum
             _add_cells(out, pixel, line, -begin * C, C, C, j0, j1, columns, column_scale, column_weight)
 
 
+@inlined
+def _are_equal(i, reach, scale):
+    """Whether sum i is that before it, as those of two cells are that lie under the same windows."""
+    return reach[i, 0] == reach[i - 1, 0] and reach[i, 1] == reach[i - 1, 1] and scale[i] == scale[i - 1]
+
+
 @separate
 def _add_cells(out, o0, x, x0, step, count, i0, i1, reach, scale, weight):
     """out[o0 + (i - i0)*count + q] = scale[i] * sum over k of weight[k] * x[x0 + k*step + q].
 
     For i from i0 to i1, k from reach[i, 0] to reach[i, 1], and q < count.
     """
+    few = count < 4 * vector_length(out.itemsize)
     for i in range(i0, i1):
         o, first, last = o0 + (i - i0) * count, reach[i, 0], reach[i, 1]
-        s, a = x0 + first * step, scale[i] * weight[first] if first < last else scale[i]
-        if first == last:  # windows that stand apart leave cells between them
-            clear(out, o, count)
-        elif first + 1 == last:
+        if few or first == last:  # windows that stand apart leave cells between them
+            add_few(out, o, x, x0, step, first, last, scale[i], weight, count)
+            continue
+        s, a = x0 + first * step, scale[i] * weight[first]
+        if first + 1 == last:
             for q in range(count):
                 out[at(o) + at(q)] = a * x[at(s) + at(q)]
         else:  # two at once save a pass
@@ -101,3 +127,34 @@ def _add_cells(out, o0, x, x0, step, count, i0, i1, reach, scale, weight):
             s, a = x0 + k * step, scale[i] * weight[k]
             for q in range(count):
                 out[at(o) + at(q)] += a * x[at(s) + at(q)]
+
+
+@intrinsic
+def add_few(typing, out, o0, x, x0, step, first, last, scale, weight, count):
+    """out[o0 + q] = scale * sum over k of weight[k] * x[x0 + k*step + q], for k from first to last and q < count.
+
+    For a few channels. The compiler's loop asks whether the arrays overlap, and treats what is left over behind the
+    last whole vector number by number: of six channels that is all of them. Here it is a vector with a mask.
+    """
+    whole = types.intp
+    return types.void(out, whole, x, whole, whole, whole, whole, scale, weight, whole), _add_few
+
+
+def _add_few(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write a loop over vectors, and in it one over the cells of each."""
+    out, o0, x, x0, step, first, last, scale, weight, count = pointers(context, builder, signature, arguments)
+    vector = vector_type(context, out)
+    length, total = whole_number(vector.count), cgutils.alloca_once(builder, vector)
+    with loop(builder, builder.udiv(builder.add(count, whole_number(vector.count - 1)), length)) as number:
+        place = builder.mul(number, length)
+        mask = lanes_below(builder, builder.sub(count, place), vector)
+        builder.store(ir.Constant(vector, [0.0] * vector.count), total)
+        with loop(builder, builder.sub(last, first)) as cell:
+            k = builder.add(first, cell)
+            source = builder.add(builder.add(x0, place), builder.mul(k, step))
+            factor = spread(builder, builder.load(builder.gep(weight, [k])), vector)
+            numbers = load_some(builder, x, source, vector, mask)
+            builder.store(multiply_add(builder, factor, numbers, builder.load(total)), total)
+        result = builder.fmul(spread(builder, scale, vector), builder.load(total))
+        store_some(builder, result, out, builder.add(o0, place), mask)
+    return context.get_dummy_value()
