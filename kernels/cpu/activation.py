@@ -42,8 +42,8 @@ def _exp32(x):
     e**x is smallest: `fastmath` adds them up anyway.
     """
     v = np.float32(-88.1) if x < np.float32(-88.1) else x
-    # A number near 1.5 * 2**23 has no digits behind the point: its last bits are z. Of a NaN they are anything; it comes
-    # out by way of r.
+    # A number near 1.5 * 2**23 has no digits behind the point: its last bits are z. Of a NaN they are anything, which
+    # is no matter: r is NaN as well.
     shifted = np.float32(v * np.float32(1.44269504088896341) + np.float32(12582912))
     exponent = np.int32(shifted.view(np.int32) - np.int32(0x4B400000))
     z = np.float32(exponent)

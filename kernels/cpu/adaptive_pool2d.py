@@ -1,6 +1,7 @@
-"""Adaptive average pooling: sums in float64, a stretch of channels of one window at a time, on all threads.
+"""Adaptive average pooling: pairs of cells are added as they are, and the pairs in float64.
 
-The gradient is the weighed sum over the windows that cover a cell.
+A window's channels are cut into stretches, so that one window for a whole image is work for several threads. The
+gradient is the weighed sum over the windows that cover a cell.
 """
 
 import functools
@@ -19,7 +20,7 @@ from .tiles import add, at, clear
 
 Array = Any
 GRAIN = 1 << 17  # numbers that are added up in the time that it takes to wake a thread
-CHANNELS = 256  # that are added up at a time: an image with one window has work for several threads
+CHANNELS = 256  # of a stretch: its sums take 2 KB
 
 
 def adaptive_avg_pool2d_forward(x: Array, output_size: Pair) -> Array:
@@ -37,8 +38,8 @@ def adaptive_avg_pool2d_forward(x: Array, output_size: Pair) -> Array:
 def adaptive_avg_pool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
     """As the reference, gathered."""
     dx = empty(x_shape, dy.dtype)
-    axes = (_axis(x_shape[a], dy.shape[a], dy.dtype) for a in (1, 2))
-    add_windows(dy, dx, *axes, dx.size)
+    rows, columns = (_axis(x_shape[a], dy.shape[a], dy.dtype) for a in (1, 2))
+    add_windows(dy, dx, rows, columns, dx.size)
     return dx
 
 
@@ -82,10 +83,10 @@ def _average(x, y, rows, columns, first, last):
             start = (n * H + h) * W * C + channel
             if (right - left) % 2:
                 add(sums, 0, image, start + (right - 1) * C, count)
-            for w in range(left, right - 1, 2):  # two at once save a pass
+            for w in range(left, right - 1, 2):  # a pair at once saves a pass and half of the conversions
                 s, t = at(start + w * C), at(start + w * C + C)
                 for q in range(count):
-                    sums[at(q)] += np.float64(image[s + at(q)]) + np.float64(image[t + at(q)])
+                    sums[at(q)] += image[s + at(q)] + image[t + at(q)]
         cells = (rows[i, 1] - rows[i, 0]) * (right - left)
         for q in range(count):
             out[at(window * C + channel) + at(q)] = sums[at(q)] / cells

@@ -1,11 +1,9 @@
 """Pooling, a row of output at a time, the channels innermost as they lie in memory.
 
-What differs from the reference: no padded copy, no array for each position of the window. The cells under a row of
-windows are merged by rows first, whose numbers lie side by side, and then by pixels, of which there are fewer by then;
-as many windows at a time as a first-level cache has room for. The gradient of a maximum goes straight to the cell that
-won, each thread keeping to rows of its own; that of a sum is shared out among the pixels of one row, which all rows
-under the window have in common, and each row of the image gathers from the windows that cover it. So no two threads
-write to one cell, and the sums have one order.
+What differs from the reference: no padded copy, no array for each position of the window. For maxima the cells under a
+row of windows are merged by rows first, whose numbers lie side by side, and then by pixels, of which there are fewer by
+then; as many windows at a time as a first-level cache has room for. Their gradient goes straight to the cell that won,
+each thread keeping to rows of its own. Sums and averages, and their gradients, are `pool2d_sum`'s.
 """
 
 import functools
@@ -79,11 +77,11 @@ def _sum_forward(
     """Averages that count the padding or not; with None sums, of which nothing is counted."""
     OH, OW = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
     y = empty((len(x), OH, OW, x.shape[3]), x.dtype)
-    axes = (
+    rows, columns = (
         _axis(over_windows, x.shape[a + 1], kernel_size[a], stride[a], padding[a], y.shape[a + 1], include, x.dtype)
         for a in range(2)
     )
-    add_windows(x, y, *axes, _work(x, y, kernel_size))
+    add_windows(x, y, rows, columns, _work(x, y, kernel_size))
     return y
 
 
@@ -91,11 +89,11 @@ def _sum_backward(
     dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding, include: bool | None
 ) -> Array:
     dx = empty(x_shape, dy.dtype)
-    axes = (
+    rows, columns = (
         _axis(over_cells, x_shape[a + 1], kernel_size[a], stride[a], padding[a], dy.shape[a + 1], include, dy.dtype)
         for a in range(2)
     )
-    add_windows(dy, dx, *axes, _work(dx, dy, kernel_size))
+    add_windows(dy, dx, rows, columns, _work(dx, dy, kernel_size))
     return dx
 
 

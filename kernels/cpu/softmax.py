@@ -4,14 +4,16 @@ import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import prange
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
 from ._jit import inlined, parallel, separate
 from .activation import exp_nonpositive
-from .vectors import maximum
 
 Array = Any
 NUMBERS = 2048  # of the rows that take each step together: 8 KB of float32 read and 8 KB written
@@ -43,6 +45,24 @@ def _by_rows(kernel: Any, *arrays: Array) -> Array:
     out = empty(rows[0].shape, rows[0].dtype)
     kernel(*rows, out, _jit.threads_for(16 * out.size))
     return out.reshape(shape)
+
+
+@intrinsic
+def maximum(typing, a, b):
+    """The larger of two numbers, or NaN where one of them is: NumPy's, which along a row becomes vector code.
+
+    Numba's `max` does not: what it gives beside a NaN depends on the order of the two.
+    """
+    return a(a, b), _maximum
+
+
+def _maximum(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Write LLVM's instruction."""
+    number = signature.return_type
+    kind = context.get_value_type(number)
+    form = ir.FunctionType(kind, [kind, kind])
+    function = cgutils.get_or_insert_function(builder.module, form, f"llvm.maximum.f{number.bitwidth}")
+    return builder.call(function, arguments, fastmath=["nsz"])
 
 
 @separate

@@ -158,22 +158,6 @@ def multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 @intrinsic
-def maximum(typing, a, b):
-    """The larger of two numbers, NaN if one of them is: NumPy's, which in a loop over a row becomes vector code.
-
-    Numba's `max` does not: which number it gives beside a NaN depends on their order.
-    """
-    return a(a, b), _maximum
-
-
-def _maximum(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    kind = arguments[0].type
-    bits = 8 * context.get_abi_sizeof(kind)
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 2), f"llvm.maximum.f{bits}")
-    return builder.call(function, arguments, fastmath=["nsz"])
-
-
-@intrinsic
 def transpose(typing, a, a0, a_row, out, o0, o_row):
     """out[o0 + j*o_row + i] = a[a0 + i*a_row + j] for i, j < vector_length; flat arrays of one dtype.
 
