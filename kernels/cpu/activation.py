@@ -58,6 +58,41 @@ def _exp32(x):
     return (s * r * r + r + np.float32(1)) * power
 
 
+def log_from_one(x: float) -> float:
+    """The natural logarithm of x >= 1 or NaN, inside compiled code."""
+    raise NotImplementedError("only for compiled code")
+
+
+@overload(log_from_one, inline="always")
+def _log_from_one(x):
+    return _log32 if x == types.float32 else _log64
+
+
+def _log64(x):
+    return math.log(x)
+
+
+def _log32(x):
+    """z * ln(2) + log(1 + r) with z whole and 1 + r from sqrt(1/2) to sqrt(2); relative error 2e-7.
+
+    The polynomial is that of Cephes, logf.c (Moshier 1989).
+    """
+    bits = np.float32(x).view(np.int32)
+    z = np.int32((bits - np.int32(0x3F3504F3)) >> np.int32(23))  # those are the bits of sqrt(1/2)
+    r = np.int32(bits - np.int32(z << np.int32(23))).view(np.float32) - np.float32(1)
+    s = np.float32(7.0376836292e-2)
+    s = s * r - np.float32(1.1514610310e-1)
+    s = s * r + np.float32(1.1676998740e-1)
+    s = s * r - np.float32(1.2420140846e-1)
+    s = s * r + np.float32(1.4249322787e-1)
+    s = s * r - np.float32(1.6668057665e-1)
+    s = s * r + np.float32(2.0000714765e-1)
+    s = s * r - np.float32(2.4999993993e-1)
+    s = s * r + np.float32(3.3333331174e-1)
+    y = r + r * r * (s * r - np.float32(0.5)) + np.float32(z) * np.float32(0.69314718056)
+    return y if x == x else x
+
+
 def tanh(x: float) -> float:
     """The hyperbolic tangent, inside compiled code."""
     raise NotImplementedError("only for compiled code")

@@ -3,7 +3,6 @@
 A batch of a hundred samples and ten classes takes less time than waking threads does: it is served by the loop itself.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
 from ._jit import compiled, parallel
-from .softmax import exponentials, rows_at_once
+from .softmax import exponentials, rows_at_once, take_logarithms
 from .tiles import at, share
 
 Array = Any
@@ -70,10 +69,12 @@ def _cross_entropy(logits, classes, rows, p, costs, first, last):
         stop = min(last, start + at_once)
         exponentials(logits, p, largest, totals, start, stop)
         for n in range(start, stop):
-            most, total = largest[n - start], totals[n - start]
+            total = totals[n - start]
             for k in range(K):
                 p[n, k] /= total
-            logarithm = math.log(total)
+        take_logarithms(totals, stop - start)
+        for n in range(start, stop):
+            most, logarithm = largest[n - start], totals[n - start]
             if len(classes):
                 costs[n] = logarithm - (logits[n, classes[n]] - most)
             else:

@@ -1,6 +1,5 @@
 """Softmax and its logarithm, a row at a time while it is in the cache, rows on all threads."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..memory import empty
 from . import _jit
 from ._arrays import dense
 from ._jit import inlined, parallel, separate
-from .activation import exp_nonpositive
+from .activation import exp_nonpositive, log_from_one
 
 Array = Any
 NUMBERS = 2048  # of the rows that take each step together: 8 KB of float32 read and 8 KB written
@@ -91,6 +90,13 @@ def exponentials(x, y, largest, totals, first, last):
 
 
 @inlined
+def take_logarithms(totals, count):
+    """Of the sums of so many rows, in a loop of its own: so it is vector code."""
+    for q in range(count):
+        totals[q] = log_from_one(totals[q])
+
+
+@inlined
 def rows_at_once(K):
     """How many rows take each step together: few enough for a first-level cache."""
     return max(1, NUMBERS // K)
@@ -134,8 +140,9 @@ def _log_softmax(x, y, threads):
         for first in range(M * thread // threads, stop, rows):
             last = min(stop, first + rows)
             exponentials(x, y, largest, totals, first, last)
+            take_logarithms(totals, last - first)
             for m in range(first, last):
-                most, logarithm = largest[m - first], x.dtype.type(math.log(totals[m - first]))
+                most, logarithm = largest[m - first], totals[m - first]
                 # First the difference of the two large numbers, then the small one: the other order loses digits.
                 for k in range(K):
                     y[m, k] = (x[m, k] - most) - logarithm

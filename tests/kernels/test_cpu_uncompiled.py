@@ -116,11 +116,11 @@ def uncompiled():
         sys.modules[f"{NAME}.{part}"].tanh = np.tanh
     sys.modules[f"{NAME}.pool2d_sum"].add_few = add_few
     sys.modules[f"{NAME}.softmax"].maximum = np.maximum
-    for part in ("activation", "softmax"):
+    for name, function in {"exp_nonpositive": "_exp", "log_from_one": "_log"}.items():
         # The compiler picks the function by dtype; both are plain Python.
-        sys.modules[f"{NAME}.{part}"].exp_nonpositive = lambda x: (
-            activation._exp32(x) if x.dtype == np.float32 else activation._exp64(x)
-        )
+        by_size = {size: getattr(activation, f"{function}{size}") for size in (32, 64)}
+        for part in ("activation", "softmax"):
+            setattr(sys.modules[f"{NAME}.{part}"], name, lambda x, f=by_size: f[8 * x.itemsize](x))
     blocks = sys.modules[f"{NAME}.blocks"]
     blocks.multiply_tile, blocks.multiply_narrow_tile, blocks.transpose = tile_product(2), tile_product(1), transpose
     sys.modules[f"{NAME}.conv2d_winograd"].transpose = transpose
