@@ -1,5 +1,10 @@
-"""Adaptive average pooling: sums in float64, gathered backwards, images on all threads."""
+"""Adaptive average pooling: pairs of cells are added as they are, and the pairs in float64.
 
+A window's channels are cut into stretches, so that one window for a whole image is work for several threads. The
+gradient is the weighed sum over the windows that cover a cell.
+"""
+
+import functools
 from typing import Any
 
 import numpy as np
@@ -9,67 +14,79 @@ from ..geometry import Pair, adaptive_window
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
-from ._jit import parallel
+from ._jit import compiled, parallel
+from .pool2d_sum import Axis, add_windows, over_cells
 from .tiles import add, at, clear
 
 Array = Any
+GRAIN = 1 << 17  # numbers that are added up in the time that it takes to wake a thread
+CHANNELS = 256  # of a stretch: its sums take 2 KB
 
 
 def adaptive_avg_pool2d_forward(x: Array, output_size: Pair) -> Array:
     """As the reference."""
     N, H, W, C = x.shape
     y = empty((N, *output_size, C), x.dtype)
-    rows, columns = _windows(H, output_size[0]), _windows(W, output_size[1])
-    _average(dense(x), y, rows, columns, _jit.threads_for(x.size))
+    rows, columns, threads = _windows(H, output_size[0]), _windows(W, output_size[1]), _jit.threads_for(x.size, GRAIN)
+    if threads == 1:
+        _average(dense(x), y, rows, columns, 0, _tasks(y))
+    else:
+        _average_on_threads(dense(x), y, rows, columns, _tasks(y), threads)
     return y
 
 
 def adaptive_avg_pool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
-    """As the reference."""
+    """As the reference, gathered."""
     dx = empty(x_shape, dy.dtype)
-    rows, columns = _windows(x_shape[1], dy.shape[1]), _windows(x_shape[2], dy.shape[2])
-    _share(dense(dy), dx, rows, columns, _jit.threads_for(dx.size))
+    rows, columns = (_axis(x_shape[a], dy.shape[a], dy.dtype) for a in (1, 2))
+    add_windows(dy, dx, rows, columns, dx.size)
     return dx
 
 
+def _tasks(y: Array) -> int:
+    """Stretches of channels in all windows."""
+    N, OH, OW, C = y.shape
+    return N * OH * OW * -(-C // CHANNELS)
+
+
+@functools.lru_cache(maxsize=1024)
 def _windows(size: int, out: int) -> Array:
-    """(out, 2): where each window starts and ends."""
+    """(out, 2): where each window starts and ends; kept, since for a small image that is more work than the sums."""
     return np.array([adaptive_window(i, size, out) for i in range(out)], np.int64)
 
 
-@parallel
-def _average(x, y, rows, columns, threads):
-    (N, OH, OW, C), (_, H, W, _) = y.shape, x.shape
-    image, out = x.ravel(), y.ravel()
-    for thread in prange(threads):
-        sums = np.empty(C, np.float64)
-        for window in range(N * OH * OW * thread // threads, N * OH * OW * (thread + 1) // threads):
-            n, i, j = window // (OH * OW), window // OW % OH, window % OW
-            clear(sums, 0, C)
-            for h in range(rows[i, 0], rows[i, 1]):
-                for w in range(columns[j, 0], columns[j, 1]):
-                    add(sums, 0, image, ((n * H + h) * W + w) * C, C)
-            cells = (rows[i, 1] - rows[i, 0]) * (columns[j, 1] - columns[j, 0])
-            for c in range(C):
-                out[at(window * C) + at(c)] = sums[at(c)] / cells
+@functools.lru_cache(maxsize=1024)
+def _axis(size: int, out: int, dtype: Any) -> Axis:
+    windows = _windows(size, out)
+    return over_cells(windows, (1 / (windows[:, 1] - windows[:, 0])).astype(dtype), size)
 
 
 @parallel
-def _share(dy, dx, rows, columns, threads):
-    (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
-    gradient, out = dy.ravel(), dx.ravel()
+def _average_on_threads(x, y, rows, columns, tasks, threads):
     for thread in prange(threads):
-        for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
-            n, h = row // H, row % H
-            clear(out, row * W * C, W * C)
-            # Of the windows, which rise with i, only those near h * OH / H can cover h.
-            for i in range(max(0, h * OH // H - 1), min(OH, (h + 1) * OH // H + 2)):
-                if not rows[i, 0] <= h < rows[i, 1]:
-                    continue
-                for j in range(OW):
-                    cells = (rows[i, 1] - rows[i, 0]) * (columns[j, 1] - columns[j, 0])
-                    share, pixel = dx.dtype.type(1) / dx.dtype.type(cells), ((n * OH + i) * OW + j) * C
-                    for w in range(columns[j, 0], columns[j, 1]):
-                        cell = (row * W + w) * C
-                        for c in range(C):
-                            out[at(cell) + at(c)] += share * gradient[at(pixel) + at(c)]
+        _average(x, y, rows, columns, tasks * thread // threads, tasks * (thread + 1) // threads)
+
+
+@compiled
+def _average(x, y, rows, columns, first, last):
+    """The stretches from first to last, each at most CHANNELS of one window."""
+    (_, H, W, C), (_, OH, OW, _) = x.shape, y.shape
+    image, out, sums = x.ravel(), y.ravel(), np.empty(CHANNELS, np.float64)
+    stretches = -(-C // CHANNELS)
+    for task in range(first, last):
+        window, channel = task // stretches, task % stretches * CHANNELS
+        n, i, j = window // (OH * OW), window // OW % OH, window % OW
+        count = min(CHANNELS, C - channel)
+        left, right = columns[j, 0], columns[j, 1]
+        clear(sums, 0, count)
+        for h in range(rows[i, 0], rows[i, 1]):
+            start = (n * H + h) * W * C + channel
+            if (right - left) % 2:
+                add(sums, 0, image, start + (right - 1) * C, count)
+            for w in range(left, right - 1, 2):  # a pair at once saves a pass and half of the conversions
+                s, t = at(start + w * C), at(start + w * C + C)
+                for q in range(count):
+                    sums[at(q)] += image[s + at(q)] + image[t + at(q)]
+        cells = (rows[i, 1] - rows[i, 0]) * (right - left)
+        for q in range(count):
+            out[at(window * C + channel) + at(q)] = sums[at(q)] / cells

@@ -3,7 +3,6 @@
 A batch of a hundred samples and ten classes takes less time than waking threads does: it is served by the loop itself.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
 from ._jit import compiled, parallel
-from .activation import exp_nonpositive
+from .softmax import exponentials, rows_at_once, take_logarithms
 from .tiles import at, share
 
 Array = Any
@@ -64,26 +63,25 @@ def _cross_entropy_backward_on_threads(factor, p, target, dlogits, threads):
 def _cross_entropy(logits, classes, rows, p, costs, first, last):
     """p and the costs of the samples from first to last; of classes (N,) and rows (N, K) one is empty."""
     K = logits.shape[1]
-    for n in range(first, last):
-        largest = logits[n, 0]
-        for k in range(1, K):
-            largest = max(largest, logits[n, k])
-        total = logits.dtype.type(0)
-        for k in range(K):
-            p[n, k] = exp_nonpositive(logits[n, k] - largest)
-        # In a loop that stores nothing: one that does takes its sums in another order where its arrays are neighbours.
-        for k in range(K):
-            total += p[n, k]
-        logarithm = math.log(total)
-        if len(classes):
-            costs[n] = logarithm - (logits[n, classes[n]] - largest)
-        else:
-            cost = 0.0
+    at_once = rows_at_once(K)
+    largest, totals = np.empty(at_once, p.dtype), np.empty(at_once, p.dtype)
+    for start in range(first, last, at_once):
+        stop = min(last, start + at_once)
+        exponentials(logits, p, largest, totals, start, stop)
+        for n in range(start, stop):
+            total = totals[n - start]
             for k in range(K):
-                cost += rows[n, k] * (logarithm - (logits[n, k] - largest))
-            costs[n] = cost
-        for k in range(K):
-            p[n, k] /= total
+                p[n, k] /= total
+        take_logarithms(totals, stop - start)
+        for n in range(start, stop):
+            most, logarithm = largest[n - start], totals[n - start]
+            if len(classes):
+                costs[n] = logarithm - (logits[n, classes[n]] - most)
+            else:
+                cost = 0.0
+                for k in range(K):
+                    cost += rows[n, k] * (logarithm - (logits[n, k] - most))
+                costs[n] = cost
 
 
 @compiled

@@ -1,13 +1,12 @@
 """Pooling, a row of output at a time, the channels innermost as they lie in memory.
 
-What differs from the reference: no padded copy, no array for each position of the window. The cells under a row of
-windows are merged by rows first, whose numbers lie side by side, and then by pixels, of which there are fewer by then;
-as many windows at a time as a first-level cache has room for. The gradient of a maximum goes straight to the cell that
-won, each thread keeping to rows of its own; that of a sum is shared out among the pixels of one row, which all rows
-under the window have in common, and each row of the image gathers from the windows that cover it. So no two threads
-write to one cell, and the sums have one order.
+What differs from the reference: no padded copy, no array for each position of the window. For maxima the cells under a
+row of windows are merged by rows first, whose numbers lie side by side, and then by pixels, of which there are fewer by
+then; as many windows at a time as a first-level cache has room for. Their gradient goes straight to the cell that won,
+each thread keeping to rows of its own. Sums and averages, and their gradients, are `pool2d_sum`'s.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from ..memory import empty
 from . import _jit
 from ._arrays import dense
 from ._jit import inlined, parallel
-from .tiles import add, at, clear
+from .pool2d_sum import Axis, add_windows, over_cells, over_windows
+from .tiles import at, clear
 
 Array = Any
 LINE = 2048  # numbers of a row of the image that are merged at a time: with their places 16 KB
@@ -31,7 +31,7 @@ def max_pool2d_forward(
     OH, OW = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
     y = empty((len(x), OH, OW, x.shape[3]), x.dtype)
     index = empty(y.shape, np.int32)
-    _max(dense(x), y, index, kernel_size, stride, _before(padding), _threads(x, y, kernel_size))
+    _max(dense(x), y, index, kernel_size, stride, _before(padding), _jit.threads_for(_work(x, y, kernel_size)))
     return y, index
 
 
@@ -47,67 +47,73 @@ def max_pool2d_backward(
 
 def sum_pool2d_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ceil_mode: bool) -> Array:
     """As the reference."""
-    OH, OW = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
-    return _sum_forward(x, kernel_size, stride, padding, np.ones(OH, x.dtype), np.ones(OW, x.dtype))
+    return _sum_forward(x, kernel_size, stride, padding, ceil_mode, None)
 
 
 def sum_pool2d_backward(
     dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding
 ) -> Array:
     """As the reference, gathered."""
-    ones = np.ones(dy.shape[1], dy.dtype), np.ones(dy.shape[2], dy.dtype)
-    return _sum_backward(dy, x_shape, kernel_size, stride, padding, *ones)
+    return _sum_backward(dy, x_shape, kernel_size, stride, padding, None)
 
 
 def avg_pool2d_forward(
     x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ceil_mode: bool, count_include_pad: bool
 ) -> Array:
     """As the reference."""
-    sizes = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
-    cells = _cells(x.shape, sizes, kernel_size, stride, padding, count_include_pad, x.dtype)
-    return _sum_forward(x, kernel_size, stride, padding, *cells)
+    return _sum_forward(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 def avg_pool2d_backward(
     dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding, count_include_pad: bool
 ) -> Array:
     """As the reference, gathered."""
-    cells = _cells(x_shape, dy.shape[1:3], kernel_size, stride, padding, count_include_pad, dy.dtype)
-    return _sum_backward(dy, x_shape, kernel_size, stride, padding, *cells)
+    return _sum_backward(dy, x_shape, kernel_size, stride, padding, count_include_pad)
 
 
-def _cells(
-    x_shape: tuple[int, ...], sizes: Pair, kernel_size: Pair, stride: Pair, padding: Padding, include: bool, dtype: Any
-) -> tuple[Array, Array]:
-    """For each row and each column of windows, how many cells it counts; a window counts their product."""
+def _sum_forward(
+    x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ceil_mode: bool, include: bool | None
+) -> Array:
+    """Averages that count the padding or not; with None sums, of which nothing is counted."""
+    OH, OW = output_sizes(x.shape, kernel_size, stride, padding, ceil_mode=ceil_mode)
+    y = empty((len(x), OH, OW, x.shape[3]), x.dtype)
     rows, columns = (
-        np.array(window_cells(x_shape[a + 1], kernel_size[a], stride[a], padding[a], sizes[a], include), dtype)
+        _axis(over_windows, x.shape[a + 1], kernel_size[a], stride[a], padding[a], y.shape[a + 1], include, x.dtype)
         for a in range(2)
     )
-    return rows, columns
-
-
-def _sum_forward(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, rows: Array, columns: Array) -> Array:
-    y = empty((len(x), len(rows), len(columns), x.shape[3]), x.dtype)
-    _sum(dense(x), y, kernel_size, stride, _before(padding), rows, columns, _threads(x, y, kernel_size))
+    add_windows(x, y, rows, columns, _work(x, y, kernel_size))
     return y
 
 
 def _sum_backward(
-    dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding, rows: Array, columns: Array
+    dy: Array, x_shape: tuple[int, ...], kernel_size: Pair, stride: Pair, padding: Padding, include: bool | None
 ) -> Array:
     dx = empty(x_shape, dy.dtype)
-    threads = _threads(dx, dy, kernel_size)
-    _sum_gather(dense(dy), dx, kernel_size, stride, _before(padding), rows, columns, threads)
+    rows, columns = (
+        _axis(over_cells, x_shape[a + 1], kernel_size[a], stride[a], padding[a], dy.shape[a + 1], include, dy.dtype)
+        for a in range(2)
+    )
+    add_windows(dy, dx, rows, columns, _work(dx, dy, kernel_size))
     return dx
+
+
+@functools.lru_cache(maxsize=1024)
+def _axis(
+    form: Any, size: int, kernel: int, stride: int, padding: Pair, out: int, include: bool | None, dtype: Any
+) -> Axis:
+    """One axis of a pooling layer. It is the same in every step, and for a small image more work than the sums."""
+    starts = np.arange(out) * stride - padding[0]
+    windows = np.stack([np.maximum(starts, 0), np.minimum(starts + kernel, size)], axis=1)
+    cells = [1] * out if include is None else window_cells(size, kernel, stride, padding, out, include)
+    return form(windows, (1 / np.array(cells)).astype(dtype), size)
 
 
 def _before(padding: Padding) -> Pair:
     return padding[0][0], padding[1][0]
 
 
-def _threads(x: Array, y: Array, kernel_size: Pair) -> int:
-    return _jit.threads_for(x.size + y.size * kernel_size[0] * kernel_size[1])
+def _work(x: Array, y: Array, kernel_size: Pair) -> int:
+    return x.size + y.size * kernel_size[0] * kernel_size[1]
 
 
 @parallel
@@ -221,69 +227,3 @@ def _max_scatter(dy, index, dx, kernel, stride, before, threads):
 def _first(h, kernel, stride):
     """The first window that covers cell h of the padded image."""
     return max(0, (h - kernel + stride) // stride)
-
-
-@parallel
-def _sum(x, y, kernel, stride, before, rows, columns, threads):
-    (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
-    image, out = x.ravel(), y.ravel()
-    run = max(1, LINE // (stride[1] * C))
-    for thread in prange(threads):
-        line = np.empty(_width(run, W, kernel[1], stride[1]) * C, x.dtype)  # for each column the sum of its rows
-        for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
-            n, top = row // OH, row % OH * stride[0] - before[0]
-            h0, h1 = max(0, top), min(H, top + kernel[0])
-            for j0 in range(0, OW, run):
-                begin, end = _columns(j0, min(OW, j0 + run), W, kernel[1], stride[1], before[1])
-                start, count = (n * H * W + begin) * C, (end - begin) * C
-                _start(line, 0, image, start + h0 * W * C, h1 - h0, W * C, x.dtype.type(1), count)
-                for h in range(h0 + 2, h1):
-                    add(line, 0, image, start + h * W * C, count)
-                for j in range(j0, min(OW, j0 + run)):
-                    left, pixel = j * stride[1] - before[1], (row * OW + j) * C
-                    share = y.dtype.type(1) / (rows[row % OH] * columns[j])
-                    w0, w1 = max(0, left), min(W, left + kernel[1])
-                    _start(out, pixel, line, (w0 - begin) * C, w1 - w0, C, share, C)
-                    for w in range(w0 + 2, w1):
-                        _add_scaled(out, pixel, line, (w - begin) * C, share, C)
-
-
-@inlined
-def _start(out, i, x, j, count, step, factor, n):
-    """out[i : i + n] = factor times the sum of the first two of `count` stretches of x, `step` apart; or of the one."""
-    if count == 1:
-        for q in range(n):
-            out[at(i) + at(q)] = factor * x[at(j) + at(q)]
-    else:
-        for q in range(n):
-            out[at(i) + at(q)] = factor * (x[at(j) + at(q)] + x[at(j + step) + at(q)])
-
-
-@parallel
-def _sum_gather(dy, dx, kernel, stride, before, rows, columns, threads):
-    (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
-    gradient, out = dy.ravel(), dx.ravel()
-    most = (kernel[0] + stride[0] - 1) // stride[0]  # rows of windows that cover one row of the image
-    for thread in prange(threads):
-        # What a row of windows gives to each row under it; of the last few rows of windows, computed once.
-        lines, held = np.empty(most * W * C, dy.dtype), np.full(most, -1)
-        for row in range(N * H * thread // threads, N * H * (thread + 1) // threads):
-            n, h = row // H, row % H + before[0]
-            clear(out, row * W * C, W * C)
-            for i in range(_first(h, kernel[0], stride[0]), min(OH, h // stride[0] + 1)):
-                line = i % most * W * C
-                if held[i % most] != n * OH + i:
-                    held[i % most] = n * OH + i
-                    clear(lines, line, W * C)
-                    for j in range(OW):
-                        left, pixel = j * stride[1] - before[1], ((n * OH + i) * OW + j) * C
-                        share = dx.dtype.type(1) / (rows[i] * columns[j])
-                        for w in range(max(0, left), min(W, left + kernel[1])):
-                            _add_scaled(lines, line + w * C, gradient, pixel, share, C)
-                add(out, row * W * C, lines, line, W * C)
-
-
-@inlined
-def _add_scaled(out, i, x, j, factor, n):
-    for q in range(n):
-        out[at(i) + at(q)] += factor * x[at(j) + at(q)]

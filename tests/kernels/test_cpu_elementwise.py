@@ -103,6 +103,12 @@ def test_exp_inside_softmax_has_a_small_relative_error_in_float32():
     assert_allclose(log, reference.log_softmax_forward(rows.astype(np.float64)), rtol=5e-7, atol=2e-7)
 
 
+def test_the_logarithm_inside_log_softmax_has_a_small_relative_error_in_float32():
+    """Of K equal numbers each has the logarithm -log(K)."""
+    for K in [*range(1, 200), 1000, 4097, 65_537, 1_000_003]:
+        assert_allclose(cpu.log_softmax_forward(np.zeros((1, K), np.float32))[0, 0], -np.log(K), rtol=3e-7)
+
+
 @pytest.mark.parametrize("parts", [1, 3])
 @SETTINGS
 @given(lead=st.lists(st.integers(1, 6), max_size=2), rows=ROWS, scale=st.sampled_from([0.1, 3, 60]))

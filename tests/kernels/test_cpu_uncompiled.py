@@ -26,6 +26,9 @@ TINY = {
     "conv2d_rows": {"DEPTH": 5, "ROWS_AT_ONCE": 6},
     "conv2d_winograd": {"DEPTH": 5, "CACHE": 3000},
     "pool2d": {"LINE": 7},
+    "pool2d_sum": {"LINE": 7},
+    "adaptive_pool2d": {"CHANNELS": 2},
+    "softmax": {"NUMBERS": 7},
     "linear": {"DEPTH": 5, "STRETCH": 4, "HEIGHT": 3},
     "blocks": {"ROWS_AT_ONCE": 6, "HEIGHT": 3},
     "microkernel": {"BYTES": 16},
@@ -111,6 +114,12 @@ def transpose(a, a0, a_row, out, o0, o_row):
         stretch(out, o0 + j * o_row, length)[:] = [row[j] for row in rows]
 
 
+def add_few(out, o0, x, x0, step, first, last, scale, weight, count):
+    """What pool2d_sum.add_few says of itself."""
+    cells = [weight[k] * stretch(x, x0 + k * step, count) for k in range(first, last)]
+    stretch(out, o0, count)[:] = scale * sum(cells, np.zeros(count))
+
+
 @pytest.fixture(scope="module")
 def uncompiled():
     """A copy of the cpu room, imported under another name with the compiler switched off."""
@@ -124,11 +133,13 @@ def uncompiled():
     activation = sys.modules[f"{NAME}.activation"]
     for part in ("activation", "fused"):
         sys.modules[f"{NAME}.{part}"].tanh = np.tanh
-    for part in ("activation", "softmax", "loss"):
+    sys.modules[f"{NAME}.pool2d_sum"].add_few = add_few
+    sys.modules[f"{NAME}.softmax"].maximum = np.maximum
+    for name, function in {"exp_nonpositive": "_exp", "log_from_one": "_log"}.items():
         # The compiler picks the function by dtype; both are plain Python.
-        sys.modules[f"{NAME}.{part}"].exp_nonpositive = lambda x: (
-            activation._exp32(x) if x.dtype == np.float32 else activation._exp64(x)
-        )
+        by_size = {size: getattr(activation, f"{function}{size}") for size in (32, 64)}
+        for part in ("activation", "softmax"):
+            setattr(sys.modules[f"{NAME}.{part}"], name, lambda x, f=by_size: f[8 * x.itemsize](x))
     blocks = sys.modules[f"{NAME}.blocks"]
     blocks.multiply_tile, blocks.multiply_narrow_tile, blocks.transpose = tile_product(2), tile_product(1), transpose
     sys.modules[f"{NAME}.conv2d_depthwise"].multiply_channels = multiply_channels
