@@ -57,6 +57,24 @@ def pack(b, start, k_step, n_step, depth, count, panel, p0):
 
 
 @separate
+def pack_rows(b, start, row, depth, count, panels):
+    """All panels of `count` columns, one behind the other: panel n // width has b[start + k*row + n] in its row k.
+
+    For k < depth and n < count, with 0 up to whole panels. A row is read through before the next one: where b comes
+    from memory, the processor sees what will be asked for and fetches it ahead.
+    """
+    width = panel_width(b.itemsize)
+    whole = count // width * width
+    for k in range(depth):
+        for n in range(0, whole, width):
+            copy(panels, n * depth + k * width, b, start + k * row + n, width)
+        if whole < count:
+            place = whole * depth + k * width
+            copy(panels, place, b, start + k * row + whole, count - whole)
+            clear(panels, place + count - whole, width - (count - whole))
+
+
+@separate
 def multiply(a, a0, a_row, a_step, M, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0):
     """c[c0 + m*c_row + n] = b[b0 + n] + sum over k < K of a[a0 + row(m) + step(k)] * panel[p0 + k*p_step + n].
 

@@ -2,7 +2,7 @@
 
 NumPy's product would bring its own threads, and two pools that wait actively for work on the same cores stall each
 other for milliseconds. `microkernel` says why these loops are as fast as its library. The weight gradient is that of a
-convolution (`conv2d_rows`): a sample is an image of one pixel.
+convolution (`conv2d_rows`): a sample is a pixel.
 """
 
 from typing import Any
@@ -42,8 +42,8 @@ def linear_backward_weight(dy: Array, x: Array) -> Array:
     if 0 in (dy.size, x.size):  # sums over nothing
         return zeros(w_shape[2:], dy.dtype)
     once, none = (1, 1), ((0, 0), (0, 0))
-    # (N, I) -> (N, 1, 1, I)
-    dy, x = dense(dy)[:, None, None], dense(x)[:, None, None]
+    # (N, I) -> (1, 1, N, I)
+    dy, x = dense(dy)[None, None], dense(x)[None, None]
     return conv2d_rows.weight_gradient(dy, x, w_shape, once, none, once, 1)[0, 0]
 
 
