@@ -15,7 +15,7 @@ from ..memory import empty, zeros
 from . import _jit, conv2d_rows
 from ._arrays import dense
 from ._jit import inlined, parallel
-from .blocks import DEPTH, block_rows, multiply, pack, shares
+from .blocks import DEPTH, block_rows, multiply_ahead, pack, shares
 from .fused import CODES, activate, activate_rows, activated
 from .microkernel import HEIGHT, panel_width
 from .tiles import ROWS, add, add_products, at, clear, copy
@@ -82,8 +82,8 @@ def _multiply(a, b, steps, bias, y, code, share, threads):
                 for n in range(n0, n1, width):
                     count = min(width, n1 - n)
                     pack(b, k * steps[0] + n * steps[1], steps[0], steps[1], depth, count, panel, 0)
-                    multiply(left, first * K + k, K, 1, last - first, panel, 0, width, depth,
-                             out, first * N + n, N, count, k > 0, bias, n if len(bias) and k == 0 else -1)  # fmt: skip
+                    multiply_ahead(left, first * K + k, K, last - first, panel, 0, width, depth, out, first * N + n, N,
+                                   count, k > 0, bias, n if len(bias) and k == 0 else -1, n == n0)  # fmt: skip
             activate_rows(out, first * N + n0, N, last - first, n1 - n0, code)
 
 
