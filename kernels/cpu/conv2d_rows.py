@@ -6,11 +6,10 @@
 
 The whole column matrix never exists: the reference writes it to memory and reads it back, here a thread copies the
 rows of a block (`gather`) into its cache and multiplies them there, and on the way back it adds a block's products to
-the image while they are still in the cache (`scatter`). NHWC has a row of the matrix ready in runs: the channels of a
-pixel lie side by side, and without dilation and groups so do the pixels of a row of the kernel.
+the image while they are still in the cache (`scatter`); both stand in `column_rows`.
 
-No two threads write to one number: of y they share out positions or filters, of dw rows, of dx images, rows of images
-or channels. Each number is summed in one order, whatever the number of threads.
+No two threads write to one number: of y they share out positions or filters, of dw rows, filters or parts of the sum,
+of dx images, rows of images or channels. Each number is summed in one order, whatever the number of threads.
 """
 
 from typing import Any
@@ -31,8 +30,10 @@ from .vectors import vector_length
 Array = Any
 Shape = tuple[int, ...]
 
-PARTS, SMALL = 16, 1 << 16  # a dw of fewer numbers is summed in parts, so many at most
-PANELS_AT_ONCE = 8  # of dy in a block of a weight gradient: at most 240 KB, as much as the rows of the column matrix
+PARTS = 16  # of a weight gradient, at most
+SMALL = 1 << 16  # numbers that keep all threads busy; a weight gradient of fewer is summed in parts
+GRAIN = 1 << 18  # products that are worth a thread: microseconds, as is waking it
+PANELS_AT_ONCE = 8  # of dy, in a block of a weight gradient: 240 KB, as much as the rows of the column matrix
 
 
 def forward(
@@ -159,14 +160,18 @@ def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, thr
 def weight_gradient(
     dy: Array, x: Array, w_shape: Shape, stride: Pair, padding: Padding, dilation: Pair, groups: int
 ) -> Array:
-    """(KH, KW, C/groups, O): the sum over all positions of row p of the column matrix times dy[p]."""
+    """(KH, KW, C/groups, O): the sum over all positions of row p of the column matrix times dy[p].
+
+    A block is DEPTH rows of dw times the columns of PANELS_AT_ONCE panels. So many numbers of ROWS_AT_ONCE positions
+    are copied on both sides, so that all three fit the second-level cache.
+    """
     KH, KW, C, O = w_shape
     taps, run = runs((KH, KW), C, padding, dilation, side_by_side(w_shape, dilation, groups))
     M, K = dy.size // O, KH * KW * C
     # A small dw would keep few threads busy: then the positions are cut into parts, whose sums are added up at the
     # end. Into how many depends on the shapes alone, so that the result has the same bits on any number of threads.
     parts = empty((max(1, min(PARTS, SMALL // (K * O), M // ROWS_AT_ONCE)), K, O), x.dtype)
-    threads = _jit.threads_for(M * K * O // groups)
+    threads = _jit.threads_for(M * K * O // groups, GRAIN)
     spans, blocks = -(-K // DEPTH), -(-O // (groups * PANELS_AT_ONCE * panel_width(x.itemsize)))
     tasks = len(parts) * groups * spans * blocks
     if tasks % threads and tasks < 8 * threads:
