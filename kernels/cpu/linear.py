@@ -2,7 +2,7 @@
 
 NumPy's product would bring its own threads, and two pools that wait actively for work on the same cores stall each
 other for milliseconds. `microkernel` says why these loops are as fast as its library. The weight gradient is that of a
-convolution (`conv2d_rows`): a sample is an image of one pixel.
+convolution (`conv2d_rows`): a sample is a pixel.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from ..memory import empty, zeros
 from . import _jit, conv2d_rows
 from ._arrays import dense, flat
 from ._jit import inlined, parallel, separate
-from .blocks import DEPTH, block_rows, multiply, pack, shares
+from .blocks import DEPTH, block_rows, multiply_ahead, pack, shares
 from .columns import fold, no_sums, part_start, wide
 from .fused import CODES, activate, activate_rows, activated
 from .microkernel import HEIGHT, panel_width
@@ -43,8 +43,8 @@ def linear_backward_weight(dy: Array, x: Array) -> Array:
     if 0 in (dy.size, x.size):  # sums over nothing
         return zeros(w_shape[2:], dy.dtype)
     once, none = (1, 1), ((0, 0), (0, 0))
-    # (N, I) -> (N, 1, 1, I)
-    dy, x = dense(dy)[:, None, None], dense(x)[:, None, None]
+    # (N, I) -> (1, 1, N, I)
+    dy, x = dense(dy)[None, None], dense(x)[None, None]
     return conv2d_rows.weight_gradient(dy, x, w_shape, once, none, once, 1)[0, 0]
 
 
@@ -83,8 +83,8 @@ def _multiply(a, b, steps, bias, y, code, share, threads):
                 for n in range(n0, n1, width):
                     count = min(width, n1 - n)
                     pack(b, k * steps[0] + n * steps[1], steps[0], steps[1], depth, count, panel, 0)
-                    multiply(left, first * K + k, K, 1, last - first, panel, 0, width, depth,
-                             out, first * N + n, N, count, k > 0, bias, n if len(bias) and k == 0 else -1)  # fmt: skip
+                    multiply_ahead(left, first * K + k, K, last - first, panel, 0, width, depth, out, first * N + n, N,
+                                   count, k > 0, bias, n if len(bias) and k == 0 else -1, n == n0)  # fmt: skip
             activate_rows(out, first * N + n0, N, last - first, n1 - n0, code)
 
 

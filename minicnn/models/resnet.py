@@ -14,6 +14,7 @@ from functools import partial
 from .. import functional as F
 from .. import nn
 from .._tensor import Tensor
+from ..nn.containers import in_one_step
 from ..nn.init import kaiming_normal
 from ._weights import initialize_weights
 
@@ -133,7 +134,7 @@ def resnet1202(num_classes: int = 10) -> nn.Sequential:
 class BasicBlock(nn.Module):
     """y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut), two 3 x 3 convolutions (figure 5, left).
 
-    The ReLUs are the normalisations' own, and the last one adds the shortcut too: one pass over memory, not three.
+    The last normalisation adds the shortcut, and each takes the ReLU with it: one pass over memory, not three.
 
     inputs, outputs: channels of x and of y. stride: of the first convolution.
     shortcut: makes the Module that gives x the shape of y, where it has another one; see `projection`, `ZeroPadded`.
@@ -142,15 +143,16 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, shortcut: Block) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs, activation="relu")
+        self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs, activation="relu")
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU()
         self.downsample = None if (inputs, stride) == (outputs, 1) else shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.bn1(self.conv1(x))
-        return self.bn2(self.conv2(y), shortcut)
+        y = in_one_step(self.bn1, self.relu, self.conv1(x))
+        return in_one_step(self.bn2, self.relu, self.conv2(y), shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -163,18 +165,19 @@ class Bottleneck(nn.Module):
         super().__init__()
         width, stride = outputs // 4, max(strides)
         self.conv1 = nn.Conv2d(inputs, width, 1, strides[0], bias=False)
-        self.bn1 = nn.BatchNorm2d(width, activation="relu")
+        self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, strides[1], padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width, activation="relu")
+        self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs, activation="relu")
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU()
         self.downsample = None if (inputs, stride) == (outputs, 1) else projection(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.bn1(self.conv1(x))
-        y = self.bn2(self.conv2(y))
-        return self.bn3(self.conv3(y), shortcut)
+        y = in_one_step(self.bn1, self.relu, self.conv1(x))
+        y = in_one_step(self.bn2, self.relu, self.conv2(y))
+        return in_one_step(self.bn3, self.relu, self.conv3(y), shortcut)
 
 
 def _bottleneck(variant: str) -> Block:

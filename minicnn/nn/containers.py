@@ -103,6 +103,12 @@ class Sequential(_Ordered):
         return x
 
 
+def in_one_step(layer: Module, activation: Module, *inputs: Any) -> Any:
+    """activation(layer(*inputs)), without a second pass over the numbers where the layer can compute both at once."""
+    name = _fused_activation(layer, activation)
+    return activation(layer(*inputs)) if name is None else layer.forward_with(name, *inputs)
+
+
 def _fused_activation(layer: Module, activation: Module) -> str | None:
     """The name of an activation that a layer can compute with its own result; None where both are to be called."""
     name = _NAMES.get(_plain_forward(activation))

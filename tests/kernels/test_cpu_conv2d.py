@@ -139,6 +139,7 @@ LARGE = {
     "1x1 in place": case((2, 17, 15, 300), (1, 1, 300, 45)),
     "1x1 in place over a span": case((1, 5, 7, 1100), (1, 1, 1100, 27)),
     "1x1 with a stride": case((2, 17, 15, 210), (1, 1, 210, 25), stride=(2, 2)),
+    "1x1 with two blocks of filters": case((1, 8, 9, 30), (1, 1, 30, 300)),
     "1x1 in groups": case((1, 9, 9, 420), (1, 1, 210, 52), groups=2),
     "1x1 moved by the padding": case((1, 9, 9, 210), (1, 1, 210, 25), padding=((1, 0), (0, 1))),
     "long rows in groups, dilated": case((2, 13, 12, 84), (3, 2, 42, 56), (2, 3), ((2, 1), (0, 3)), (2, 1), groups=2),
@@ -187,13 +188,16 @@ def test_large_cases_are_the_reference_on_any_number_of_threads(name, dtype, alg
 
 def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
     """A case list that a change of the constants has made useless should say so."""
-    shares = {"_forward": set(), "_input_gradient": set()}
-    place = {"_forward": -3, "_input_gradient": -2}  # of the argument `share`
+    shares = {"_forward": set(), "_input_gradient": set(), "_weight_gradient": set()}
+    place = {"_forward": -3, "_input_gradient": -2, "_weight_gradient": -2}  # of the argument `share`
+    parts = set()
     for name, seen in shares.items():
         inner = getattr(conv2d_rows, name)
 
         def shared(*arguments, inner=inner, seen=seen, place=place[name]):
             seen.add(tuple(n > 1 for n in arguments[place]))
+            if seen is shares["_weight_gradient"]:
+                parts.add(len(arguments[2]))
             return inner(*arguments)
 
         monkeypatch.setattr(conv2d_rows, name, shared)
@@ -202,8 +206,12 @@ def test_the_large_cases_stand_on_both_sides_of_every_switch(monkeypatch):
             x, w, b, dy = arrays(*problem[:5], np.float32)
             cpu.conv2d_forward(x, w, b, *problem[2:], "implicit_gemm", None)
             cpu.conv2d_backward_input(dy, w, x.shape, *problem[2:], "implicit_gemm")
+            cpu.conv2d_backward_weight(dy, x, w.shape, *problem[2:], "implicit_gemm")
     assert shares["_forward"] >= {(False, False), (False, True), (True, False)}
     assert shares["_input_gradient"] == {(False, False), (False, True), (True, False)}
+    assert shares["_weight_gradient"] == {(False, False), (False, True), (True, False), (True, True)}
+    assert min(parts) == 1
+    assert max(parts) > 2
     assert max(w[0] * w[1] * w[2] for _, w, *_ in LARGE.values()) > 2 * DEPTH
     assert max(w[3] for _, w, *_ in LARGE.values()) > 2 * DEPTH
     assert max(x[2] for x, *_ in LARGE.values()) > 4 * conv2d_direct.STEP
