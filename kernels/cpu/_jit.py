@@ -205,22 +205,6 @@ def on_threads(part: Any) -> Any:
     return launch
 
 
-def parallel(function: Any) -> Any:
-    """A compiled function whose `prange` loops run on all threads, kept on disk between runs."""
-    kernel = _cached(
-        numba.njit(function, parallel={"fusion": False}, fastmath=_FASTMATH, error_model="numpy")  # type: ignore[call-overload]
-    )
-
-    @functools.wraps(function)
-    def launch(*arguments: Any) -> Any:
-        if _callers_may_overlap():
-            return kernel(*arguments)
-        with _turn:
-            return kernel(*arguments)
-
-    return launch
-
-
 def _callers_may_overlap() -> bool:
     """Whether the pool of threads is known to serve several callers at once; the first launch decides which it is."""
     global _overlap

@@ -8,13 +8,12 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..geometry import Pair, adaptive_window
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
-from ._jit import compiled, parallel
+from ._jit import on_threads
 from .pool2d_sum import Axis, add_windows, over_cells
 from .tiles import add, at, clear
 
@@ -28,10 +27,7 @@ def adaptive_avg_pool2d_forward(x: Array, output_size: Pair) -> Array:
     N, H, W, C = x.shape
     y = empty((N, *output_size, C), x.dtype)
     rows, columns, threads = _windows(H, output_size[0]), _windows(W, output_size[1]), _jit.threads_for(x.size, GRAIN)
-    if threads == 1:
-        _average(dense(x), y, rows, columns, 0, _tasks(y))
-    else:
-        _average_on_threads(dense(x), y, rows, columns, _tasks(y), threads)
+    _average(dense(x), y, rows, columns, threads)
     return y
 
 
@@ -41,12 +37,6 @@ def adaptive_avg_pool2d_backward(dy: Array, x_shape: tuple[int, ...]) -> Array:
     rows, columns = (_axis(x_shape[a], dy.shape[a], dy.dtype) for a in (1, 2))
     add_windows(dy, dx, rows, columns, dx.size)
     return dx
-
-
-def _tasks(y: Array) -> int:
-    """Stretches of channels in all windows."""
-    N, OH, OW, C = y.shape
-    return N * OH * OW * -(-C // CHANNELS)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -61,19 +51,14 @@ def _axis(size: int, out: int, dtype: Any) -> Axis:
     return over_cells(windows, (1 / (windows[:, 1] - windows[:, 0])).astype(dtype), size)
 
 
-@parallel
-def _average_on_threads(x, y, rows, columns, tasks, threads):
-    for thread in prange(threads):
-        _average(x, y, rows, columns, tasks * thread // threads, tasks * (thread + 1) // threads)
-
-
-@compiled
-def _average(x, y, rows, columns, first, last):
-    """The stretches from first to last, each at most CHANNELS of one window."""
-    (_, H, W, C), (_, OH, OW, _) = x.shape, y.shape
+@on_threads
+def _average(x, y, rows, columns, thread, threads):
+    """A task is a stretch of at most CHANNELS channels of one window."""
+    (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
     image, out, sums = x.ravel(), y.ravel(), np.empty(CHANNELS, np.float64)
-    stretches = -(-C // CHANNELS)
-    for task in range(first, last):
+    stretches = (C + CHANNELS - 1) // CHANNELS
+    tasks = N * OH * OW * stretches
+    for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
         window, channel = task // stretches, task % stretches * CHANNELS
         n, i, j = window // (OH * OW), window // OW % OH, window % OW
         count = min(CHANNELS, C - channel)

@@ -16,16 +16,14 @@ The ReLU's derivative needs the sign of y: computing that again from x, which is
 `bottom` is what y is not to fall below, or None without a ReLU: for that Numba compiles loops of their own.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
-from ._jit import compiled, inlined, parallel, separate
+from ._jit import compiled, inlined, on_threads
 from .columns import fold, no_sums, part_start, repeat, wide, wide_rows
 from .tiles import at
 
@@ -38,18 +36,27 @@ def batch_norm_forward(
     x: Array, gamma: Array, beta: Array, eps: float, residual: Array | None, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    y, C = empty(x.shape, x.dtype), x.shape[-1]
-    mean, var = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    arrays = flat(x), _flat_residual(residual, x), dense(gamma), dense(beta)
-    _forward(*arrays, eps, _bottom(activation, x), wide(x.size, C), mean, var, y.reshape(-1), _jit.threads_for(x.size))
-    return y, mean, var
+    numbers, C, threads = flat(x), x.shape[-1], _jit.threads_for(x.size)
+    mean, var, W = np.empty(C, x.dtype), np.empty(C, x.dtype), wide(x.size, C)
+    pivot, sums = _pivot(numbers, C, W), no_sums(x.size, 2, W)
+    _sum_squares(numbers, pivot, sums, threads)
+    _moments(pivot, sums, x.size // C, mean, var)
+    return _normalised(x, dense(gamma), dense(beta), mean, var, eps, residual, activation, BLOCK), mean, var
 
 
 def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    return _gradients(_backward, dy, x, gamma, beta, mean, var, eps, activation)
+    channels, dx, threads = (
+        (dense(gamma), dense(beta), dense(mean), dense(var)),
+        empty(x.shape, x.dtype),
+        _jit.threads_for(x.size),
+    )
+    table, sums, dgamma, dbeta = _sums_of_gradients(dy, x, channels, eps, activation, None)
+    _add_constants(sums, x.size // x.shape[-1], channels[0], channels[3], eps, table)
+    _combine(flat(dy), flat(x), _bottom(activation, x), table, dx.reshape(-1), threads)
+    return dx, dgamma, dbeta
 
 
 def batch_norm_inference_forward(
@@ -57,102 +64,46 @@ def batch_norm_inference_forward(
     activation: str | None,
 ) -> Array:  # fmt: skip
     """As the reference: x times one number plus another for each channel."""
-    y = empty(x.shape, x.dtype)
-    arrays = flat(x), _flat_residual(residual, x), dense(gamma), dense(beta), dense(mean), dense(var)
-    _inference(*arrays, eps, _bottom(activation, x), wide(x.size, x.shape[-1]), y.reshape(-1),
-               _jit.threads_for(x.size))  # fmt: skip
-    return y
+    # Nothing is in the cache yet: one block, forwards, as the processor reads ahead.
+    channels = dense(gamma), dense(beta), dense(mean), dense(var)
+    return _normalised(x, *channels, eps, residual, activation, x.size)
 
 
 def batch_norm_inference_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    return _gradients(_inference_backward, dy, x, gamma, beta, mean, var, eps, activation)
-
-
-def _gradients(
-    kernel: Callable[..., None], dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float,
-    activation: str | None,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    """dx, dgamma, dbeta."""
-    dx, C = empty(x.shape, x.dtype), x.shape[-1]
-    dgamma, dbeta = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    arrays = flat(dy), flat(x), dense(gamma), dense(beta), dense(mean), dense(var)
-    kernel(*arrays, eps, _bottom(activation, x), wide(x.size, C), dx.reshape(-1), dgamma, dbeta,
-           _jit.threads_for(x.size))  # fmt: skip
+    channels, dx = (dense(gamma), dense(beta), dense(mean), dense(var)), empty(x.shape, x.dtype)
+    _, _, dgamma, dbeta = _sums_of_gradients(dy, x, channels, eps, activation, dx.reshape(-1))
     return dx, dgamma, dbeta
+
+
+def _normalised(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, residual: Array | None,
+    activation: str | None, block: int,
+) -> Array:  # fmt: skip
+    """y; block: how many wide rows are taken at a time, the last of them first."""
+    y = empty(x.shape, x.dtype)
+    added = np.empty(0, x.dtype) if residual is None else flat(residual)
+    table = _constants(gamma, beta, mean, var, eps, wide(x.size, x.shape[-1]))
+    _normalise(flat(x), added, block, table, _bottom(activation, x), y.reshape(-1), _jit.threads_for(x.size))
+    return y
+
+
+def _sums_of_gradients(
+    dy: Array, x: Array, channels: tuple[Array, ...], eps: float, activation: str | None, dx: Array | None
+) -> tuple[Array, Array, Array, Array]:
+    """The constants, the folded sums, dgamma and dbeta; and dx, if it is given."""
+    C, W, var = x.shape[-1], wide(x.size, x.shape[-1]), channels[3]
+    table, sums = _constants(*channels, eps, W), no_sums(x.size, 2, W)
+    _sum_products(flat(dy), flat(x), _bottom(activation, x), table, sums, dx, _jit.threads_for(x.size))
+    dgamma, dbeta = np.empty(C, x.dtype), np.empty(C, x.dtype)
+    _parameter_gradients(sums, var, eps, dgamma, dbeta)
+    return table, sums, dgamma, dbeta
 
 
 def _bottom(activation: str | None, x: Array) -> Array | None:
     return x.dtype.type(0) if activation == "relu" else None
-
-
-def _flat_residual(residual: Array | None, x: Array) -> Array:
-    """Nothing at all for None."""
-    return np.empty(0, x.dtype) if residual is None else flat(residual)
-
-
-# The kernels. One thread has its work already: to enter a `prange` takes longer than a small array.
-
-
-@parallel
-def _forward(x, residual, gamma, beta, eps, bottom, W, mean, var, y, threads):
-    pivot, sums, rows = _pivot(x, len(gamma), W), no_sums(x.size, 2, W), wide_rows(x.size, W)
-    Q = len(sums)
-    if threads == 1:
-        _sum_squares(x, pivot, sums, 0, Q)
-    else:
-        for thread in prange(threads):
-            _sum_squares(x, pivot, sums, Q * thread // threads, Q * (thread + 1) // threads)
-    _moments(pivot, sums, x.size // len(gamma), mean, var)
-    table = _constants(gamma, beta, mean, var, eps, W)
-    if threads == 1:
-        _normalise(x, residual, 0, rows, BLOCK, table, bottom, y)
-    else:
-        for thread in prange(threads):
-            _normalise(x, residual, rows * thread // threads, rows * (thread + 1) // threads, BLOCK, table, bottom, y)
-
-
-@parallel
-def _inference(x, residual, gamma, beta, mean, var, eps, bottom, W, y, threads):
-    table, rows = _constants(gamma, beta, mean, var, eps, W), wide_rows(x.size, W)
-    block = max(1, rows)  # nothing is in the cache: forwards, as the processor reads ahead
-    if threads == 1:
-        _normalise(x, residual, 0, rows, block, table, bottom, y)
-    else:
-        for thread in prange(threads):
-            _normalise(x, residual, rows * thread // threads, rows * (thread + 1) // threads, block, table, bottom, y)
-
-
-@parallel
-def _backward(dy, x, gamma, beta, mean, var, eps, bottom, W, dx, dgamma, dbeta, threads):
-    table, sums = _constants(gamma, beta, mean, var, eps, W), no_sums(x.size, 2, W)
-    Q, rows = len(sums), wide_rows(x.size, W)
-    if threads == 1:
-        _sum_products(dy, x, bottom, table, sums, None, 0, Q)
-    else:
-        for thread in prange(threads):
-            _sum_products(dy, x, bottom, table, sums, None, Q * thread // threads, Q * (thread + 1) // threads)
-    _parameter_gradients(sums, var, eps, dgamma, dbeta)
-    _add_constants(sums, x.size // len(gamma), gamma, var, eps, table)
-    if threads == 1:
-        _combine(dy, x, bottom, 0, rows, table, dx)
-    else:
-        for thread in prange(threads):
-            _combine(dy, x, bottom, rows * thread // threads, rows * (thread + 1) // threads, table, dx)
-
-
-@parallel
-def _inference_backward(dy, x, gamma, beta, mean, var, eps, bottom, W, dx, dgamma, dbeta, threads):
-    table, sums = _constants(gamma, beta, mean, var, eps, W), no_sums(x.size, 2, W)
-    Q = len(sums)
-    if threads == 1:
-        _sum_products(dy, x, bottom, table, sums, dx, 0, Q)
-    else:
-        for thread in prange(threads):
-            _sum_products(dy, x, bottom, table, sums, dx, Q * thread // threads, Q * (thread + 1) // threads)
-    _parameter_gradients(sums, var, eps, dgamma, dbeta)
 
 
 # Of each channel
@@ -211,11 +162,11 @@ def _add_constants(sums, M, gamma, var, eps, table):
 # The first pass
 
 
-@separate
-def _sum_squares(x, pivot, sums, first, last):
-    """`_add_squares` for so many parts."""
+@on_threads
+def _sum_squares(x, pivot, sums, thread, threads):
+    """`_add_squares` for each part."""
     Q, W = len(sums), pivot.shape[1]
-    for q in range(first, last):
+    for q in range(Q * thread // threads, Q * (thread + 1) // threads):
         _add_squares(x, part_start(x.size, W, q, Q), part_start(x.size, W, q + 1, Q), pivot, sums, q)
 
 
@@ -238,11 +189,11 @@ def _add_squares(x, first, last, pivot, sums, q):
             out[at(s + W) + at(j)] += d0 * d0
 
 
-@separate
-def _sum_products(dy, x, bottom, table, sums, dx, first, last):
-    """`_add_products` for so many parts."""
+@on_threads
+def _sum_products(dy, x, bottom, table, sums, dx, thread, threads):
+    """`_add_products` for each part."""
     Q, W = len(sums), table.shape[1]
-    for q in range(first, last):
+    for q in range(Q * thread // threads, Q * (thread + 1) // threads):
         _add_products(dy, x, bottom, part_start(x.size, W, q, Q), part_start(x.size, W, q + 1, Q), table, sums, q, dx)
 
 
@@ -302,13 +253,12 @@ def _through(dy, x, t, W, j, bottom):
 # The second pass
 
 
-@separate
-def _normalise(x, residual, first, last, block, table, bottom, y):
-    """y = scale * x + shift + residual, if there is one, but not below `bottom`, for so many wide rows.
-
-    block: how many of them are taken at a time; the last block is the first.
-    """
+@on_threads
+def _normalise(x, residual, block, table, bottom, y, thread, threads):
+    """y = scale * x + shift + residual, if there is one, but not below `bottom`."""
     W, t = table.shape[1], table.ravel()
+    rows = wide_rows(x.size, W)
+    first, last = rows * thread // threads, rows * (thread + 1) // threads
     for stop in range(last, first, -block):
         for i in range(max(first, stop - block) * W, min(x.size, stop * W), W):
             if len(residual):
@@ -329,10 +279,12 @@ def _rectified(y, bottom):
     return bottom if y <= bottom else y
 
 
-@separate
-def _combine(dy, x, bottom, first, last, table, dx):
-    """dx = scale * g + slope * (x - mean) + offset, for so many wide rows, by blocks as `_normalise`."""
+@on_threads
+def _combine(dy, x, bottom, table, dx, thread, threads):
+    """dx = scale * g + slope * (x - mean) + offset, by blocks as `_normalise`."""
     W, t = table.shape[1], table.ravel()
+    rows = wide_rows(x.size, W)
+    first, last = rows * thread // threads, rows * (thread + 1) // threads
     for stop in range(last, first, -BLOCK):
         for i in range(max(first, stop - BLOCK) * W, min(x.size, stop * W), W):
             for j in range(min(W, x.size - i)):

@@ -10,10 +10,14 @@ float64: to convert every number would halve the numbers in a vector. With n row
 is at most log2(n) * 2**-24 times the sum of the absolute values, however many rows there are.
 """
 
+from typing import Any
+
 import numpy as np
 
-from ._jit import compiled, everywhere, inlined
+from ._jit import compiled, inlined
 from .tiles import add, copy
+
+Array = Any
 
 WIDE = 512  # numbers of the rows that are taken as one
 PARTS = 16  # the most parts
@@ -25,14 +29,13 @@ def wide(size: int, C: int) -> int:
     return int(max(1, min(WIDE, size) // C) * C)
 
 
-@everywhere
+@inlined
 def wide_rows(size, W):
     """How many wide rows there are; the last one may be cut short."""
     return (size + W - 1) // W
 
 
-@everywhere
-def no_sums(size, K, W):
+def no_sums(size: int, K: int, W: int) -> Array:
     """Zeros for K sums in each place of a wide row, in so many parts: (parts, K, W)."""
     return np.zeros((max(1, min(PARTS, size // (LEAST * W))), K, W))
 

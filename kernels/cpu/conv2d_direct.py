@@ -12,12 +12,11 @@ number k of any window lies taps[k] further. The same tables exchanged give the 
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit, conv2d_rows
-from ._jit import parallel
+from ._jit import on_threads
 from .bands import bands_of, before, line_length, load_band
 from .blocks import DEPTH, multiply, pack
 from .fused import CODES, activate
@@ -58,30 +57,29 @@ def _places(
     return taps.reshape(-1), (rows[:, None] + columns).reshape(-1)
 
 
-@parallel
-def _forward(x, w, b, y, taps, positions, stride, before, groups, size, bands, code, threads):
+@on_threads
+def _forward(x, w, b, y, taps, positions, stride, before, groups, size, bands, code, thread, threads):
     N, OH, OW, channels = y.shape
     C, O, K, width = x.shape[3] // groups, channels // groups, len(w), panel_width(x.itemsize)
     line, reach = size
     image, matrix, out = x.ravel(), w.ravel(), y.ravel()
-    for thread in prange(threads):
-        band = np.empty(((OH - 1) // bands * stride + reach) * line, x.dtype)
-        panel = np.empty(min(K, DEPTH) * width, x.dtype)
-        for task in range(N * bands * thread // threads, N * bands * (thread + 1) // threads):
-            n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
-            height = (i1 - i0 - 1) * stride + reach
-            load_band(image, x.shape, n, i0 * stride - before[0], height, before[1], band, line)
-            first, count = (n * OH + i0) * OW, (i1 - i0) * OW
-            for g in range(groups):
-                for o in range(0, O, width):
-                    column, filters = g * O + o, min(width, O - o)
-                    for k in range(0, K, DEPTH):
-                        depth = min(DEPTH, K - k)
-                        pack(matrix, k * channels + column, channels, 1, depth, filters, panel, 0)
-                        multiply(band, g * C, positions, taps[k:], count, panel, 0, width, depth,
-                                 out, first * channels + column, channels, filters, k > 0,
-                                 b, column if len(b) and k == 0 else -1)  # fmt: skip
-            activate(out, first * channels, count * channels, code)
+    band = np.empty(((OH - 1) // bands * stride + reach) * line, x.dtype)
+    panel = np.empty(min(K, DEPTH) * width, x.dtype)
+    for task in range(N * bands * thread // threads, N * bands * (thread + 1) // threads):
+        n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
+        height = (i1 - i0 - 1) * stride + reach
+        load_band(image, x.shape, n, i0 * stride - before[0], height, before[1], band, line)
+        first, count = (n * OH + i0) * OW, (i1 - i0) * OW
+        for g in range(groups):
+            for o in range(0, O, width):
+                column, filters = g * O + o, min(width, O - o)
+                for k in range(0, K, DEPTH):
+                    depth = min(DEPTH, K - k)
+                    pack(matrix, k * channels + column, channels, 1, depth, filters, panel, 0)
+                    multiply(band, g * C, positions, taps[k:], count, panel, 0, width, depth,
+                             out, first * channels + column, channels, filters, k > 0,
+                             b, column if len(b) and k == 0 else -1)  # fmt: skip
+        activate(out, first * channels, count * channels, code)
 
 
 def weight_gradient(
@@ -101,36 +99,35 @@ def weight_gradient(
     return parts.sum(axis=0).reshape(w_shape)
 
 
-@parallel
-def _weight_gradient(x, dy, parts, taps, positions, stride, before, groups, size, bands, threads):
+@on_threads
+def _weight_gradient(x, dy, parts, taps, positions, stride, before, groups, size, bands, thread, threads):
     N, OH, OW, channels = dy.shape
     C, O, K, width = x.shape[3] // groups, channels // groups, len(taps), panel_width(x.itemsize)
     Q = len(parts)
     line, reach = size
     image, gradient, sums = x.ravel(), dy.ravel(), parts.ravel()
-    for thread in prange(threads):
-        band = np.empty(((OH - 1) // bands * stride + reach) * line, x.dtype)
-        panel = np.empty(STEP * width, x.dtype)
-        for q in range(Q * thread // threads, Q * (thread + 1) // threads):
-            start = N * bands * q // Q
-            for task in range(start, N * bands * (q + 1) // Q):
-                n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
-                height = (i1 - i0 - 1) * stride + reach
-                load_band(image, x.shape, n, i0 * stride - before[0], height, before[1], band, line)
-                first, count = (n * OH + i0) * OW * channels, (i1 - i0) * OW
-                for p in range(0, count, STEP):
-                    depth, adding = min(STEP, count - p), task > start or p > 0
-                    for g in range(groups):
-                        for o in range(g * O, g * O + O, width):
-                            filters, place = min(width, g * O + O - o), q * K * channels + o
-                            row = first + p * channels + o
-                            if row + (depth - 1) * channels + width <= dy.size:
-                                multiply(band, g * C, taps, positions[p:], K, gradient, row, channels, depth,
-                                         sums, place, channels, filters, adding, sums, -1)  # fmt: skip
-                            else:  # dy's last rows have no whole vectors behind them
-                                pack(gradient, row, channels, 1, depth, filters, panel, 0)
-                                multiply(band, g * C, taps, positions[p:], K, panel, 0, width, depth,
-                                         sums, place, channels, filters, adding, sums, -1)  # fmt: skip
+    band = np.empty(((OH - 1) // bands * stride + reach) * line, x.dtype)
+    panel = np.empty(STEP * width, x.dtype)
+    for q in range(Q * thread // threads, Q * (thread + 1) // threads):
+        start = N * bands * q // Q
+        for task in range(start, N * bands * (q + 1) // Q):
+            n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
+            height = (i1 - i0 - 1) * stride + reach
+            load_band(image, x.shape, n, i0 * stride - before[0], height, before[1], band, line)
+            first, count = (n * OH + i0) * OW * channels, (i1 - i0) * OW
+            for p in range(0, count, STEP):
+                depth, adding = min(STEP, count - p), task > start or p > 0
+                for g in range(groups):
+                    for o in range(g * O, g * O + O, width):
+                        filters, place = min(width, g * O + O - o), q * K * channels + o
+                        row = first + p * channels + o
+                        if row + (depth - 1) * channels + width <= dy.size:
+                            multiply(band, g * C, taps, positions[p:], K, gradient, row, channels, depth,
+                                     sums, place, channels, filters, adding, sums, -1)  # fmt: skip
+                        else:  # dy's last rows have no whole vectors behind them
+                            pack(gradient, row, channels, 1, depth, filters, panel, 0)
+                            multiply(band, g * C, taps, positions[p:], K, panel, 0, width, depth,
+                                     sums, place, channels, filters, adding, sums, -1)  # fmt: skip
 
 
 input_gradient = conv2d_rows.input_gradient  # few numbers a pixel: nothing to gain

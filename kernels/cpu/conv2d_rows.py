@@ -15,12 +15,11 @@ of dx images, rows of images or channels. Each number is summed in one order, wh
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit
-from ._jit import parallel
+from ._jit import on_threads
 from .blocks import DEPTH, ROWS_AT_ONCE, block_rows, multiply, multiply_ahead, pack, pack_rows, shares
 from .column_rows import clear_band, gather, runs, scatter, side_by_side
 from .fused import CODES, activate_rows
@@ -50,30 +49,29 @@ def forward(
     return y
 
 
-@parallel
-def _forward(x, w, b, y, taps, run, stride, groups, share, code, threads):
+@on_threads
+def _forward(x, w, b, y, taps, run, stride, groups, share, code, thread, threads):
     K, channels, width = w.shape[0], w.shape[1], panel_width(w.itemsize)
     C, O, (bands, blocks) = x.shape[3] // groups, channels // groups, share
     M, size = y.shape[0] * y.shape[1] * y.shape[2], y.shape[1:3]
     P, panels = block_rows(M, bands), (O + width - 1) // width
     image, matrix, out = x.ravel(), w.ravel(), y.ravel()
-    for thread in prange(threads):
-        rows, panel = np.empty(P * min(K, DEPTH), x.dtype), np.empty(min(K, DEPTH) * width, x.dtype)
-        tasks = groups * bands * blocks
-        for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
-            g, block, first = task // (bands * blocks), task // bands % blocks, task % bands * P
-            last = min(M, first + P)
-            o0, o1 = panels * block // blocks * width, min(O, panels * (block + 1) // blocks * width)
-            for k in range(0, K, DEPTH):
-                depth = min(DEPTH, K - k)
-                gather(image, x.shape, g * C, size, first, last, stride, taps, run, k, depth, rows)
-                for n in range(o0, o1, width):
-                    count, column = min(width, o1 - n), g * O + n
-                    pack(matrix, k * channels + column, channels, 1, depth, count, panel, 0)
-                    multiply_ahead(rows, 0, depth, last - first, panel, 0, width, depth,
-                                   out, first * channels + column, channels, count, k > 0,
-                                   b, column if len(b) and k == 0 else -1, False)  # fmt: skip
-            activate_rows(out, first * channels + g * O + o0, channels, last - first, o1 - o0, code)
+    rows, panel = np.empty(P * min(K, DEPTH), x.dtype), np.empty(min(K, DEPTH) * width, x.dtype)
+    tasks = groups * bands * blocks
+    for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
+        g, block, first = task // (bands * blocks), task // bands % blocks, task % bands * P
+        last = min(M, first + P)
+        o0, o1 = panels * block // blocks * width, min(O, panels * (block + 1) // blocks * width)
+        for k in range(0, K, DEPTH):
+            depth = min(DEPTH, K - k)
+            gather(image, x.shape, g * C, size, first, last, stride, taps, run, k, depth, rows)
+            for n in range(o0, o1, width):
+                count, column = min(width, o1 - n), g * O + n
+                pack(matrix, k * channels + column, channels, 1, depth, count, panel, 0)
+                multiply_ahead(rows, 0, depth, last - first, panel, 0, width, depth,
+                               out, first * channels + column, channels, count, k > 0,
+                               b, column if len(b) and k == 0 else -1, False)  # fmt: skip
+        activate_rows(out, first * channels + g * O + o0, channels, last - first, o1 - o0, code)
 
 
 def input_gradient(
@@ -111,50 +109,48 @@ def _packed_back(w: Array, groups: int, blocks: int, depth: int, threads: int) -
     return packed
 
 
-@parallel
-def _pack_back(w, packed, groups, blocks, depth, threads):
+@on_threads
+def _pack_back(w, packed, groups, blocks, depth, thread, threads):
     (T, C, channels), (parts, panels, O, width) = w.shape, packed.shape
     matrix, flat, C = w.ravel(), packed.ravel(), C // blocks
-    for thread in prange(threads):
-        for job in range(parts * panels * thread // threads, parts * panels * (thread + 1) // threads):
-            g, block, k = job // (blocks * panels), job // panels % blocks, job % panels * depth
-            # A block of the channels is whole panels, all of one tap; without blocks k counts the rows of w.
-            row = k if blocks == 1 else (k // C * blocks + block) * C + k % C
-            pack(matrix, row * channels + g * O, 1, channels, O, min(depth, T * C - k), flat, job * O * width)
+    for job in range(parts * panels * thread // threads, parts * panels * (thread + 1) // threads):
+        g, block, k = job // (blocks * panels), job // panels % blocks, job % panels * depth
+        # A block of the channels is whole panels, all of one tap; without blocks k counts the rows of w.
+        row = k if blocks == 1 else (k // C * blocks + block) * C + k % C
+        pack(matrix, row * channels + g * O, 1, channels, O, min(depth, T * C - k), flat, job * O * width)
 
 
-@parallel
-def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, threads):
+@on_threads
+def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, thread, threads):
     N, OH, OW, channels = dy.shape
     H, (bands, blocks), (parts, panels, O, width) = dx.shape[1], share, packed.shape
     C, K, length = dx.shape[3] // parts, len(taps) * run, vector_length(dy.itemsize)
     R = max(1, ROWS_AT_ONCE // OW)  # rows of dy in a block
     highest, lowest = taps[0, 0], taps[len(taps) - 1, 0]  # the rows of the kernel go downwards
     gradient, matrix, image = dy.ravel(), packed.ravel(), dx.ravel()
-    for thread in prange(threads):
-        products = np.empty(min(R, OH) * OW * width, dy.dtype)
-        tasks = N * parts * bands
-        for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
-            n, part, band = task // (parts * bands), task // bands % parts, task % bands
-            h0, h1 = H * band // bands, H * (band + 1) // bands
-            clear_band(image, dx.shape, n, h0, h1, part * C, C)
-            # The rows of dy that lead to this band, in blocks that begin at the same rows for every band.
-            first = max(0, -((lowest - h0) // stride[0]))
-            last = min(OH, (h1 - 1 - highest) // stride[0] + 1)
-            for i in range(first // R * R, last, R):
-                i0, i1 = max(i, first), min(i + R, last)
-                start = (n * OH + i0) * OW * channels + part // blocks * O
-                for k in range(0, K, depth):
-                    # A panel ends in zeros: the tile is stored whole, to room that is there.
-                    numbers = min(depth, K - k)
-                    count = width if numbers > length else length
-                    for o in range(0, O, DEPTH):
-                        place = ((part * panels + k // depth) * O + o) * width
-                        multiply_ahead(gradient, start + o, channels, (i1 - i0) * OW, matrix, place, width,
-                                       min(DEPTH, O - o),
-                                       products, 0, width, count, o > 0, gradient, -1, k == 0)  # fmt: skip
-                    cells = (n, i0, i1, h0, h1)
-                    scatter(products, width, OW, image, dx.shape, part * C, cells, stride, taps, run, k, numbers)
+    products = np.empty(min(R, OH) * OW * width, dy.dtype)
+    tasks = N * parts * bands
+    for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
+        n, part, band = task // (parts * bands), task // bands % parts, task % bands
+        h0, h1 = H * band // bands, H * (band + 1) // bands
+        clear_band(image, dx.shape, n, h0, h1, part * C, C)
+        # The rows of dy that lead to this band, in blocks that begin at the same rows for every band.
+        first = max(0, -((lowest - h0) // stride[0]))
+        last = min(OH, (h1 - 1 - highest) // stride[0] + 1)
+        for i in range(first // R * R, last, R):
+            i0, i1 = max(i, first), min(i + R, last)
+            start = (n * OH + i0) * OW * channels + part // blocks * O
+            for k in range(0, K, depth):
+                # A panel ends in zeros: the tile is stored whole, to room that is there.
+                numbers = min(depth, K - k)
+                count = width if numbers > length else length
+                for o in range(0, O, DEPTH):
+                    place = ((part * panels + k // depth) * O + o) * width
+                    multiply_ahead(gradient, start + o, channels, (i1 - i0) * OW, matrix, place, width,
+                                   min(DEPTH, O - o),
+                                   products, 0, width, count, o > 0, gradient, -1, k == 0)  # fmt: skip
+                cells = (n, i0, i1, h0, h1)
+                scatter(products, width, OW, image, dx.shape, part * C, cells, stride, taps, run, k, numbers)
 
 
 def weight_gradient(
@@ -180,26 +176,25 @@ def weight_gradient(
     return (parts[0] if len(parts) == 1 else parts.sum(axis=0)).reshape(w_shape)
 
 
-@parallel
-def _weight_gradient(x, dy, parts, taps, run, stride, groups, share, threads):
+@on_threads
+def _weight_gradient(x, dy, parts, taps, run, stride, groups, share, thread, threads):
     (Q, K, channels), size, (spans, blocks) = parts.shape, dy.shape[1:3], share
     C, O, M = x.shape[3] // groups, channels // groups, dy.shape[0] * dy.shape[1] * dy.shape[2]
     P, span, width = min(M, ROWS_AT_ONCE), block_rows(K, spans), panel_width(x.itemsize)
     columns = ((O + width - 1) // width + blocks - 1) // blocks * width
     image, gradient, sums = x.ravel(), dy.ravel(), parts.ravel()
-    for thread in prange(threads):
-        rows, panels = np.empty(P * span, x.dtype), np.empty(P * columns, x.dtype)
-        tasks = Q * groups * spans * blocks
-        for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
-            q, g = task // (groups * spans * blocks), task // (spans * blocks) % groups
-            k, o = task // blocks % spans * span, task % blocks * columns
-            start, stop, depth, filters = M * q // Q, M * (q + 1) // Q, min(span, K - k), min(columns, O - o)
-            steps = (stop - start + P - 1) // P if depth > 0 and filters > 0 else 0
-            for step in range(steps):
-                first, last = start + (stop - start) * step // steps, start + (stop - start) * (step + 1) // steps
-                gather(image, x.shape, g * C, size, first, last, stride, taps, run, k, depth, rows)
-                pack_rows(gradient, first * channels + g * O + o, channels, last - first, filters, panels)
-                for n in range(0, filters, width):
-                    place = (q * K + k) * channels + g * O + o + n
-                    multiply(rows, 0, 1, depth, depth, panels, n * (last - first), width, last - first,
-                             sums, place, channels, min(width, filters - n), step > 0, gradient, -1)  # fmt: skip
+    rows, panels = np.empty(P * span, x.dtype), np.empty(P * columns, x.dtype)
+    tasks = Q * groups * spans * blocks
+    for task in range(tasks * thread // threads, tasks * (thread + 1) // threads):
+        q, g = task // (groups * spans * blocks), task // (spans * blocks) % groups
+        k, o = task // blocks % spans * span, task % blocks * columns
+        start, stop, depth, filters = M * q // Q, M * (q + 1) // Q, min(span, K - k), min(columns, O - o)
+        steps = (stop - start + P - 1) // P if depth > 0 and filters > 0 else 0
+        for step in range(steps):
+            first, last = start + (stop - start) * step // steps, start + (stop - start) * (step + 1) // steps
+            gather(image, x.shape, g * C, size, first, last, stride, taps, run, k, depth, rows)
+            pack_rows(gradient, first * channels + g * O + o, channels, last - first, filters, panels)
+            for n in range(0, filters, width):
+                place = (q * K + k) * channels + g * O + o + n
+                multiply(rows, 0, 1, depth, depth, panels, n * (last - first), width, last - first,
+                         sums, place, channels, min(width, filters - n), step > 0, gradient, -1)  # fmt: skip

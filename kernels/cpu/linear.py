@@ -8,13 +8,12 @@ convolution (`conv2d_rows`): a sample is a pixel.
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..geometry import Pair
 from ..memory import empty, zeros
 from . import _jit, conv2d_rows
 from ._arrays import dense, flat
-from ._jit import inlined, parallel, separate
+from ._jit import inlined, on_threads
 from .blocks import DEPTH, block_rows, multiply_ahead, pack, shares
 from .columns import fold, no_sums, part_start, wide
 from .fused import CODES, activate, activate_rows, activated
@@ -66,30 +65,29 @@ def _product(a: Array, b: Array, bias: Array, N: int, steps: Pair, activation: s
     return y
 
 
-@parallel
-def _multiply(a, b, steps, bias, y, code, share, threads):
+@on_threads
+def _multiply(a, b, steps, bias, y, code, share, thread, threads):
     M, K = a.shape
     bands, blocks = share
     N, width = y.shape[1], panel_width(y.itemsize)
     P, panels, left, out = block_rows(M, bands), (N + width - 1) // width, a.ravel(), y.ravel()
-    for thread in prange(threads):
-        panel = np.empty(min(K, DEPTH) * width, y.dtype)
-        for task in range(bands * blocks * thread // threads, bands * blocks * (thread + 1) // threads):
-            block, first = task // bands, task % bands * P
-            last = min(M, first + P)
-            n0, n1 = panels * block // blocks * width, min(N, panels * (block + 1) // blocks * width)
-            for k in range(0, K, DEPTH):
-                depth = min(DEPTH, K - k)
-                for n in range(n0, n1, width):
-                    count = min(width, n1 - n)
-                    pack(b, k * steps[0] + n * steps[1], steps[0], steps[1], depth, count, panel, 0)
-                    multiply_ahead(left, first * K + k, K, last - first, panel, 0, width, depth, out, first * N + n, N,
-                                   count, k > 0, bias, n if len(bias) and k == 0 else -1, n == n0)  # fmt: skip
-            activate_rows(out, first * N + n0, N, last - first, n1 - n0, code)
+    panel = np.empty(min(K, DEPTH) * width, y.dtype)
+    for task in range(bands * blocks * thread // threads, bands * blocks * (thread + 1) // threads):
+        block, first = task // bands, task % bands * P
+        last = min(M, first + P)
+        n0, n1 = panels * block // blocks * width, min(N, panels * (block + 1) // blocks * width)
+        for k in range(0, K, DEPTH):
+            depth = min(DEPTH, K - k)
+            for n in range(n0, n1, width):
+                count = min(width, n1 - n)
+                pack(b, k * steps[0] + n * steps[1], steps[0], steps[1], depth, count, panel, 0)
+                multiply_ahead(left, first * K + k, K, last - first, panel, 0, width, depth, out, first * N + n, N,
+                               count, k > 0, bias, n if len(bias) and k == 0 else -1, n == n0)  # fmt: skip
+        activate_rows(out, first * N + n0, N, last - first, n1 - n0, code)
 
 
-@parallel
-def _add_few(a, b, bias, y, code, threads):
+@on_threads
+def _add_few(a, b, bias, y, code, thread, threads):
     """y[m] = activation(bias + the sum over k of a[k, m] * b[k]), for few samples.
 
     It waits for memory, so b is read once, in whole rows, and never copied.
@@ -98,22 +96,21 @@ def _add_few(a, b, bias, y, code, threads):
     N, out = y.shape[1], y.ravel()
     offsets, blocks = np.arange(K) * N, (N + STRETCH - 1) // STRETCH
     fours, four_products = M // ROWS * ROWS, K // ROWS * ROWS
-    for thread in prange(threads):
-        for block in range(blocks * thread // threads, blocks * (thread + 1) // threads):
-            n, count = block * STRETCH, min(STRETCH, N - block * STRETCH)
-            for m in range(M):
-                if len(bias):
-                    copy(out, m * N + n, bias, n, count)
-                else:
-                    clear(out, m * N + n, count)
-            for k in range(0, four_products, ROWS):
-                for m in range(0, fours, ROWS):
-                    add_products(out, m * N + n, N, b, offsets, n, k, a, m, count)
-            for k in range(K):
-                for m in range(0 if k >= four_products else fours, M):
-                    _add_product(out, m * N + n, b, k * N + n, a[k, m], count)
-            for m in range(M):
-                activate(out, m * N + n, count, code)
+    for block in range(blocks * thread // threads, blocks * (thread + 1) // threads):
+        n, count = block * STRETCH, min(STRETCH, N - block * STRETCH)
+        for m in range(M):
+            if len(bias):
+                copy(out, m * N + n, bias, n, count)
+            else:
+                clear(out, m * N + n, count)
+        for k in range(0, four_products, ROWS):
+            for m in range(0, fours, ROWS):
+                add_products(out, m * N + n, N, b, offsets, n, k, a, m, count)
+        for k in range(K):
+            for m in range(0 if k >= four_products else fours, M):
+                _add_product(out, m * N + n, b, k * N + n, a[k, m], count)
+        for m in range(M):
+            activate(out, m * N + n, count, code)
 
 
 @inlined
@@ -122,46 +119,33 @@ def _add_product(out, i, x, j, factor, n):
         out[at(i) + at(q)] += factor * x[at(j) + at(q)]
 
 
-@parallel
-def _dot_few(a, b, y, threads):
+@on_threads
+def _dot_few(a, b, y, thread, threads):
     """The product of few rows with the transpose of b: each number is a dot product of two rows."""
     M, K = a.shape
     N, left, right = len(b), a.ravel(), b.ravel()
-    for thread in prange(threads):
-        for n in range(N * thread // threads, N * (thread + 1) // threads):
-            for m in range(M):
-                total = y.dtype.type(0)
-                for k in range(K):
-                    total += left[at(m * K) + at(k)] * right[at(n * K) + at(k)]
-                y[m, n] = total
+    for n in range(N * thread // threads, N * (thread + 1) // threads):
+        for m in range(M):
+            total = y.dtype.type(0)
+            for k in range(K):
+                total += left[at(m * K) + at(k)] * right[at(n * K) + at(k)]
+            y[m, n] = total
 
 
 def bias_backward(dy: Array) -> Array:
     """As the reference; `columns` says in what precision."""
-    db = np.empty(dy.shape[-1], dy.dtype)
-    _bias_gradient(flat(dy), wide(dy.size, len(db)), db, _jit.threads_for(dy.size))
-    return db
+    O = dy.shape[-1]
+    sums = no_sums(dy.size, 1, wide(dy.size, O))
+    _column_sums(flat(dy), sums, _jit.threads_for(dy.size))
+    fold(sums, O)
+    return sums[0, 0, :O].astype(dy.dtype)
 
 
-@parallel
-def _bias_gradient(dy, W, db, threads):
-    sums = no_sums(dy.size, 1, W)
-    Q = len(sums)
-    if threads == 1:  # to enter a `prange` takes longer than to add up a small array
-        _column_sums(dy, sums, 0, Q)
-    else:
-        for thread in prange(threads):
-            _column_sums(dy, sums, Q * thread // threads, Q * (thread + 1) // threads)
-    fold(sums, len(db))
-    for c in range(len(db)):
-        db[c] = sums[0, 0, c]
-
-
-@separate
-def _column_sums(x, sums, first, last):
-    """sums[q] += the wide rows of part q, by eights, for first <= q < last."""
+@on_threads
+def _column_sums(x, sums, thread, threads):
+    """sums[q] += the wide rows of part q, by eights."""
     Q, W, out = len(sums), sums.shape[2], sums.ravel()
-    for q in range(first, last):
+    for q in range(Q * thread // threads, Q * (thread + 1) // threads):
         start, end = part_start(x.size, W, q, Q), part_start(x.size, W, q + 1, Q)
         eights = (end - start) // (8 * W) * 8 * W
         for i in range(start, start + eights, 8 * W):

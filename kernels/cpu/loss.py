@@ -1,17 +1,13 @@
-"""Losses in one pass: softmax, its logarithm and the sum without an array between them.
-
-A batch of a hundred samples and ten classes takes less time than waking threads does: it is served by the loop itself.
-"""
+"""Losses in one pass: softmax, its logarithm and the sum without an array between them."""
 
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..memory import empty
 from . import _jit
 from ._arrays import dense, flat
-from ._jit import compiled, parallel
+from ._jit import on_threads
 from .softmax import exponentials, rows_at_once, take_logarithms
 from .tiles import at, share
 
@@ -25,10 +21,7 @@ def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
         classes, rows = dense(target), np.empty((0, 0), logits.dtype)
     else:
         classes, rows = np.empty(0, np.int64), dense(target.astype(logits.dtype))
-    if threads == 1:
-        _cross_entropy(dense(logits), classes, rows, p, costs, 0, len(p))
-    else:
-        _cross_entropy_on_threads(dense(logits), classes, rows, p, costs, threads)
+    _cross_entropy(dense(logits), classes, rows, p, costs, threads)
     return np.asarray(np.add.reduce(costs) / len(p), logits.dtype), p
 
 
@@ -38,34 +31,18 @@ def cross_entropy_backward(dloss: Array, p: Array, target: Array) -> Array:
     dlogits = empty(p.shape, p.dtype)
     if target.ndim == 2:
         _scaled_difference(factor, flat(p), flat(target.astype(p.dtype)), dlogits.reshape(-1), threads)
-    elif threads == 1:
-        _cross_entropy_backward(factor, dense(p), dense(target), dlogits, 0, len(p))
     else:
-        _cross_entropy_backward_on_threads(factor, dense(p), dense(target), dlogits, threads)
+        _cross_entropy_backward(factor, dense(p), dense(target), dlogits, threads)
     return dlogits
 
 
-@parallel
-def _cross_entropy_on_threads(logits, classes, rows, p, costs, threads):
-    N = len(logits)
-    for thread in prange(threads):
-        _cross_entropy(logits, classes, rows, p, costs, N * thread // threads, N * (thread + 1) // threads)
-
-
-@parallel
-def _cross_entropy_backward_on_threads(factor, p, target, dlogits, threads):
-    N = len(p)
-    for thread in prange(threads):
-        _cross_entropy_backward(factor, p, target, dlogits, N * thread // threads, N * (thread + 1) // threads)
-
-
-@compiled
-def _cross_entropy(logits, classes, rows, p, costs, first, last):
-    """p and the costs of the samples from first to last; of classes (N,) and rows (N, K) one is empty."""
-    K = logits.shape[1]
-    at_once = rows_at_once(K)
+@on_threads
+def _cross_entropy(logits, classes, rows, p, costs, thread, threads):
+    """p and the costs of the samples; of classes (N,) and rows (N, K) one is empty."""
+    N, K = logits.shape
+    at_once, last = rows_at_once(K), N * (thread + 1) // threads
     largest, totals = np.empty(at_once, p.dtype), np.empty(at_once, p.dtype)
-    for start in range(first, last, at_once):
+    for start in range(N * thread // threads, last, at_once):
         stop = min(last, start + at_once)
         exponentials(logits, p, largest, totals, start, stop)
         for n in range(start, stop):
@@ -84,10 +61,11 @@ def _cross_entropy(logits, classes, rows, p, costs, first, last):
                 costs[n] = cost
 
 
-@compiled
-def _cross_entropy_backward(factor, p, target, dlogits, first, last):
-    for n in range(first, last):
-        for k in range(p.shape[1]):
+@on_threads
+def _cross_entropy_backward(factor, p, target, dlogits, thread, threads):
+    N, K = p.shape
+    for n in range(N * thread // threads, N * (thread + 1) // threads):
+        for k in range(K):
             dlogits[n, k] = factor * p[n, k]
         dlogits[n, target[n]] = factor * (p[n, target[n]] - p.dtype.type(1))
 
@@ -119,16 +97,15 @@ def _sum_of_squares(y: Array, target: Array) -> float:
     return float(parts.sum())
 
 
-@parallel
-def _square_sums(y, target, parts, threads):
+@on_threads
+def _square_sums(y, target, parts, thread, threads):
     Q = len(parts)
-    for thread in prange(threads):
-        for q in range(Q * thread // threads, Q * (thread + 1) // threads):
-            total = 0.0
-            for i in range(y.size * q // Q, y.size * (q + 1) // Q):
-                difference = y[at(i)] - target[at(i)]
-                total += np.float64(difference) * difference
-            parts[q] = total
+    for q in range(Q * thread // threads, Q * (thread + 1) // threads):
+        total = 0.0
+        for i in range(y.size * q // Q, y.size * (q + 1) // Q):
+            difference = y[at(i)] - target[at(i)]
+            total += np.float64(difference) * difference
+        parts[q] = total
 
 
 def _difference(factor: Any, y: Array, target: Array) -> Array:
@@ -137,8 +114,7 @@ def _difference(factor: Any, y: Array, target: Array) -> Array:
     return dy
 
 
-@parallel
-def _scaled_difference(factor, y, target, dy, threads):
-    for thread in prange(threads):
-        for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
-            dy[at(i)] = factor * (y[at(i)] - target[at(i)])
+@on_threads
+def _scaled_difference(factor, y, target, dy, thread, threads):
+    for i in range(share(y.size, thread, threads), share(y.size, thread + 1, threads)):
+        dy[at(i)] = factor * (y[at(i)] - target[at(i)])

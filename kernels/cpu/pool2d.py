@@ -10,13 +10,12 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from ..geometry import Padding, Pair, output_sizes, window_cells
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
-from ._jit import inlined, parallel
+from ._jit import inlined, on_threads
 from .pool2d_sum import Axis, add_windows, over_cells, over_windows
 from .tiles import at, clear
 
@@ -116,24 +115,23 @@ def _work(x: Array, y: Array, kernel_size: Pair) -> int:
     return x.size + y.size * kernel_size[0] * kernel_size[1]
 
 
-@parallel
-def _max(x, y, index, kernel, stride, before, threads):
+@on_threads
+def _max(x, y, index, kernel, stride, before, thread, threads):
     (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
     image, out, winners = x.ravel(), y.ravel(), index.ravel()
     run = max(1, LINE // (stride[1] * C))
-    for thread in prange(threads):
-        # For each column under a run of windows the largest of its rows, and where that lies in a window at its left.
-        width = _width(run, W, kernel[1], stride[1]) * C
-        line, places = np.empty(width, x.dtype), np.empty(width, np.int32)
-        for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
-            n, top = row // OH, row % OH * stride[0] - before[0]
-            for j0 in range(0, OW, run):
-                begin, end = _columns(j0, min(OW, j0 + run), W, kernel[1], stride[1], before[1])
-                _largest_rows(image, (n * H * W + begin) * C, W * C, H, top, kernel, line, places, (end - begin) * C)
-                for j in range(j0, min(OW, j0 + run)):
-                    left = j * stride[1] - before[1]
-                    first, last = max(0, left), min(W, left + kernel[1])
-                    _largest_columns(line, places, begin, first, last, left, out, winners, (row * OW + j) * C, C)
+    # For each column under a run of windows the largest of its rows, and where that lies in a window at its left.
+    width = _width(run, W, kernel[1], stride[1]) * C
+    line, places = np.empty(width, x.dtype), np.empty(width, np.int32)
+    for row in range(N * OH * thread // threads, N * OH * (thread + 1) // threads):
+        n, top = row // OH, row % OH * stride[0] - before[0]
+        for j0 in range(0, OW, run):
+            begin, end = _columns(j0, min(OW, j0 + run), W, kernel[1], stride[1], before[1])
+            _largest_rows(image, (n * H * W + begin) * C, W * C, H, top, kernel, line, places, (end - begin) * C)
+            for j in range(j0, min(OW, j0 + run)):
+                left = j * stride[1] - before[1]
+                first, last = max(0, left), min(W, left + kernel[1])
+                _largest_columns(line, places, begin, first, last, left, out, winners, (row * OW + j) * C, C)
 
 
 @inlined
@@ -196,31 +194,30 @@ def _is_equal(v, best):
     return (v == best) | ((v != v) & (best != best))
 
 
-@parallel
-def _max_scatter(dy, index, dx, kernel, stride, before, threads):
+@on_threads
+def _max_scatter(dy, index, dx, kernel, stride, before, thread, threads):
     (_, OH, OW, C), (N, H, W, _) = dy.shape, dx.shape
     gradient, winners, out = dy.ravel(), index.ravel(), dx.ravel()
-    for thread in prange(threads):
-        start, stop = N * H * thread // threads, N * H * (thread + 1) // threads  # the rows of dx of this thread
-        cleared = start
-        first = start // H * OH + min(OH, _first(start % H + before[0], kernel[0], stride[0]))
-        last = (stop - 1) // H * OH + min(OH - 1, ((stop - 1) % H + before[0]) // stride[0])
-        distance = np.empty(kernel[0] * kernel[1], np.int64)  # from the first cell of a window to each of its cells
-        for k in range(len(distance)):
-            distance[k] = (k // kernel[1] * W + k % kernel[1]) * C
-        for row in range(first, last + 1):
-            top = row // OH * H + row % OH * stride[0] - before[0]
-            bottom = max(cleared, min(stop, top + kernel[0]))
-            clear(out, cleared * W * C, (bottom - cleared) * W * C)
-            cleared = bottom
-            for j in range(OW):
-                corner, pixel = ((top - start) * W + j * stride[1] - before[1]) * C, (row * OW + j) * C
-                for c in range(C):
-                    # Before the first row of this thread it is a negative number, which unsigned is a very large one.
-                    cell = at(corner + c + distance[at(winners[at(pixel) + at(c)])])
-                    if cell < at((stop - start) * W * C):
-                        out[at(start * W * C) + cell] += gradient[at(pixel) + at(c)]
-        clear(out, cleared * W * C, (stop - cleared) * W * C)
+    start, stop = N * H * thread // threads, N * H * (thread + 1) // threads  # the rows of dx of this thread
+    cleared = start
+    first = start // H * OH + min(OH, _first(start % H + before[0], kernel[0], stride[0]))
+    last = (stop - 1) // H * OH + min(OH - 1, ((stop - 1) % H + before[0]) // stride[0])
+    distance = np.empty(kernel[0] * kernel[1], np.int64)  # from the first cell of a window to each of its cells
+    for k in range(len(distance)):
+        distance[k] = (k // kernel[1] * W + k % kernel[1]) * C
+    for row in range(first, last + 1):
+        top = row // OH * H + row % OH * stride[0] - before[0]
+        bottom = max(cleared, min(stop, top + kernel[0]))
+        clear(out, cleared * W * C, (bottom - cleared) * W * C)
+        cleared = bottom
+        for j in range(OW):
+            corner, pixel = ((top - start) * W + j * stride[1] - before[1]) * C, (row * OW + j) * C
+            for c in range(C):
+                # Before the first row of this thread it is a negative number, which unsigned is a very large one.
+                cell = at(corner + c + distance[at(winners[at(pixel) + at(c)])])
+                if cell < at((stop - start) * W * C):
+                    out[at(start * W * C) + cell] += gradient[at(pixel) + at(c)]
+    clear(out, cleared * W * C, (stop - cleared) * W * C)
 
 
 @inlined

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import prange
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from . import _jit
 from ._arrays import dense
-from ._jit import compiled, inlined, parallel, separate
+from ._jit import inlined, on_threads, separate
 from .tiles import at, copy
 from .vectors import (
     lanes_below,
@@ -62,27 +61,15 @@ def over_cells(windows: Array, shares: Array, size: int) -> Axis:
 
 def add_windows(x: Array, y: Array, rows: Axis, columns: Axis, work: int) -> None:
     """Fill y (N, OH, OW, C) with the sums of x (N, H, W, C), on as many threads as so many operations are worth."""
-    threads = _jit.threads_for(work)
-    if threads == 1:
-        _add_windows(dense(x), y, *rows, *columns, 0, y.shape[0] * y.shape[1])
-    else:
-        _add_windows_on_threads(dense(x), y, *rows, *columns, threads)
+    _add_windows(dense(x), y, *rows, *columns, _jit.threads_for(work))
 
 
-@parallel
-def _add_windows_on_threads(x, y, rows, row_scale, row_weight, columns, column_scale, column_weight, threads):
-    M = y.shape[0] * y.shape[1]
-    for thread in prange(threads):
-        first, last = M * thread // threads, M * (thread + 1) // threads
-        _add_windows(x, y, rows, row_scale, row_weight, columns, column_scale, column_weight, first, last)
-
-
-@compiled
-def _add_windows(x, y, rows, row_scale, row_weight, columns, column_scale, column_weight, first, last):
-    """The rows from first to last of the N*OH rows of y."""
-    (_, H, W, C), (_, OH, OW, _) = x.shape, y.shape
+@on_threads
+def _add_windows(x, y, rows, row_scale, row_weight, columns, column_scale, column_weight, thread, threads):
+    (_, H, W, C), (N, OH, OW, _) = x.shape, y.shape
     image, out, line = x.ravel(), y.ravel(), np.empty(W * C, x.dtype)
     run = max(1, LINE * OW // (W * C))  # windows whose cells fill the line
+    first, last = N * OH * thread // threads, N * OH * (thread + 1) // threads
     for row in range(first, last):
         n, i = row // OH, row % OH
         if row > first and i > 0 and _are_equal(i, rows, row_scale):

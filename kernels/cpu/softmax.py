@@ -4,14 +4,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import prange
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..memory import empty
 from . import _jit
 from ._arrays import dense
-from ._jit import inlined, parallel, separate
+from ._jit import inlined, on_threads, separate
 from .activation import exp_nonpositive, log_from_one
 
 Array = Any
@@ -102,59 +101,55 @@ def rows_at_once(K):
     return max(1, NUMBERS // K)
 
 
-@parallel
-def _softmax(x, y, threads):
+@on_threads
+def _softmax(x, y, thread, threads):
     M, K = x.shape
     rows = rows_at_once(K)
-    for thread in prange(threads):
-        stop = M * (thread + 1) // threads
-        largest, totals = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
-        for first in range(M * thread // threads, stop, rows):
-            last = min(stop, first + rows)
-            exponentials(x, y, largest, totals, first, last)
-            for m in range(first, last):
-                total = totals[m - first]
-                for k in range(K):
-                    y[m, k] /= total
+    stop = M * (thread + 1) // threads
+    largest, totals = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    for first in range(M * thread // threads, stop, rows):
+        last = min(stop, first + rows)
+        exponentials(x, y, largest, totals, first, last)
+        for m in range(first, last):
+            total = totals[m - first]
+            for k in range(K):
+                y[m, k] /= total
 
 
-@parallel
-def _softmax_backward(dy, y, dx, threads):
+@on_threads
+def _softmax_backward(dy, y, dx, thread, threads):
     M, K = y.shape
-    for thread in prange(threads):
-        for m in range(M * thread // threads, M * (thread + 1) // threads):
-            total = y.dtype.type(0)
-            for k in range(K):
-                total += dy[m, k] * y[m, k]
-            for k in range(K):
-                dx[m, k] = y[m, k] * (dy[m, k] - total)
+    for m in range(M * thread // threads, M * (thread + 1) // threads):
+        total = y.dtype.type(0)
+        for k in range(K):
+            total += dy[m, k] * y[m, k]
+        for k in range(K):
+            dx[m, k] = y[m, k] * (dy[m, k] - total)
 
 
-@parallel
-def _log_softmax(x, y, threads):
+@on_threads
+def _log_softmax(x, y, thread, threads):
     M, K = x.shape
     rows = rows_at_once(K)
-    for thread in prange(threads):
-        stop = M * (thread + 1) // threads
-        largest, totals = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
-        for first in range(M * thread // threads, stop, rows):
-            last = min(stop, first + rows)
-            exponentials(x, y, largest, totals, first, last)
-            take_logarithms(totals, last - first)
-            for m in range(first, last):
-                most, logarithm = largest[m - first], totals[m - first]
-                # First the difference of the two large numbers, then the small one: the other order loses digits.
-                for k in range(K):
-                    y[m, k] = (x[m, k] - most) - logarithm
+    stop = M * (thread + 1) // threads
+    largest, totals = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    for first in range(M * thread // threads, stop, rows):
+        last = min(stop, first + rows)
+        exponentials(x, y, largest, totals, first, last)
+        take_logarithms(totals, last - first)
+        for m in range(first, last):
+            most, logarithm = largest[m - first], totals[m - first]
+            # First the difference of the two large numbers, then the small one: the other order loses digits.
+            for k in range(K):
+                y[m, k] = (x[m, k] - most) - logarithm
 
 
-@parallel
-def _log_softmax_backward(dy, y, dx, threads):
+@on_threads
+def _log_softmax_backward(dy, y, dx, thread, threads):
     M, K = y.shape
-    for thread in prange(threads):
-        for m in range(M * thread // threads, M * (thread + 1) // threads):
-            total = y.dtype.type(0)
-            for k in range(K):
-                total += dy[m, k]
-            for k in range(K):
-                dx[m, k] = dy[m, k] - exp_nonpositive(y[m, k]) * total
+    for m in range(M * thread // threads, M * (thread + 1) // threads):
+        total = y.dtype.type(0)
+        for k in range(K):
+            total += dy[m, k]
+        for k in range(K):
+            dx[m, k] = dy[m, k] - exp_nonpositive(y[m, k]) * total
