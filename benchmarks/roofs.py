@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from minicnn.kernels.cpu._jit import inlined, parallel
+from minicnn.kernels.cpu._jit import on_threads
 from minicnn.kernels.cpu.microkernel import HEIGHT, multiply_tile, panel_width
 from minicnn.kernels.cpu.tiles import at
 
@@ -69,27 +68,19 @@ def _fastest(call: Callable[[], Any], seconds: float) -> float:
     return min(times)
 
 
-@parallel
-def _multiply_tiles(rows, panels, sums, tiles, threads):
+@on_threads
+def _multiply_tiles(rows, panels, sums, tiles, thread, threads):
     """In each thread again and again: sums (HEIGHT, width) = rows (HEIGHT, DEPTH) @ panels (DEPTH, width)."""
     left, right, out = rows.ravel(), panels.ravel(), sums.ravel()
     width = panel_width(sums.itemsize)
-    for thread in prange(threads):
-        a, p, c = thread * rows.shape[1], thread * panels.shape[1], thread * sums.shape[1]
-        for _ in range(tiles):
-            # No rows before this tile, sums stored and not added, nothing in front of them (-1).
-            multiply_tile(left, a, DEPTH, 1, 0, HEIGHT, right, p, width, DEPTH, out, c, width, width, False, out, -1)
+    a, p, c = thread * rows.shape[1], thread * panels.shape[1], thread * sums.shape[1]
+    for _ in range(tiles):
+        # No rows before this tile, sums stored and not added, nothing in front of them (-1).
+        multiply_tile(left, a, DEPTH, 1, 0, HEIGHT, right, p, width, DEPTH, out, c, width, width, False, out, -1)
 
 
-@parallel
-def _triad(a, b, c, s, threads):
+@on_threads
+def _triad(a, b, c, s, thread, threads):
     """a = b + s * c, a part in each thread."""
-    for thread in prange(threads):
-        begin, end = len(a) * thread // threads, len(a) * (thread + 1) // threads
-        _add_scaled(a, b, c, s, begin, end)
-
-
-@inlined
-def _add_scaled(a, b, c, s, begin, end):
-    for i in range(begin, end):
+    for i in range(len(a) * thread // threads, len(a) * (thread + 1) // threads):
         a[at(i)] = b[at(i)] + s * c[at(i)]
