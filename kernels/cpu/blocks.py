@@ -8,13 +8,10 @@ longer than DEPTH are taken in steps, each added to the last, in an order that d
 from ._jit import inlined, separate
 from .microkernel import HEIGHT, multiply_narrow_tile, multiply_tile, panel_width
 from .tiles import at, clear, copy
-from .vectors import prefetch, transpose, vector_length
+from .vectors import transpose, vector_length
 
 DEPTH = 256  # of a panel
-ROWS_AT_ONCE = 240  # of a left matrix that is copied: with DEPTH 240 KB, a quarter of a second-level cache
-BAND = 480  # rows of a result: with DEPTH the left matrix has 480 KB, and the right one is packed for each band
-
-LINE = 64  # bytes of a cache line
+ROWS_AT_ONCE = 240  # rows of a block, whole tiles of any height: with DEPTH 240 KB, a quarter of a second-level cache
 
 
 def shares(M: int, N: int, itemsize: int, threads: int) -> tuple[int, int]:
@@ -24,7 +21,7 @@ def shares(M: int, N: int, itemsize: int, threads: int) -> tuple[int, int]:
     """
     panels = -(-N // panel_width(itemsize))
     blocks = min(threads, panels) if M <= N else 1
-    bands = -(-M // BAND)
+    bands = -(-M // ROWS_AT_ONCE)
     if bands * blocks % threads:
         bands = -(-bands // threads) * threads
     return max(1, min(bands, M // HEIGHT)), blocks
@@ -84,38 +81,12 @@ def multiply(a, a0, a_row, a_step, M, panel, p0, p_step, K, c, c0, c_row, count,
     For m < M and n < count, at most panel_width; without the b where b0 < 0; if `adding`, added to what is there.
     row(m) = m*a_row and step(k) = k*a_step, or where these are arrays a_row[m] and a_step[k].
     """
+    narrow = count <= vector_length(c.itemsize)
     for m in range(0, M, HEIGHT):
-        _multiply_tile(a, a0, a_row, a_step, m, M, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0)
-
-
-@inlined
-def _multiply_tile(a, a0, a_row, a_step, m, M, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0):
-    """The tile of `multiply` that begins at row m."""
-    rows = min(HEIGHT, M - m)
-    if count <= vector_length(c.itemsize):
-        multiply_narrow_tile(a, a0, a_row, a_step, m, rows, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0)
-    else:
-        multiply_tile(a, a0, a_row, a_step, m, rows, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0)
-
-
-@separate
-def multiply_ahead(a, a0, a_row, M, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0, first):
-    """`multiply` with a_step 1 for rows that come from memory or go there: before a tile is computed, the next one's
-    numbers are asked for, and while it is they arrive.
-
-    Those of a only by the `first` panel; the others find them in the cache.
-    """
-    for m in range(0, M, HEIGHT):
-        for row in range(m + HEIGHT, min(M, m + 2 * HEIGHT)):
-            _ask_for(c, c0 + row * c_row, count)
-            if first:
-                _ask_for(a, a0 + row * a_row, K)
-        _multiply_tile(a, a0, a_row, 1, m, M, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0)
-
-
-@inlined
-def _ask_for(a, start, count):
-    """Ask for the cache lines of a[start : start + count]; the last one may begin behind the last step."""
-    for i in range(0, count, LINE // a.itemsize):
-        prefetch(a, start + i)
-    prefetch(a, start + count - 1)
+        rows = min(HEIGHT, M - m)
+        if narrow:
+            multiply_narrow_tile(
+                a, a0, a_row, a_step, m, rows, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0
+            )
+        else:
+            multiply_tile(a, a0, a_row, a_step, m, rows, panel, p0, p_step, K, c, c0, c_row, count, adding, b, b0)

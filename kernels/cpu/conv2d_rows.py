@@ -20,7 +20,7 @@ from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit
 from ._jit import on_threads
-from .blocks import DEPTH, ROWS_AT_ONCE, block_rows, multiply, multiply_ahead, pack, pack_rows, shares
+from .blocks import DEPTH, ROWS_AT_ONCE, block_rows, multiply, pack, pack_rows, shares
 from .column_rows import clear_band, gather, runs, scatter, side_by_side
 from .fused import CODES, activate_rows
 from .microkernel import panel_width
@@ -68,9 +68,9 @@ def _forward(x, w, b, y, taps, run, stride, groups, share, code, thread, threads
             for n in range(o0, o1, width):
                 count, column = min(width, o1 - n), g * O + n
                 pack(matrix, k * channels + column, channels, 1, depth, count, panel, 0)
-                multiply_ahead(rows, 0, depth, last - first, panel, 0, width, depth,
-                               out, first * channels + column, channels, count, k > 0,
-                               b, column if len(b) and k == 0 else -1, False)  # fmt: skip
+                multiply(rows, 0, depth, 1, last - first, panel, 0, width, depth,
+                         out, first * channels + column, channels, count, k > 0,
+                         b, column if len(b) and k == 0 else -1)  # fmt: skip
         activate_rows(out, first * channels + g * O + o0, channels, last - first, o1 - o0, code)
 
 
@@ -146,9 +146,9 @@ def _input_gradient(dy, packed, dx, taps, run, stride, groups, depth, share, thr
                 count = width if numbers > length else length
                 for o in range(0, O, DEPTH):
                     place = ((part * panels + k // depth) * O + o) * width
-                    multiply_ahead(gradient, start + o, channels, (i1 - i0) * OW, matrix, place, width,
-                                   min(DEPTH, O - o),
-                                   products, 0, width, count, o > 0, gradient, -1, k == 0)  # fmt: skip
+                    multiply(gradient, start + o, channels, 1, (i1 - i0) * OW, matrix, place, width,
+                             min(DEPTH, O - o),
+                             products, 0, width, count, o > 0, gradient, -1)  # fmt: skip
                 cells = (n, i0, i1, h0, h1)
                 scatter(products, width, OW, image, dx.shape, part * C, cells, stride, taps, run, k, numbers)
 

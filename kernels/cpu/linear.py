@@ -14,7 +14,7 @@ from ..memory import empty, zeros
 from . import _jit, conv2d_rows
 from ._arrays import dense, flat
 from ._jit import inlined, on_threads
-from .blocks import DEPTH, block_rows, multiply_ahead, pack, shares
+from .blocks import DEPTH, block_rows, multiply, pack, shares
 from .columns import fold, no_sums, part_start, wide
 from .fused import CODES, activate, activate_rows, activated
 from .microkernel import HEIGHT, panel_width
@@ -81,8 +81,8 @@ def _multiply(a, b, steps, bias, y, code, share, thread, threads):
             for n in range(n0, n1, width):
                 count = min(width, n1 - n)
                 pack(b, k * steps[0] + n * steps[1], steps[0], steps[1], depth, count, panel, 0)
-                multiply_ahead(left, first * K + k, K, last - first, panel, 0, width, depth, out, first * N + n, N,
-                               count, k > 0, bias, n if len(bias) and k == 0 else -1, n == n0)  # fmt: skip
+                multiply(left, first * K + k, K, 1, last - first, panel, 0, width, depth,
+                         out, first * N + n, N, count, k > 0, bias, n if len(bias) and k == 0 else -1)  # fmt: skip
         activate_rows(out, first * N + n0, N, last - first, n1 - n0, code)
 
 

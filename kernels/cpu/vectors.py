@@ -158,23 +158,6 @@ def multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing, a, place):
-    """Ask for the cache line of a[place] and go on: what needs it later need not wait for memory."""
-    return types.void(a, types.intp), _prefetch
-
-
-def _prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Write the hint: to read, into all levels of the cache, data."""
-    a, place = pointers(context, builder, signature, arguments)
-    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    name = "llvm.prefetch.p0" if llvm.llvm_version_info[0] > 14 else "llvm.prefetch.p0i8"
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
-    builder.call(function, [builder.bitcast(builder.gep(a, [place]), byte), number(0), number(3), number(1)])
-    return context.get_dummy_value()
-
-
-@intrinsic
 def transpose(typing, a, a0, a_row, out, o0, o_row):
     """out[o0 + j*o_row + i] = a[a0 + i*a_row + j] for i, j < vector_length; flat arrays of one dtype.
 

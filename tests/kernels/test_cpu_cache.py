@@ -57,7 +57,7 @@ def test_a_kernel_from_disk_finds_the_pieces_that_it_calls_by_address(copied):
     assert result == "48.0"
     assert int(made) > 1
     assert run(copied, PRODUCT) == ["48.0", "0"]
-    pieces = list((copied / "cache").rglob("blocks.multiply_ahead-*"))
+    pieces = list((copied / "cache").rglob("blocks.multiply-*"))
     assert pieces
     for piece in pieces:
         piece.unlink()

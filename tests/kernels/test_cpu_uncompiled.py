@@ -30,7 +30,7 @@ TINY = {
     "adaptive_pool2d": {"CHANNELS": 2},
     "softmax": {"NUMBERS": 7},
     "linear": {"DEPTH": 5, "STRETCH": 4, "HEIGHT": 3},
-    "blocks": {"BAND": 6, "HEIGHT": 3},
+    "blocks": {"ROWS_AT_ONCE": 6, "HEIGHT": 3},
     "microkernel": {"BYTES": 16},
     "vectors": {"BYTES": 16},
 }
@@ -79,11 +79,6 @@ def multiply_channels(a, a0, a_row, a_step, first, rows, w, w0, w_step, K, c, c0
             numbers = stretch(a, a0 + place(a_row, m) + place(a_step, k), count)
             total = total + numbers * stretch(w, w0 + place(w_step, k), count)
         out[:] = total
-
-
-def prefetch(a, place):
-    """vectors.prefetch, which does nothing that can be seen: a place outside would not even be a fault."""
-    stretch(a, place, 1)
 
 
 def sandwich(matrix):
@@ -147,7 +142,6 @@ def uncompiled():
             setattr(sys.modules[f"{NAME}.{part}"], name, lambda x, f=by_size: f[8 * x.itemsize](x))
     blocks = sys.modules[f"{NAME}.blocks"]
     blocks.multiply_tile, blocks.multiply_narrow_tile, blocks.transpose = tile_product(2), tile_product(1), transpose
-    blocks.prefetch = prefetch
     sys.modules[f"{NAME}.conv2d_depthwise"].multiply_channels = multiply_channels
     winograd, tiles = sys.modules[f"{NAME}.conv2d_winograd"], sys.modules[f"{NAME}.winograd_tiles"]
     winograd.transpose = transpose
