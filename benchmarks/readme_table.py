@@ -105,10 +105,29 @@ def _kernels(content: dict[str, Any]) -> Iterator[str]:
             ratios = (_ratio(mean.get("cpu/torch")) for mean in found)
             rows.append((name, *ratios, "-" if share is None else f"{100 * share:.0f} %"))
         yield _markdown(head, rows)
+    yield from _others(means)
     raced = [row for row in content["rows"] if "cpu/reference" in row["ratios"]]
     if raced:
         holds = sum(row["holds"] for row in raced)
         yield f"Of {len(raced)} rows of kernels and shapes {holds} hold: compiled is not slower than plain NumPy."
+
+
+def _others(means: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The kernels that PyTorch has too and that are no convolutions, each over all its shapes."""
+    names: dict[str, dict[str, str]] = {}
+    for name, mean in means.items():
+        if "cpu/torch" in mean and not name.startswith("conv2d"):
+            kernel, found, direction = name.partition("_backward")
+            kernel, direction = (kernel, f"backward{direction}") if found else (name.removesuffix("_forward"), "")
+            names.setdefault(kernel, {})[direction] = _ratio(mean["cpu/torch"])
+    if names:
+        head = ("all shapes of", "forward, or all", "backward", "backward, weight")
+        columns = ("",), ("backward", "backward_input"), ("backward_weight",)
+        rows = [
+            (kernel, *(next((found[key] for key in keys if key in found), "-") for keys in columns))
+            for kernel, found in names.items()
+        ]
+        yield _markdown(head, rows)
 
 
 def _time(contender: dict[str, Any]) -> str:

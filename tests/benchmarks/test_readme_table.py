@@ -59,6 +59,18 @@ def test_convolutions_become_means_by_network_and_direction(readme_table, tmp_pa
     assert "Of 2 rows of kernels and shapes 1 hold" in text
 
 
+def test_other_kernels_have_a_row_each(readme_table, tmp_path):
+    names = ["linear_forward", "linear_backward_input", "linear_backward_weight", "tanh_forward", "bias_backward"]
+    means = [{"rows": name, "cpu/torch": i + 1} for i, name in enumerate([*names, "sgd_update"])]
+    means.append({"rows": "dropout_forward", "cpu/reference": 0.5})  # PyTorch has other random numbers
+    kept(tmp_path, "bench_kernels_a", means=means, rows=[])
+    text = readme_table.tables(tmp_path)
+    for line in ("linear | 1.000 | 2.000 | 3.000", "tanh | 4.000 | - | -", "bias | - | 5.000 | -",
+                 "sgd_update | 6.000 | - | -"):  # fmt: skip
+        assert f"| {line} |" in text
+    assert "dropout" not in text
+
+
 def test_quick_results_are_refused(readme_table, tmp_path):
     kept(tmp_path, "bench_train_a", networks=[NETWORK], quick=True)
     with pytest.raises(ValueError, match=r"bench_train_a.json was measured with --quick"):

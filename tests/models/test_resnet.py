@@ -209,3 +209,16 @@ def named(torch, layers):
     for name, layer in layers.items():
         result.add_module(name, layer)
     return result
+
+
+@pytest.mark.parametrize(
+    ("build", "relus"), [(lambda: parts.BasicBlock(8, 8, 1, None), 2), (lambda: parts.Bottleneck(8, 8, (1, 1)), 3)]
+)
+def test_a_block_computes_the_same_while_an_observer_hears_of_each_layer(build, relus):
+    """Normalisation, shortcut and ReLU are one step, or where somebody looks at them three."""
+    block, heard = build().eval(), []
+    x = mc.tensor(np.random.default_rng(0).standard_normal((2, 5, 5, 8)).astype(np.float32))
+    with nn.observe(lambda module, inputs, output: heard.append(module)):
+        watched = block(x)
+    np.testing.assert_allclose(block(x).numpy(), watched.numpy(), rtol=1e-5, atol=1e-6)
+    assert sum(isinstance(module, nn.ReLU) for module in heard) == relus
