@@ -103,7 +103,7 @@ def _pools(draw: Draw) -> Iterator[Call]:
     yield "max_pool2d_backward", (dy, np.zeros(dy.shape, np.int32), x.shape, *where)
     yield "sum_pool2d_forward", (x, *where, False)
     yield "sum_pool2d_backward", (dy, x.shape, *where)
-    yield "adaptive_avg_pool2d_forward", (x, (64, 64))
+    yield "adaptive_avg_pool2d_forward", (draw(4, 256, 256, 3), (64, 64))
     yield "adaptive_avg_pool2d_backward", (dy, x.shape)
 
 
