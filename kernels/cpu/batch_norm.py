@@ -10,8 +10,6 @@ of x (`columns`, which also says what a wide row and a part is).
 The second pass takes a thread's rows in blocks, the last block first: that one is still in the thread's cache. With
 fixed statistics nothing waits for the sums, and the gradients need one pass only.
 
-y is scale * x + shift, with shift = beta - scale * mean taken in float64. To round the shift moves y no more than to
-round the mean, which the reference does too: in float32 by scale * mean * 2**-24, beside a large beta by beta * 2**-24.
 The ReLU's derivative needs the sign of y: computing that again from x, which is read anyway, is faster than reading y.
 `bottom` is what y is not to fall below, or None without a ReLU: for that Numba compiles loops of their own.
 """
@@ -63,7 +61,7 @@ def batch_norm_inference_forward(
     x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, residual: Array | None,
     activation: str | None,
 ) -> Array:  # fmt: skip
-    """As the reference: x times one number plus another for each channel."""
+    """As the reference."""
     # Nothing is in the cache yet: one block, forwards, as the processor reads ahead.
     channels = dense(gamma), dense(beta), dense(mean), dense(var)
     return _normalised(x, *channels, eps, residual, activation, x.size)
@@ -132,11 +130,11 @@ def _moments(pivot, sums, M, mean, var):
 
 @compiled
 def _constants(gamma, beta, mean, var, eps, W):
-    """mean, scale, shift, and room for two more rows, each repeated over a wide row: (5, W)."""
+    """mean, scale, beta, and room for two more rows, each repeated over a wide row: (5, W)."""
     C, table = len(mean), np.zeros((5, W), mean.dtype)
     for c in range(C):
-        table[0, c], table[1, c] = mean[c], gamma[c] / np.sqrt(np.float64(var[c]) + eps)
-        table[2, c] = beta[c] - np.float64(table[1, c]) * mean[c]
+        table[0, c], table[2, c] = mean[c], beta[c]
+        table[1, c] = gamma[c] / np.sqrt(np.float64(var[c]) + eps)
     repeat(table, C)
     return table
 
@@ -239,7 +237,7 @@ def _scale(dy, x, bottom, first, last, table, dx):
 @inlined
 def _scaled(x, t, W, j):
     """y: in both directions by the same instructions, so that both agree where it is positive."""
-    return t[at(W) + at(j)] * x + t[at(2 * W) + at(j)]
+    return t[at(W) + at(j)] * (x - t[at(j)]) + t[at(2 * W) + at(j)]
 
 
 @compiled
@@ -255,7 +253,7 @@ def _through(dy, x, t, W, j, bottom):
 
 @on_threads
 def _normalise(x, residual, block, table, bottom, y, thread, threads):
-    """y = scale * x + shift + residual, if there is one, but not below `bottom`."""
+    """y = scale * (x - mean) + beta + residual, if there is one, but not below `bottom`."""
     W, t = table.shape[1], table.ravel()
     rows = wide_rows(x.size, W)
     first, last = rows * thread // threads, rows * (thread + 1) // threads
