@@ -86,8 +86,8 @@ def page_faults_of_a_fresh_process(smallest: int, **environment: str) -> float:
 def test_a_training_step_lies_in_the_memory_of_the_step_before():
     """An activation here, (16, 64, 64, 16) float32, is 1024 pages; a step makes some ten of that size."""
     assert page_faults_of_a_fresh_process(memory.SMALLEST) < 10
-    # Every array from the system, which takes all of them back at once. Left to itself glibc raises the limit from which
-    # on it does so with the sizes that it meets: then it depends on their order how much is found again.
+    # Every array from the system, which takes all of them back at once. Left to itself glibc raises the limit from
+    # which on it does so with the sizes that it meets: then it depends on their order how much is found again.
     assert page_faults_of_a_fresh_process(1 << 40, MALLOC_MMAP_THRESHOLD_=str(1 << 17)) > 1000
 
 
