@@ -52,7 +52,10 @@ class Shape(NamedTuple):
 
 
 # Few channels and filters, and few outputs, decide about Winograd; rows of the window and filters about the direct way.
-SHAPES = [Shape(16, 28, C, O, 3, 1) for C, O in itertools.product((4, 8, 12, 16, 24, 32, 64), repeat=2)]
+SHAPES = [
+    Shape(16, 28, C, O, 3, 1)
+    for C, O in itertools.product((1, 3, 4, 8, 12, 16, 24, 32, 64), (4, 8, 12, 16, 24, 32, 64))
+]
 SHAPES += [Shape(N, H, C, C, 3, 1) for N, H, C in itertools.product((1, 4, 16), (2, 4, 7, 14), (64, 256))]
 SHAPES += [
     Shape(8, 32, C, O, K, stride)
