@@ -11,7 +11,8 @@ The second pass takes a thread's rows in blocks, the last block first: that one 
 fixed statistics nothing waits for the sums, and the gradients need one pass only.
 
 The ReLU's derivative needs the sign of y: computing that again from x, which is read anyway, is faster than reading y.
-`bottom` is what y is not to fall below, or None without a ReLU: for that Numba compiles loops of their own.
+`bottom` is what y is not to fall below: 0 with a ReLU, without one NaN, for no number is below or equal to that. So the
+loops are the same with and without it, and a ReLU behind the kernel gives the same bits as the one inside it.
 """
 
 from typing import Any
@@ -100,8 +101,8 @@ def _sums_of_gradients(
     return table, sums, dgamma, dbeta
 
 
-def _bottom(activation: str | None, x: Array) -> Array | None:
-    return x.dtype.type(0) if activation == "relu" else None
+def _bottom(activation: str | None, x: Array) -> Array:
+    return x.dtype.type(0 if activation == "relu" else np.nan)
 
 
 # Of each channel
@@ -240,11 +241,9 @@ def _scaled(x, t, W, j):
     return t[at(W) + at(j)] * (x - t[at(j)]) + t[at(2 * W) + at(j)]
 
 
-@compiled
+@inlined
 def _through(dy, x, t, W, j, bottom):
     """The gradient in front of the ReLU: 0 where y is not above 0; without one dy."""
-    if bottom is None:
-        return dy
     return bottom if _scaled(x, t, W, j) <= bottom else dy
 
 
@@ -269,11 +268,9 @@ def _normalise(x, residual, block, table, bottom, y, thread, threads):
                     y[p] = _rectified(_scaled(x[p], t, W, j), bottom)
 
 
-@compiled
+@inlined
 def _rectified(y, bottom):
     """The larger of both, without a ReLU y."""
-    if bottom is None:
-        return y
     return bottom if y <= bottom else y
 
 
