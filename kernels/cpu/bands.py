@@ -31,7 +31,7 @@ def bands_of(N: int, rows: int, line: int, tasks: int) -> int:
     return max(1, min(rows, max(-(-rows * line // NUMBERS), -(-tasks // N))))
 
 
-def distances(size: tuple[int, int], step: tuple[int, int], line: int, C: int) -> Array:
+def distances(size: tuple[int, ...], step: tuple[int, int], line: int, C: int) -> Array:
     """How far from the first of size[0] x size[1] pixels of a band, which are `step` apart, each of them lies."""
     rows, columns = np.arange(size[0]) * step[0] * line, np.arange(size[1]) * step[1] * C
     return (rows[:, None] + columns).reshape(-1)

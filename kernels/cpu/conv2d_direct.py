@@ -17,7 +17,7 @@ from ..geometry import Padding, Pair
 from ..memory import empty
 from . import _jit, conv2d_rows
 from ._jit import on_threads
-from .bands import bands_of, before, line_length, load_band
+from .bands import bands_of, before, distances, line_length, load_band
 from .blocks import DEPTH, multiply, pack
 from .fused import CODES, activate
 from .microkernel import panel_width
@@ -50,11 +50,9 @@ def _places(
     kernel: tuple[int, ...], size: Pair, bands: int, channels: int, line: int, stride: Pair, dilation: Pair
 ) -> tuple[Array, Array]:
     """taps (KH*KW*C,) and positions (of all rows of a band,), as the head of this file has them."""
-    KH, KW, C = kernel
-    rows, columns = np.arange(KH) * dilation[0] * line, np.arange(KW) * dilation[1] * channels
-    taps = rows[:, None, None] + columns[:, None] + np.arange(C)
-    rows, columns = np.arange(-(-size[0] // bands)) * stride[0] * line, np.arange(size[1]) * stride[1] * channels
-    return taps.reshape(-1), (rows[:, None] + columns).reshape(-1)
+    taps = distances(kernel[:2], dilation, line, channels)
+    positions = distances((-(-size[0] // bands), size[1]), stride, line, channels)
+    return (taps[:, None] + np.arange(kernel[2])).reshape(-1), positions
 
 
 @on_threads
