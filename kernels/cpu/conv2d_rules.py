@@ -6,9 +6,9 @@ benchmarks/choose_conv2d.py measures the algorithms on this machine and, with --
 # begin: written by benchmarks/choose_conv2d.py
 # AMD EPYC, 2 threads; beside each line: the time of what it chooses over that of the fastest, geometric mean
 LIMITS = {
-    "forward": {"winograd": (6, 4, 1728), "direct": (144, 32)},  # 1.034
-    "input_gradient": {"winograd": (6, 4, 1188), "direct": (0, 0)},  # 1.004
-    "weight_gradient": {"winograd": (16, 4, 1188), "direct": (60, 32)},  # 1.024
+    "forward": {"winograd": (16, 4, 1728), "direct": (144, 32)},  # 1.008
+    "input_gradient": {"winograd": (6, 4, 1188), "direct": (0, 0)},  # 1.003
+    "weight_gradient": {"winograd": (12, 4, 1188), "direct": (30, 32)},  # 1.013
 }
 # end
 
