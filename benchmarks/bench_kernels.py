@@ -27,6 +27,7 @@ HEAD = ("shape", "ref", "cpu", "cpu/ref", "nchw", "nhwc", "cpu/tor", "")
 DETAILS = ("  contender", "time", "GFLOP/s", "of peak", "error", "ulps", "", "")
 MEAN_WIDTHS = (38, 6, 9, 9, 9)
 MEANS = ("geometric means", "rows", "cpu/ref", "cpu/torch", "of peak")
+SHORT = 1e-5  # seconds: of a call that PyTorch does in less most of the time is Python's
 EPILOGUE = """\
 columns:
   ref, cpu, nchw, nhwc    median time of a call; nchw and nhwc are PyTorch in
@@ -44,6 +45,9 @@ columns:
   error                   largest difference from the same sums in float64,
                           over the largest number
   ulps                    median difference, in units of the last binary digit
+
+means:
+  short                   calls that PyTorch does in less than 10 microseconds
 
 shapes:
   128x14x14x6->16 5x5     images N x H x W x C, filters, window; s2: stride 2,
@@ -124,11 +128,12 @@ def _measured(chosen: list[Any], options: argparse.Namespace, peak: float) -> li
 
 
 def _groups(rows: list[Any]) -> dict[str, list[Any]]:
-    """The rows of each kernel; those that are a network's layers stand in a group for each network."""
+    """The rows of each kernel; a network's layers are in a group for each network, short calls in one of their own."""
     groups: dict[str, list[Any]] = {}
     for row in rows:
-        for network in row.case.networks or ("",):
-            groups.setdefault(f"{row.case.kernel} {network}".rstrip(), []).append(row)
+        short = row.torch is not None and row.race.seconds(row.torch) < SHORT
+        for label in row.case.networks or ("short" if short else "",):
+            groups.setdefault(f"{row.case.kernel} {label}".rstrip(), []).append(row)
     return groups
 
 

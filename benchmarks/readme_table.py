@@ -5,6 +5,7 @@ Each machine has a name of its own, which ends the names of its files, such as `
   bench_train_NAME.json      bench_train.py --json
   bench_inference_NAME.json  bench_train.py --inference --json
   bench_kernels_NAME.json    bench_kernels.py --json
+  bench_scaling_NAME.json    bench_scaling.py --json
 
 What a machine has no file of is left out. Results of --quick are refused: they show only that a script runs.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ import report
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- written by benchmarks/readme_table.py -->", "<!-- until here -->"
-KINDS = ("bench_train", "bench_inference", "bench_kernels")
+KINDS = ("bench_train", "bench_inference", "bench_scaling", "bench_kernels")
 DIRECTIONS = ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight")
 NOTHING = "No results are kept here yet."
 
@@ -73,6 +75,8 @@ def _machine(results: dict[str, Any]) -> Iterator[str]:
         yield _networks("a training step", results["bench_train"]["networks"])
     if "bench_inference" in results:
         yield _networks("a forward pass", results["bench_inference"]["networks"])
+    if "bench_scaling" in results:
+        yield _scaling(results["bench_scaling"])
     if "bench_kernels" in results:
         yield from _kernels(results["bench_kernels"])
 
@@ -92,6 +96,24 @@ def _networks(what: str, networks: list[dict[str, Any]]) -> str:
     return _markdown(head, rows)
 
 
+def _scaling(content: dict[str, Any]) -> str:
+    """Time on each number of threads, and peak memory on the most, of steps of growing work."""
+    steps: dict[tuple[Any, ...], dict[int, Any]] = {}
+    for point in content["points"]:
+        step = steps.setdefault((point["batch size"], *point["image"]), {})
+        step[point["threads"]] = point["contenders"], point["torch"]
+    threads = sorted({point["threads"] for point in content["points"]})
+    rows = []
+    for (N, H, W, C), measured in steps.items():
+        cells = []
+        for contenders, torch in (measured[n] for n in threads):
+            ours = contenders["minicnn cpu"]
+            cells += [_time(ours), _ratio(ours["seconds"] / contenders[torch]["seconds"] if torch else None)]
+        rows.append((f"{N} x {H} x {W} x {C}", *cells, _memory(ours), _memory(contenders.get(torch, {}))))
+    times = [head for n in threads for head in (f"{n} thread{'s'[: n > 1]}", "time ratio")]
+    return _markdown((f"{content['settings']['model']}, a training step", *times, "minicnn, MB", "PyTorch, MB"), rows)
+
+
 def _kernels(content: dict[str, Any]) -> Iterator[str]:
     """The means of the networks' convolutions in each direction, and how often the fast room is worth its code."""
     means = {mean["rows"]: mean for mean in content["means"]}
@@ -106,6 +128,14 @@ def _kernels(content: dict[str, Any]) -> Iterator[str]:
             rows.append((name, *ratios, "-" if share is None else f"{100 * share:.0f} %"))
         yield _markdown(head, rows)
     yield from _others(means)
+    short = [mean for name, mean in means.items() if name.endswith(" short")]
+    if short:
+        count = sum(mean["count"] for mean in short)
+        ratio = math.exp(sum(mean["count"] * math.log(mean["cpu/torch"]) for mean in short) / count)
+        yield (
+            f"Not among these means: {count} rows that PyTorch does in less than 10 microseconds, mostly those of the "
+            f"call from Python; there the ratio is {_ratio(ratio)}."
+        )
     raced = [row for row in content["rows"] if "cpu/reference" in row["ratios"]]
     if raced:
         holds = sum(row["holds"] for row in raced)
@@ -113,15 +143,15 @@ def _kernels(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _others(means: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """The kernels that PyTorch has too and that are no convolutions, each over all its shapes."""
+    """The kernels that PyTorch has too and that are no convolutions, each over all its shapes but the short calls."""
     names: dict[str, dict[str, str]] = {}
     for name, mean in means.items():
-        if "cpu/torch" in mean and not name.startswith("conv2d"):
+        if "cpu/torch" in mean and not name.startswith("conv2d") and not name.endswith(" short"):
             kernel, found, direction = name.partition("_backward")
             kernel, direction = (kernel, f"backward{direction}") if found else (name.removesuffix("_forward"), "")
             names.setdefault(kernel, {})[direction] = _ratio(mean["cpu/torch"])
     if names:
-        head = ("all shapes of", "forward, or all", "backward", "backward, weight")
+        head = ("shapes of", "forward, or all", "backward", "backward, weight")
         columns = ("",), ("backward", "backward_input"), ("backward_weight",)
         rows = [
             (kernel, *(next((found[key] for key in keys if key in found), "-") for keys in columns))

@@ -14,5 +14,6 @@ def dense(x: Array) -> Array:
 
 
 def flat(x: Array) -> Array:
-    """x as one dense row."""
-    return dense(x).reshape(-1)
+    """x as one dense writable row."""
+    x = x.ravel()
+    return x if x.flags.writeable else x.copy()

@@ -35,11 +35,11 @@ def batch_norm_forward(
     x: Array, gamma: Array, beta: Array, eps: float, residual: Array | None, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    numbers, C, threads = flat(x), x.shape[-1], _jit.threads_for(x.size)
-    mean, var, W = np.empty(C, x.dtype), np.empty(C, x.dtype), wide(x.size, C)
+    numbers, C = flat(x), x.shape[-1]
+    W = wide(x.size, C)
     pivot, sums = _pivot(numbers, C, W), no_sums(x.size, 2, W)
-    _sum_squares(numbers, pivot, sums, threads)
-    _moments(pivot, sums, x.size // C, mean, var)
+    _sum_squares(numbers, pivot, sums, _jit.threads_for(x.size))
+    mean, var = _moments(pivot, sums, x.size // C, C)
     return _normalised(x, dense(gamma), dense(beta), mean, var, eps, residual, activation, BLOCK), mean, var
 
 
@@ -47,14 +47,9 @@ def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    channels, dx, threads = (
-        (dense(gamma), dense(beta), dense(mean), dense(var)),
-        empty(x.shape, x.dtype),
-        _jit.threads_for(x.size),
-    )
-    table, sums, dgamma, dbeta = _sums_of_gradients(dy, x, channels, eps, activation, None)
-    _add_constants(sums, x.size // x.shape[-1], channels[0], channels[3], eps, table)
-    _combine(flat(dy), flat(x), _bottom(activation, x), table, dx.reshape(-1), threads)
+    dx = empty(x.shape, x.dtype)
+    table, dgamma, dbeta = _sums_of_gradients(dy, x, (gamma, beta, mean, var), eps, activation, None)
+    _combine(flat(dy), flat(x), _bottom(activation, x), table, dx.reshape(-1), _jit.threads_for(x.size))
     return dx, dgamma, dbeta
 
 
@@ -72,8 +67,8 @@ def batch_norm_inference_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
-    channels, dx = (dense(gamma), dense(beta), dense(mean), dense(var)), empty(x.shape, x.dtype)
-    _, _, dgamma, dbeta = _sums_of_gradients(dy, x, channels, eps, activation, dx.reshape(-1))
+    dx = empty(x.shape, x.dtype)
+    _, dgamma, dbeta = _sums_of_gradients(dy, x, (gamma, beta, mean, var), eps, activation, dx.reshape(-1))
     return dx, dgamma, dbeta
 
 
@@ -91,17 +86,18 @@ def _normalised(
 
 def _sums_of_gradients(
     dy: Array, x: Array, channels: tuple[Array, ...], eps: float, activation: str | None, dx: Array | None
-) -> tuple[Array, Array, Array, Array]:
-    """The constants, the folded sums, dgamma and dbeta; and dx, if it is given."""
-    C, W, var = x.shape[-1], wide(x.size, x.shape[-1]), channels[3]
-    table, sums = _constants(*channels, eps, W), no_sums(x.size, 2, W)
+) -> tuple[Array, Array, Array]:
+    """The constants of `_combine`, dgamma and dbeta; and dx with fixed statistics, if it is given."""
+    C = x.shape[-1]
+    gamma, beta, mean, var = (dense(channel) for channel in channels)
+    W = wide(x.size, C)
+    table, sums = _constants(gamma, beta, mean, var, eps, W), no_sums(x.size, 2, W)
     _sum_products(flat(dy), flat(x), _bottom(activation, x), table, sums, dx, _jit.threads_for(x.size))
-    dgamma, dbeta = np.empty(C, x.dtype), np.empty(C, x.dtype)
-    _parameter_gradients(sums, var, eps, dgamma, dbeta)
-    return table, sums, dgamma, dbeta
+    return table, *_parameter_gradients(sums, x.size // C, gamma, var, eps, table)
 
 
 def _bottom(activation: str | None, x: Array) -> Array:
+    """What y is not to fall below, of the dtype of x."""
     return x.dtype.type(0 if activation == "relu" else np.nan)
 
 
@@ -119,14 +115,16 @@ def _pivot(x, C, W):
 
 
 @compiled
-def _moments(pivot, sums, M, mean, var):
+def _moments(pivot, sums, M, C):
     """mean and var of M values, from the sums of their differences from the pivot and of the squares."""
-    fold(sums, len(mean))
-    for c in range(len(mean)):
+    fold(sums, C)
+    mean, var = np.empty(C, pivot.dtype), np.empty(C, pivot.dtype)
+    for c in range(C):
         shift = sums[0, 0, c] / M
         square = sums[0, 1, c] / M - shift * shift
         mean[c] = pivot[0, c] + shift
         var[c] = 0 if square < 0 else square
+    return mean, var
 
 
 @compiled
@@ -141,21 +139,21 @@ def _constants(gamma, beta, mean, var, eps, W):
 
 
 @compiled
-def _parameter_gradients(sums, var, eps, dgamma, dbeta):
-    """dgamma and dbeta from the sums of g and g * (x - mean), which are folded."""
-    fold(sums, len(var))
-    for c in range(len(var)):
-        dbeta[c], dgamma[c] = sums[0, 0, c], sums[0, 1, c] / np.sqrt(np.float64(var[c]) + eps)
+def _parameter_gradients(sums, M, gamma, var, eps, table):
+    """dgamma and dbeta from the sums of g and g * (x - mean).
 
-
-@compiled
-def _add_constants(sums, M, gamma, var, eps, table):
-    """Into the last rows: what the gradients through mean and variance add to dx; see `_combine`."""
-    for c in range(len(gamma)):
+    Into the last rows of the table: what the gradients through mean and variance add to dx; see `_combine`.
+    """
+    C = len(gamma)
+    fold(sums, C)
+    dgamma, dbeta = np.empty(C, gamma.dtype), np.empty(C, gamma.dtype)
+    for c in range(C):
         inverse = 1 / np.sqrt(np.float64(var[c]) + eps)
+        dbeta[c], dgamma[c] = sums[0, 0, c], inverse * sums[0, 1, c]
         table[4, c] = -gamma[c] * inverse * inverse * inverse * sums[0, 1, c] / M
         table[3, c] = -gamma[c] * inverse * sums[0, 0, c] / M
-    repeat(table, len(gamma))
+    repeat(table, C)
+    return dgamma, dbeta
 
 
 # The first pass

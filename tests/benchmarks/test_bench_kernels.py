@@ -209,6 +209,13 @@ def test_means_are_geometric_and_a_layer_counts_in_each_of_its_networks(harness)
     ]
 
 
+def test_short_calls_have_a_mean_of_their_own(harness):
+    from bench_kernels import _means
+
+    rows = [row(harness, {"cpu": [time], "torch": [time / 2]}) for time in (19e-6, 21e-6)]
+    assert [mean["rows"] for mean in _means(rows)] == ["kernel short", "kernel"]
+
+
 def test_below_the_ridge_memory_is_the_roof():
     from roofs import Roofs
 

@@ -25,7 +25,7 @@ NETWORK = {
 
 
 def kept(folder, name, **content):
-    settings = {"quick": content.pop("quick", False)}
+    settings = {"quick": content.pop("quick", False), "model": "lenet5"}
     (folder / f"{name}.json").write_text(json.dumps({"machine": MACHINE, "settings": settings, **content}))
 
 
@@ -69,6 +69,27 @@ def test_other_kernels_have_a_row_each(readme_table, tmp_path):
                  "sgd_update | 6.000 | - | -"):  # fmt: skip
         assert f"| {line} |" in text
     assert "dropout" not in text
+
+
+def test_short_calls_are_one_mean_over_all_their_rows(readme_table, tmp_path):
+    means = [{"rows": "relu_forward short", "count": 1, "cpu/torch": 4.0},
+             {"rows": "tanh_forward short", "count": 2, "cpu/torch": 0.5}]  # fmt: skip
+    kept(tmp_path, "bench_kernels_a", means=means, rows=[])
+    text = readme_table.tables(tmp_path)
+    assert "3 rows that PyTorch does in less than 10 microseconds" in text
+    assert "the ratio is 1.000." in text
+    assert "relu" not in text
+
+
+def test_growing_steps_have_a_row_each_and_two_columns_for_a_number_of_threads(readme_table, tmp_path):
+    points = [{"batch size": 2, "image": [8, 8, 3], "threads": threads, "torch": "torch nchw",
+               "contenders": {"minicnn cpu": {"seconds": seconds, "peak bytes": 3_000_000},
+                              "torch nchw": {"seconds": 0.004, "peak bytes": 4_000_000}}}
+              for threads, seconds in ((1, 0.003), (2, 0.002))]  # fmt: skip
+    kept(tmp_path, "bench_scaling_a", points=points)
+    text = readme_table.tables(tmp_path)
+    assert "| lenet5, a training step | 1 thread | time ratio | 2 threads | time ratio | minicnn, MB |" in text
+    assert "| 2 x 8 x 8 x 3 | 3.00 ms | 0.750 | 2.00 ms | 0.500 | 3 | 4 |" in text
 
 
 def test_quick_results_are_refused(readme_table, tmp_path):
