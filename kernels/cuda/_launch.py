@@ -1,0 +1,104 @@
+"""How this room compiles its .cu files, makes arrays and launches kernels.
+
+A file is compiled for one type of numbers: `real` is what arrays hold, and `wide` what sums over them are kept in.
+NVRTC does that through CuPy at the first launch, for the card at hand; CuPy keeps the machine code on disk.
+
+Kernels count in 32-bit integers, which is faster on a GPU: an array of 2**31 numbers is refused.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+SOURCES = Path(__file__).parent
+TYPES = {"float32": ("float", "float"), "float64": ("double", "double")}  # dtype: real, wide
+THREADS = 256  # of a block that works element by element
+AT_ONCE = 4  # elements of each of its threads; `EACH` of common.cuh
+MOST = 2**31 - 1
+_INCLUDE = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
+
+
+class Gpu:
+    """The GPU, through CuPy. The tests put an emulator with the same two methods in its place."""
+
+    def compile(self, file: str, options: tuple[str, ...]) -> Any:
+        """The kernels of `file`.cu."""
+        import cupy
+
+        return cupy.RawModule(code=source(f"{file}.cu"), options=("--std=c++17", *options))
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array that nobody has written to."""
+        import cupy
+
+        return cupy.empty(shape, dtype)
+
+
+gpu: Any = Gpu()
+
+
+def source(name: str, folders: tuple[Path, ...] = (SOURCES,)) -> str:
+    """A file with what it includes of ours in its place, each once, from the first folder that has it.
+
+    The compiler could find those files by itself, but CuPy would go on using old machine code after one was edited.
+    """
+    seen: set[str] = set()
+
+    def text(name: str) -> str:
+        seen.add(name)
+        path = next(folder / name for folder in folders if (folder / name).exists())
+        return _INCLUDE.sub(lambda match: "" if match[1] in seen else text(match[1]), path.read_text())
+
+    return text(name)
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """A fresh array on the GPU, to be written."""
+    return gpu.empty(shape, dtype)
+
+
+def dense(x: Array) -> Array:
+    """x in row-major order: as it is, or a copy. Raises ValueError if it has too many numbers to be counted."""
+    if x.size > MOST:
+        raise ValueError(f"the CUDA kernels serve arrays of up to 2**31 - 1 numbers, got the shape {x.shape}")
+    return x if x.flags.c_contiguous else x.copy(order="C")
+
+
+def launch(
+    file: str, kernel: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared: int = 0
+) -> None:
+    """Run a kernel of `file`.cu compiled for `dtype` on grid x block threads.
+
+    arguments: arrays, None for a null pointer, Python numbers (int in C if whole, else `wide`), NumPy numbers as they
+    are, and structs. shared: bytes of dynamic shared memory for a block. An empty grid is no launch.
+    """
+    if min(grid) == 0:
+        return
+    function = _function(gpu, file, kernel, np.dtype(dtype).name)
+    if shared > 48 << 10:
+        function.max_dynamic_shared_size_bytes = shared
+    wide = np.float64 if np.dtype(dtype).itemsize == 8 else np.float32
+    values = tuple(np.int32(a) if isinstance(a, int) else wide(a) if isinstance(a, float) else a for a in arguments)
+    function(grid, block, values, shared_mem=shared)
+
+
+def launch_each(file: str, kernel: str, n: int, *arguments: Any) -> None:
+    """Run a kernel that works on n elements one by one; its first argument is n, the second an array."""
+    blocks = -(-n // (THREADS * AT_ONCE))
+    launch(file, kernel, arguments[0].dtype, (blocks,), (THREADS,), n, *arguments)
+
+
+@cache
+def _function(gpu: Any, file: str, kernel: str, dtype: str) -> Any:
+    return _module(gpu, file, dtype).get_function(kernel)
+
+
+@cache
+def _module(gpu: Any, file: str, dtype: str) -> Any:
+    real, wide = TYPES[dtype]
+    return gpu.compile(file, (f"-DREAL={real}", f"-DWIDE={wide}"))

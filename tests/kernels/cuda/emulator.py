@@ -1,0 +1,179 @@
+"""CUDA kernels on the CPU: the same .cu files, compiled by g++, on NumPy arrays. Nothing here says how fast they are.
+
+    module = Emulator().compile("gemm", ("-DREAL=float", "-DWIDE=float"))
+    module.get_function("gemm")((4, 4), (16, 16), (a, b, c, np.int32(64)))
+
+is the form of cupy.RawModule, so `minicnn.kernels.cuda` runs on it unchanged (`Emulator` takes the place of its GPU).
+What it finds that a run on a GPU may not:
+
+    too few, too many or wrong arguments        the kernel's own type says what it takes
+    a write outside of an array                 there are bytes of a known pattern at both ends
+    a read of memory that nobody has written    it is NaN: around the arrays, in fresh results, in shared memory of each
+                                                block; an index behind the end of a constant-size array is a trap
+    a missing barrier                           `order`: 0 runs the threads forwards, 1 backwards, any other number
+                                                shuffles them with this seed; a test compares
+    a barrier that some threads never reach     an error that says how many wait where
+    a missing wait for an asynchronous copy     the copy is not made before the wait
+
+What it cannot do: a grid-wide barrier or a block that waits for another (blocks run one by one), wgmma, TMA, clusters,
+what the memory model allows between two barriers within a warp.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from minicnn.kernels.cuda._launch import SOURCES, source
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("MINICNN_EMULATOR_CACHE", Path(tempfile.gettempdir()) / "minicnn-cuda-emulator"))
+FLAGS = (
+    "-std=c++20", "-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-fno-gnu-unique", "-ffp-contract=off", "-w",
+    "-fsanitize=bounds", "-fsanitize-undefined-trap-on-error",
+)  # fmt: skip
+KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(')
+DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s*)?(\w+)\s+(\w+)\[\];")
+SHARED = re.compile(r"__shared__\s+([^;]+);")
+POISON = 0xFF
+MARGIN = 4096  # bytes of the known pattern at both ends of an array
+
+
+class Emulator:
+    """In the place of the GPU: compiles files and makes arrays."""
+
+    def __init__(self, order=0):
+        self.order = order
+
+    def compile(self, file, options):
+        """The module of one .cu file; a header beside the emulator goes before one of the kernels."""
+        return Module(compiled(source(f"{file}.cu", (HERE, SOURCES)), options), self)
+
+    def empty(self, shape, dtype):
+        """An array full of NaN, or -1."""
+        array = np.empty(shape, dtype)
+        array.reshape(-1).view(np.uint8)[:] = POISON
+        return array
+
+
+@functools.cache
+def compiled(text, options):
+    """The library of a source, and the names of its kernels. Libraries are kept on disk, by what they are made of."""
+    names = tuple(KERNEL.findall(text))
+    text = DYNAMIC.sub(r"\1 *\2 = emulator::dynamic_shared<\1>();", text)
+    text = SHARED.sub(static, text)
+    exports = "\n".join(f"EMULATOR_EXPORT({name})" for name in names)
+    text = f'#include "emulator.h"\n{text.replace("#pragma once", "")}\n{exports}\n'
+    command = [os.environ.get("CXX", "g++"), *FLAGS, *options, f"-I{HERE}"]
+    parts = "\0".join([text, (HERE / "emulator.h").read_text(), *command])
+    library = CACHE / f"{hashlib.sha256(parts.encode()).hexdigest()[:32]}.so"
+    if not library.exists():
+        build(text, command, library)
+    return ctypes.CDLL(str(library)), names
+
+
+def build(text, command, library):
+    """Compile, beside the place and then moved there: another process may be doing the same."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        source, made = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+        source.write_text(text)
+        done = subprocess.run([*command, "-o", made, source], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"g++ does not compile the kernels:\n{done.stderr[:4000]}")
+        made.replace(library)
+
+
+def static(match):
+    """`float a[4][5], b[3]` as static variables that each block finds poisoned."""
+    names = re.findall(r"(\w+)\s*(?:\[[^\]]*\]\s*)*(?:,|$)", re.sub(r"<[^>]*>", "", match[1]))
+    poisoned = " ".join(f"static emulator::Shared {name}_is_shared(&{name}, sizeof {name});" for name in names)
+    return f"static {match[1]}; {poisoned}"
+
+
+class Module:
+    """The kernels of one file."""
+
+    def __init__(self, made, emulator):
+        (self._library, self._names), self._emulator = made, emulator
+
+    def get_function(self, name):
+        """One kernel by its name."""
+        if name not in self._names:
+            raise AttributeError(f"there is no kernel {name}, only {', '.join(self._names)}")
+        return Kernel(self._library, name, self._emulator)
+
+
+class Kernel:
+    """Called as a cupy.RawKernel is."""
+
+    def __init__(self, library, name, emulator):
+        describe = getattr(library, f"parameters_of_{name}")
+        describe.restype = ctypes.c_char_p
+        self.parameters = describe().decode().rstrip(",").split(",")
+        self._run = getattr(library, f"run_{name}")
+        self._run.restype = ctypes.c_bool
+        self._error = library.emulator_error
+        self._error.restype = ctypes.c_char_p
+        self.name, self._emulator = name, emulator
+
+    def __call__(self, grid, block, arguments, shared_mem=0):
+        if len(arguments) != len(self.parameters):
+            raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, got {len(arguments)}")
+        arrays = {}
+        kept = [self._value(i, argument, arrays) for i, argument in enumerate(arguments)]
+        pointers = (ctypes.c_void_p * len(kept))(*[value.ctypes.data for value in kept])
+        sizes = [(ctypes.c_uint * 3)(*(*size, 1, 1)[:3]) for size in (grid, block)]
+        if not self._run(*sizes, ctypes.c_size_t(shared_mem), ctypes.c_uint(self._emulator.order), pointers):
+            raise RuntimeError(f"{self.name}: {self._error().decode()}")
+        for copy in arrays.values():
+            copy.give_back(self.name)
+
+    def _value(self, i, argument, arrays):
+        """The bytes of one argument as the kernel takes it."""
+        kind, size = self.parameters[i][0], int(self.parameters[i][1:])
+        if kind == "P":
+            return np.array(0 if argument is None else self._address(i, argument, size, arrays), np.uintp)
+        if isinstance(argument, np.ndarray) and argument.dtype.names:
+            found = "S", argument.nbytes
+        elif isinstance(argument, np.generic):
+            found = {"u": "i", "b": "i"}.get(argument.dtype.kind, argument.dtype.kind), argument.nbytes
+        else:
+            found = type(argument).__name__, 0
+        if found != (kind, size):
+            raise TypeError(f"{self.name}: argument {i} expected {kind}{size}, got {found[0]}{found[1]}")
+        return np.asarray(argument)
+
+    def _address(self, i, array, size, arrays):
+        if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
+            raise TypeError(f"{self.name}: argument {i} must be a dense array, got {type(array).__name__}")
+        if array.itemsize != size:
+            raise TypeError(f"{self.name}: argument {i} expected numbers of {size} bytes, got {array.dtype}")
+        if id(array) not in arrays:
+            arrays[id(array)] = Copy(array)
+        return arrays[id(array)].address
+
+
+class Copy:
+    """What the kernel sees of an array: a copy between margins, aligned as an array on a GPU."""
+
+    def __init__(self, array):
+        self.array = array
+        self.memory = np.full(array.nbytes + 2 * MARGIN + 256, POISON, np.uint8)
+        self.start = MARGIN + -(self.memory.ctypes.data + MARGIN) % 256
+        self.stop = self.start + array.nbytes
+        self.memory[self.start : self.stop] = array.reshape(-1).view(np.uint8)
+        self.address = self.memory.ctypes.data + self.start
+
+    def give_back(self, name):
+        """What the kernel wrote, unless it wrote elsewhere."""
+        if not ((self.memory[: self.start] == POISON).all() and (self.memory[self.stop :] == POISON).all()):
+            raise IndexError(f"{name} wrote outside of an array of the shape {self.array.shape}")
+        if self.array.flags.writeable:
+            self.array.reshape(-1).view(np.uint8)[:] = self.memory[self.start : self.stop]
