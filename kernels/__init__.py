@@ -2,12 +2,13 @@
 
     reference/   plain NumPy, written only to be read
     cpu/         Numba
+    cuda/        CUDA C++, launched through CuPy
 
     y = room(x).relu_forward(x)
 
-The array decides: a NumPy array goes to `cpu`, or to `reference` inside `with use("reference"):` or with
-MINICNN_KERNELS=reference in the environment. Rooms are imported when first asked for: Numba takes half a
-second to import, and whoever only reads a table should not wait for it.
+The array decides: a CuPy array goes to `cuda`; a NumPy array goes to `cpu`, or to `reference` inside
+`with use("reference"):` or with MINICNN_KERNELS=reference in the environment. Rooms are imported when first asked
+for: Numba takes half a second to import, and whoever only reads a table should not wait for it.
 
 The contract: plain arrays in, fresh arrays out, dtype kept, nothing remembered. Optimizer updates work in
 place and say so. Arguments were checked by `ops/`; a kernel checks nothing.
@@ -21,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from ..device import check_same, is_cuda
 from .memory import add, empty, is_whole, zeros
 
 __all__ = ["ROOMS", "add", "empty", "is_whole", "room", "set_threads", "use", "zeros"]
 
-ROOMS = ("reference", "cpu")
+ROOMS = ("reference", "cpu")  # that serve NumPy arrays
 
 _imported: dict[str, ModuleType] = {}
 _chosen: ContextVar[str | None] = ContextVar("_chosen", default=None)
@@ -34,16 +36,24 @@ _chosen: ContextVar[str | None] = ContextVar("_chosen", default=None)
 def room(*arrays: Any) -> ModuleType:
     """The module whose kernels serve these arrays."""
     for array in arrays:
-        if type(array) is not np.ndarray and not isinstance(array, np.ndarray | np.generic):
-            raise RuntimeError(
-                f'no kernels serve a {type(array).__name__}: move the model and its data with .to("cpu")'
-            )
+        if type(array) is not np.ndarray and (is_cuda(array) or not isinstance(array, np.ndarray | np.generic)):
+            return _other_room(arrays)
     name = _chosen.get() or os.environ.get("MINICNN_KERNELS") or "cpu"
+    if name not in _imported:
+        _check(name)
     return _imported.get(name) or _import(name)
 
 
+def _other_room(arrays: tuple[Any, ...]) -> ModuleType:
+    """The room of arrays that are not all NumPy's."""
+    for array in arrays:
+        if not is_cuda(array) and not isinstance(array, np.ndarray | np.generic):
+            raise RuntimeError(f"no kernels serve a {type(array).__name__}: give arrays of NumPy or CuPy")
+    check_same(arrays, "a kernel")
+    return _imported.get("cuda") or _import("cuda")
+
+
 def _import(name: str) -> ModuleType:
-    _check(name)
     _imported[name] = importlib.import_module(f"{__name__}.{name}")
     return _imported[name]
 

@@ -1,5 +1,6 @@
 """Where an array lives, and how it moves. Only this file and `kernels/` know what a device is."""
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +12,23 @@ Array = Any
 
 def cuda_available() -> bool:
     """Whether CuPy is installed and finds a GPU with a working driver."""
+    return _missing_for_cuda() is None
+
+
+def _missing_for_cuda() -> str | None:
+    """What keeps the GPU from being used, in a sentence; None if nothing does."""
     try:
         import cupy
-    except ImportError:
-        return False
-    return bool(cupy.is_available())
+    except ImportError as error:
+        if getattr(error, "name", None) == "cupy":
+            return 'CuPy is not installed: pip install "minicnn[cuda13]" (CUDA 12: minicnn[cuda12])'
+        return f"CuPy cannot be imported ({error}): install it anew, with one of the extras cuda13 and cuda12"
+    try:
+        if cupy.is_available():
+            return None
+    except Exception as error:  # what CuPy raises for a broken driver has no class of its own
+        return f"the driver does not answer ({error}): nvidia-smi should say more"
+    return "no NVIDIA GPU with a driver was found: nvidia-smi should list one"
 
 
 def is_cuda(array: Array) -> bool:
@@ -42,25 +55,37 @@ def array_module(array: Array) -> Any:
 def to_device(array: Array, device: str) -> Array:
     """The array on `device` ("cpu" or "cuda"); the same object if it is there already.
 
-    Raises ValueError for another name, RuntimeError if there is no GPU.
+    Raises ValueError for another name, RuntimeError if there is no GPU, MemoryError if it has no room for the array.
     """
     check_device(device)
     if device_of(array) == device:
         return array
     import cupy
 
-    return cupy.asarray(array) if device == "cuda" else cupy.asnumpy(array)
+    if device == "cpu":
+        return cupy.asnumpy(array)
+    try:
+        return cupy.asarray(array)
+    except MemoryError as error:
+        raise no_room(array.shape, array.dtype) from error
+
+
+def no_room(shape: tuple[int, ...], dtype: Any) -> MemoryError:
+    """What to raise for an array that the GPU has no room for."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return MemoryError(
+        f"the GPU has no room for an array of shape {tuple(shape)}, {size / 1e6:,.0f} MB: use smaller batches or "
+        "images, or end what else runs on that GPU (nvidia-smi lists it)"
+    )
 
 
 def check_device(device: str) -> None:
     """Raise unless `device` is "cpu", or "cuda" on a machine where that works."""
     if device not in ("cpu", "cuda"):
         raise ValueError(f'device expected "cpu" or "cuda", got {device!r}')
-    if device == "cuda" and not cuda_available():
-        raise RuntimeError(
-            'device "cuda" needs an NVIDIA GPU, its driver and CuPy, and not all are here: use "cpu", '
-            'or install the extra with pip install "minicnn[cuda13]" (CUDA 12: minicnn[cuda12])'
-        )
+    missing = _missing_for_cuda() if device == "cuda" else None
+    if missing:
+        raise RuntimeError(f'device "cuda" cannot be used, {missing}; or use the device "cpu"')
 
 
 def check_same(arrays: Sequence[Array], what: str) -> None:

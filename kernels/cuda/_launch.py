@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ...device import no_room
+
 Array = Any
 
 SOURCES = Path(__file__).parent
@@ -33,10 +35,13 @@ class Gpu:
         return cupy.RawModule(code=source(f"{file}.cu"), options=("--std=c++17", *options))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array that nobody has written to."""
+        """An array that nobody has written to. Raises MemoryError if there is no room for it."""
         import cupy
 
-        return cupy.empty(shape, dtype)
+        try:
+            return cupy.empty(shape, dtype)
+        except MemoryError as error:
+            raise no_room(shape, dtype) from error
 
 
 gpu: Any = Gpu()

@@ -95,7 +95,7 @@ def test_an_unknown_room_in_the_environment_is_one_sentence(monkeypatch):
 
 
 def test_what_no_room_serves_is_refused():
-    with pytest.raises(RuntimeError, match=r"no kernels serve a list: move"):
+    with pytest.raises(RuntimeError, match=r"no kernels serve a list: give arrays of NumPy"):
         kernels.room([1.0])
 
 

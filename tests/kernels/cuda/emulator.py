@@ -164,11 +164,11 @@ class Copy:
     """What the kernel sees of an array: a copy between margins, aligned as an array on a GPU."""
 
     def __init__(self, array):
-        self.array = array
+        self.array = array.view(np.ndarray)  # a class of its own may have a mind of its own
         self.memory = np.full(array.nbytes + 2 * MARGIN + 256, POISON, np.uint8)
         self.start = MARGIN + -(self.memory.ctypes.data + MARGIN) % 256
         self.stop = self.start + array.nbytes
-        self.memory[self.start : self.stop] = array.reshape(-1).view(np.uint8)
+        self.memory[self.start : self.stop] = self.array.reshape(-1).view(np.uint8)
         self.address = self.memory.ctypes.data + self.start
 
     def give_back(self, name):
