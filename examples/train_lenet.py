@@ -70,7 +70,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--epochs", type=int, default=15, metavar="N", help="passes over the training images (default: 15)")
     add("--batch-size", type=int, default=64, metavar="N", help="images in a step (default: 64)")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same run (default: 0)")
-    add("--device", default="cpu", choices=["cpu", "cuda"], help="where to compute (default: cpu)")
+    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute: cuda is an NVIDIA GPU; "
+        "auto takes one if it can be used (default: auto)")  # fmt: skip
     add("--kernels", default="cpu", choices=mc.kernels.ROOMS, help="compiled kernels (cpu), or the plain NumPy ones "
         "that are written to be read (reference), many times slower (default: cpu)")  # fmt: skip
     add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core)")
@@ -96,7 +97,8 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
     if models.input_shape(settings.model) != IMAGES:
         raise ValueError(f"{settings.model} is made for images {models.input_shape(settings.model)}, not {IMAGES}")
     mc.seed(settings.seed)
-    model = models.build(settings.model, settings.variant).to(settings.device)
+    device = "cuda" if mc.cuda_available() else "cpu"
+    model = models.build(settings.model, settings.variant).to(device if settings.device == "auto" else settings.device)
     rate, decay = RECIPES[settings.variant or "keras"] if settings.model == "lenet5" else OTHERS
     decay = decay if settings.weight_decay is None else settings.weight_decay
     if settings.optimizer == "sgd":
@@ -193,7 +195,7 @@ def main() -> None:
                     else "\nstopped before the first epoch was finished: nothing is kept"
                 )
             report(trainer, test, folder)
-    except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
         sys.exit(f"train_lenet.py: {error}")
 
 

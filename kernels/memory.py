@@ -98,7 +98,7 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
 
 def add(a: Array, b: Array) -> Array:
     """a + b of one shape and dtype; those of NumPy in such memory too."""
-    return np.add(a, b, out=empty(a.shape, a.dtype)) if isinstance(a, np.ndarray) else a + b
+    return np.add(a, b, out=empty(a.shape, a.dtype)) if type(a) is np.ndarray else a + b
 
 
 def is_whole(array: Array) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,19 @@ def no_room(shape: tuple[int, ...], dtype: Any) -> MemoryError:
         f"the GPU has no room for an array of shape {tuple(shape)}, {size / 1e6:,.0f} MB: use smaller batches or "
         "images, or end what else runs on that GPU (nvidia-smi lists it)"
     )
+
+
+def recorded(function: Callable[[], Any]) -> Any:
+    """A `kernels.cuda.graph.Graph` of what the function does on the GPU."""
+    from .kernels.cuda.graph import Graph
+
+    return Graph(function)
+
+
+def is_recording() -> bool:
+    """Whether a graph is being recorded: then nothing may wait for a result."""
+    launch = sys.modules.get(f"{__package__}.kernels.cuda._launch")
+    return launch is not None and launch.replays is not None
 
 
 def check_device(device: str) -> None:

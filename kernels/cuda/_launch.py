@@ -45,6 +45,7 @@ class Gpu:
 
 
 gpu: Any = Gpu()
+replays: Array | None = None  # while a graph is recorded: how often it was replayed, in the GPU's memory (see `graph`)
 
 
 def source(name: str, folders: tuple[Path, ...] = (SOURCES,)) -> str:

@@ -67,14 +67,17 @@ class DataLoader:
         # Not a generator itself, so that the epoch moves on now and not at the first batch; what the iteration then
         # needs it has as arguments, and a second one that begins meanwhile changes none of it.
         epoch, self.epoch = self.epoch, self.epoch + 1
-        return self._batches(epoch, len(self))
+        return self._batches(epoch, self.indices(epoch))
 
-    def _batches(self, epoch: int, batches: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def indices(self, epoch: int) -> list[np.ndarray]:
+        """For each batch of an epoch the numbers (n,) of its samples, in order."""
         order = np.arange(len(self.dataset))
         if self.shuffle:
             order = _random.generator(self.seed, _random.SHUFFLE, epoch).permutation(order)
-        for batch in range(batches):
-            indices = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return [order[batch * self.batch_size : (batch + 1) * self.batch_size] for batch in range(len(self))]
+
+    def _batches(self, epoch: int, order: list[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for indices in order:
             # A subclass may have a __getitem__ of its own, so only ArrayDataset itself is gathered at once.
             if type(self.dataset) is ArrayDataset and self.transform is None:
                 images, labels = self.dataset.images[indices], self.dataset.labels[indices]

@@ -19,6 +19,7 @@ from ..device import array_module, to_device
 from ..nn import Module
 from ..nn.checks import flag, positive
 from ..optim import Optimizer, Schedule
+from .capture import CapturedSteps, can_capture
 from .checkpoint import PathLike, check_place, load_checkpoint, save_checkpoint
 from .metrics import Metric, RunningMeans, named_metrics
 from .progress import EpochBar
@@ -37,6 +38,8 @@ class Trainer:
     metrics: "accuracy", or functions metric(outputs, labels) -> number of NumPy arrays (N, K) and (N,), a mean over the
         batch too; a function's name is its key in the history.
     schedule: of this optimizer, stepped after each epoch; None leaves the learning rate alone.
+    capture: whether steps on a GPU are recorded as a CUDA graph where they are all alike: on a data set that has room
+        there, without augmentation. The result is the same, bit for bit.
 
     epoch: how many epochs are done. history: one number an epoch under "loss", "accuracy", "val_loss", "val_accuracy",
     "lr" (what the epoch was trained with) and "seconds"; NaN where an epoch had none, as without validation.
@@ -52,6 +55,7 @@ class Trainer:
         loss: Loss = F.cross_entropy,
         metrics: Sequence[str | Metric] = ("accuracy",),
         schedule: Schedule | None = None,
+        capture: bool = True,
     ) -> None:
         for name, part, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
             if not isinstance(part, kind):
@@ -70,6 +74,8 @@ class Trainer:
         self.loss = loss
         self.metrics = named_metrics(metrics)
         self.schedule = schedule
+        self.capture = flag(capture, "Trainer", "capture")
+        self._captured: CapturedSteps | None = None
         self.epoch = 0
         self.history: dict[str, list[float]] = {}
 
@@ -104,7 +110,7 @@ class Trainer:
             check_place(checkpoint)
         if not any(parameter.requires_grad for parameter in self.optimizer.params):
             raise RuntimeError("fit found nothing to train: no Parameter of the optimizer has requires_grad=True")
-        last = self.epoch + epochs
+        last, self._captured = self.epoch + epochs, None
         while self.epoch < last:
             images = min(len(loader) * loader.batch_size, len(loader.dataset))
             with EpochBar(self.epoch + 1, last, len(loader), images, progress) as bar:
@@ -125,7 +131,7 @@ class Trainer:
         with _evaluating(self.model):
             for x, labels in loader:
                 outputs = self._outputs(x)
-                means.add(self._measure(outputs, labels, self._loss(outputs, labels).item()), len(labels))
+                means.add(self.measure(outputs.numpy(), labels, self._loss(outputs, labels).item()), len(labels))
         return means.values()
 
     def predict(self, images: Array, batch_size: int | None = None) -> Array:
@@ -170,15 +176,31 @@ class Trainer:
         loader.epoch = self.epoch
         self.model.train()
         means = RunningMeans()
-        for batch, (x, labels) in enumerate(loader):
-            means.add(self._train_on(x, labels, batch, datasets), len(labels))
-            bar.update(len(labels), means.values())
+        for count, record in self._steps(loader, datasets):
+            means.add(record, count)
+            bar.update(count, means.values())
         self._check_weights()
         record = means.values()
         if tests is not None:
             tests.epoch = self.epoch
             record |= {f"val_{name}": value for name, value in self.evaluate(tests).items()}
         return {**record, "lr": self.optimizer.lr, "seconds": time.perf_counter() - start}
+
+    def _steps(self, loader: DataLoader, datasets: list[Dataset]) -> Iterator[tuple[int, dict[str, float]]]:
+        """Train on every batch; yields its size, its loss and its metrics."""
+        if self.capture and self._captured is None and can_capture(self.model, loader):
+            self._captured = CapturedSteps(self, loader)
+        if self._captured is None:
+            for batch, (x, labels) in enumerate(loader):
+                yield len(labels), self._train_on(x, labels, batch, datasets)
+            return
+        dataset: Any = loader.dataset
+
+        def train_on(numbers: Array, batch: int) -> dict[str, float]:
+            x = to_input(dataset.images[numbers], numbers)
+            return self._train_on(x, dataset.labels[numbers], batch, datasets)
+
+        yield from self._captured.epoch(loader.indices(self.epoch), train_on)
 
     def _train_on(self, x: Array, labels: Array, batch: int, datasets: list[Dataset]) -> dict[str, float]:
         """One step of the optimizer; the loss and the metrics before it."""
@@ -187,18 +209,13 @@ class Trainer:
             for dataset in datasets:
                 _check_labels(dataset, outputs.shape[1])
         loss = self._loss(outputs, labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise RuntimeError(
-                f"the loss became {value} in epoch {self.epoch + 1}, batch {batch + 1}: try a smaller learning rate "
-                f"than {self.optimizer.lr:g}, and look for infinities in the model; go on from a checkpoint with load"
-            )
+        value = self.check_loss(loss.item(), batch)
         if not loss.requires_grad:
             raise RuntimeError("the loss does not depend on the weights: is fit inside no_grad, or a layer detached?")
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return self._measure(outputs, labels, value)
+        return self.measure(outputs.numpy(), labels, value)
 
     def _outputs(self, x: Array) -> Tensor:
         """What the model returns for a batch, brought to the model's device and dtype."""
@@ -220,8 +237,18 @@ class Trainer:
             raise TypeError(f"the Trainer expected the loss to be a Tensor of one element, got {got}: use .mean()")
         return loss
 
-    def _measure(self, outputs: Tensor, labels: Array, loss: float) -> dict[str, float]:
-        return {"loss": loss, **{name: float(f(outputs.numpy(), labels)) for name, f in self.metrics.items()}}
+    def measure(self, outputs: Array, labels: Array, loss: float) -> dict[str, float]:
+        """The loss and the metrics of one batch, from its outputs (N, K) and labels (N,) as NumPy arrays."""
+        return {"loss": loss, **{name: float(f(outputs, labels)) for name, f in self.metrics.items()}}
+
+    def check_loss(self, loss: float, batch: int) -> float:
+        """The loss of a batch as it is; raises RuntimeError if it is not finite."""
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"the loss became {loss} in epoch {self.epoch + 1}, batch {batch + 1}: try a smaller learning rate "
+                f"than {self.optimizer.lr:g}, and look for infinities in the model; go on from a checkpoint with load"
+            )
+        return loss
 
     def _check_weights(self) -> None:
         """Raise RuntimeError for a weight that is not finite: the last step of an epoch may have spoilt it."""

@@ -3,12 +3,19 @@
 With it in the place of CuPy and the emulator in the place of the GPU a whole training step runs in the CUDA room.
 An array of NumPy beside one of these is the error that it is in CuPy. What cannot be imitated: np.asarray and iteration
 over such an array work here, and are errors in CuPy.
+
+A stream that captures does nothing and remembers what it would have done: results are NaN until the graph is launched,
+and asking for one is an error, as it is in CUDA.
 """
 
+import contextlib
 import sys
 import types
 
 import numpy as np
+from emulator import Emulator
+
+from minicnn.kernels.cuda import _launch
 
 
 class ndarray(np.ndarray):
@@ -20,20 +27,74 @@ class ndarray(np.ndarray):
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **settings):
         if out is not None:
             settings["out"] = tuple(_plain(a) for a in out)
-        result = getattr(ufunc, method)(*map(_plain, inputs), **settings)
-        return out[0] if out is not None else _ours(result)
+        result = _done(lambda: getattr(ufunc, method)(*map(_plain, inputs), **settings), out and settings["out"][0])
+        return out[0] if out is not None else result
 
     def __array_function__(self, function, kinds, arguments, settings):
-        return _ours(function(*_each(arguments, _plain), **{k: _each(v, _plain) for k, v in settings.items()}))
+        return _called(function, arguments, settings)
 
     def __setitem__(self, index, value):
-        super().__setitem__(_each(index, _plain), _plain(value))
+        place, value = _each(index, _plain), _plain(value)
+        _done(lambda: _plain(self).__setitem__(place, value), ())
 
     def __getitem__(self, index):
-        return _ours(_plain(self)[_each(index, _plain)])
+        found = _plain(self)[_each(index, _plain)]
+        if isinstance(found, np.ndarray) and np.shares_memory(found, self):
+            return _ours(found)
+        return _done(lambda: _plain(self)[_each(index, _plain)])
 
     def item(self, *index):
-        return _plain(self).item(*index)
+        return _fetched(self).item(*index)
+
+    def astype(self, dtype, copy=True):
+        return self if not copy and self.dtype == dtype else _done(lambda: _plain(self).astype(dtype))
+
+    def copy(self, order="C"):
+        return _done(lambda: _plain(self).copy(order))
+
+    def __bool__(self):
+        return bool(_fetched(self))
+
+    def __int__(self):
+        return int(_fetched(self))
+
+    def __float__(self):
+        return float(_fetched(self))
+
+
+_recording = None  # what a capturing stream is to do, in order
+
+
+def _fetched(array):
+    """What the CPU sees of an array."""
+    if _recording is not None:
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+    return array.view(np.ndarray)
+
+
+def _done(work, out=None):
+    """The result of work(); written to `out` by the work itself, or () for none. While a stream captures: later."""
+    if _recording is None:
+        return _ours(work())
+    if out is not None:
+        _recording.append(work)
+        return out
+    result = _ours(work())
+    for array in result if isinstance(result, list | tuple) else [result]:
+        array.view(np.ndarray).view(np.uint8 if array.ndim else array.dtype)[...] = 255
+
+    def again():
+        for place, value in zip(*(x if isinstance(x, list | tuple) else [x] for x in (result, work())), strict=True):
+            place.view(np.ndarray)[...] = value
+
+    _recording.append(again)
+    return result
+
+
+def _called(function, arguments, settings):
+    """A function of NumPy's."""
+    plain = {name: _each(value, _plain) for name, value in settings.items()}
+    return _done(lambda: function(*_each(arguments, _plain), **plain))
 
 
 def _plain(value):
@@ -55,30 +116,91 @@ def _ours(value):
     return np.asarray(value).view(ndarray) if isinstance(value, np.ndarray | np.generic) else value
 
 
+class Stream:
+    """Captures what is done inside `with stream:`."""
+
+    def __init__(self, non_blocking=False):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def synchronize(self):
+        pass
+
+    def begin_capture(self, mode):
+        global _recording
+        _recording = []
+
+    def end_capture(self):
+        global _recording
+        graph, _recording = Graph(_recording), None
+        return graph
+
+
+class Graph:
+    """What a stream has captured."""
+
+    def __init__(self, steps):
+        self._steps = steps
+
+    def launch(self):
+        for step in self._steps:
+            step()
+
+
+class FakeGpu(Emulator):
+    """The emulator, whose arrays are "on the GPU", and whose launches a stream can capture."""
+
+    def empty(self, shape, dtype):
+        return super().empty(shape, dtype).view(ndarray)
+
+    def compile(self, file, options):
+        made = super().compile(file, options)
+
+        def get_function(name):
+            kernel = made.get_function(name)
+            return lambda *launch, **settings: _done(lambda: kernel(*launch, **settings), ())
+
+        return types.SimpleNamespace(get_function=get_function)
+
+
 def module():
     """The module to put into sys.modules["cupy"]."""
     made = types.ModuleType("cupy")
     made.ndarray = ndarray
     made.is_available = lambda: True
-    made.asnumpy = lambda a: np.array(a.view(np.ndarray) if isinstance(a, ndarray) else a)
+    made.asnumpy = lambda a: np.array(_fetched(a) if isinstance(a, ndarray) else a)
     made.asarray = lambda a, dtype=None: (
         a if isinstance(a, ndarray) and dtype in (None, a.dtype) else made.array(a, dtype)
     )
-    made.array = lambda a, dtype=None: np.array(a, dtype).view(ndarray)
+    # From the CPU's memory a copy is made at once, captured or not.
+    made.array = lambda a, dtype=None: (
+        a.astype(dtype or a.dtype) if isinstance(a, ndarray) else _ours(np.array(a, dtype))
+    )
+    made.cuda = types.SimpleNamespace(
+        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        using_allocator=lambda malloc: contextlib.nullcontext(),
+        Stream=Stream,
+        get_current_stream=Stream,
+        runtime=types.SimpleNamespace(streamCaptureModeRelaxed=2),
+    )
 
     def named(name):
         function = getattr(np, name)
         if not callable(function) or isinstance(function, type):
             return function
-        return lambda *arguments, **settings: _ours(
-            function(*_each(arguments, _plain), **{k: _each(v, _plain) for k, v in settings.items()})
-        )
+        return lambda *arguments, **settings: _called(function, arguments, settings)
 
     made.__getattr__ = named
     return made
 
 
 def installed(monkeypatch):
-    """Put it in the place of CuPy for one test."""
+    """Put it in the place of CuPy, and an emulator in that of the GPU, for one test."""
     monkeypatch.setitem(sys.modules, "cupy", module())
+    monkeypatch.setattr(_launch, "gpu", FakeGpu())
     return sys.modules["cupy"]

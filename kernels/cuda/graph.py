@@ -1,0 +1,53 @@
+"""A CUDA graph: what a function launches on the GPU, recorded once and then repeated without Python.
+
+Python needs some microseconds to launch a kernel. Kernels of a small network run no longer than that, so the GPU waits
+for Python; a graph is launched as a whole.
+
+A recorded kernel has the addresses and numbers in it that it was recorded with. So what the function allocates comes
+from a pool of memory of its own, which nobody else can get a block of while the graph lives; and the one number that
+changes from step to step, of which dropout draws its mask, is added up in the GPU's memory (`_launch.replays`).
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from . import _launch
+
+Array = Any
+
+
+class Graph:
+    """What function() launches, recorded; nothing is computed before the first `replay`.
+
+    function must launch the same kernels on the same arrays each time, wait for no result, and have run before, so that
+    everything is compiled. result: what it returned; each replay computes its arrays anew, in place.
+
+    Raises RuntimeError if the function does what cannot be recorded.
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        import cupy
+
+        self._pool = cupy.cuda.MemoryPool()
+        self._replays = cupy.zeros((), cupy.uint32)
+        stream = cupy.cuda.Stream(non_blocking=True)
+        cupy.cuda.get_current_stream().synchronize()  # what came before must be done: the stream does not wait for it
+        with cupy.cuda.using_allocator(self._pool.malloc), stream:
+            # "relaxed": the pool may ask the driver for memory while the stream records.
+            stream.begin_capture(cupy.cuda.runtime.streamCaptureModeRelaxed)
+            _launch.replays = self._replays
+            try:
+                self.result = function()
+                self._replays += 1
+                self._graph = stream.end_capture()
+            except Exception as error:
+                with contextlib.suppress(Exception):  # of a recording that is spoilt already
+                    stream.end_capture()
+                raise RuntimeError(f"what a training step does cannot be recorded as a CUDA graph: {error}") from error
+            finally:
+                _launch.replays = None
+
+    def replay(self) -> None:
+        """Compute once more what was recorded, on the current stream."""
+        self._graph.launch()
