@@ -51,7 +51,7 @@ def _main() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     compared = contender.compared().tolist() if said["compare"] else None
-    seconds = harness.burst(contender.call, Pace(**said["pace"]))
+    seconds = harness.burst(harness.Contender(contender.call), Pace(**said["pace"]))
     peak = _memory("VmHWM")
     grown = None if before is None or peak is None else peak - before
     described = report.machine(said["threads"])

@@ -7,6 +7,10 @@ default layout (nchw) and in channels_last (nhwc), of which the faster counts.
 
 Peak memory is measured in a process for each contender: what it holds at most during the steps, above what it held
 before there was a network.
+
+With --device cuda minicnn and PyTorch train on a GPU, step by step (eager) and as a CUDA graph; PyTorch with its
+autotuner (torch.backends.cudnn.benchmark) off and TF32 as --precision says. Images, gathering of batches and losses
+stay on the GPU; a step is that of a pass over all batches. There is no memory column.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ examples:
   python benchmarks/bench_train.py --model resnet18 --batch-size 2
   python benchmarks/bench_train.py --model lenet5 --separate --reference
   python benchmarks/bench_train.py --inference  a forward pass of one image
+  python benchmarks/bench_train.py --device cuda --model lenet5 --model resnet50
 """
 
 
@@ -65,6 +70,9 @@ class Result:
         """Our time over PyTorch's where it takes part, and the fast room's over the reference's."""
         ours = [name for name in self.race.bursts if name.startswith("minicnn")]
         found = {f"{name}/torch": self.race.ratio(name, self.torch) for name in ours if self.torch}
+        for name in self.race.bursts:
+            if name.startswith("torch ") and "minicnn graph" in ours:
+                found[f"minicnn graph/{name}"] = self.race.ratio("minicnn graph", name)
         if "minicnn reference" in ours:
             found["minicnn cpu/minicnn reference"] = self.race.ratio("minicnn cpu", "minicnn reference")
         return found
@@ -106,6 +114,8 @@ def main() -> int:
     mode = "a process each, in turn" if options.separate else "one process, bursts in turn"
     print(f"{what}; {pace.rounds} rounds; {mode}")
     measure = _in_separate_processes if options.separate else _in_one_process
+    if options.device == "cuda":
+        measure, names = _on_gpu(options), _gpu_names(options)
     results, pools = [], {"not started"}
     for task in _tasks(options):
         result, pool = measure(task, names, options.threads, pace)
@@ -113,10 +123,12 @@ def main() -> int:
         pools = pools - {"not started"} | {pool}
         _print(result)
     described = report.machine(options.threads) | {"numba threads": ", ".join(sorted(pools))}
+    if options.device == "cuda":
+        described |= report.gpu() | {"precision": options.precision}
     print(f"\n{report.describe(described)}")
     if options.json:
         settings = {"inference": options.inference, "rounds": pace.rounds, "separate": options.separate,
-                    "tolerance": TOLERANCE, "quick": options.quick}  # fmt: skip
+                    "tolerance": TOLERANCE, "quick": options.quick, "device": options.device}  # fmt: skip
         content = {"machine": described, "settings": settings, "networks": [result.as_json() for result in results]}
         report.write_json(options.json, content)
     if options.plot:
@@ -132,11 +144,16 @@ def _options() -> argparse.Namespace:
                         help=f"{', '.join(MODELS)}; may be given again for more")  # fmt: skip
     result.add_argument("--batch-size", type=harness.positive, metavar="N", help="images a step (default: "
                         f"{', '.join(f'{MODELS[name][0]} for {name}' for name in TRAINED)})")  # fmt: skip
+    result.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+    result.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of products on a GPU")
     result.add_argument("--inference", action="store_true", help="a forward pass in evaluation mode, without a graph; "
                         f"default: {' and '.join(INFERRED)}, one image")  # fmt: skip
     result.add_argument("--reference", action="store_true", help="the reference room too: it may take seconds a step")
     result.add_argument("--separate", action="store_true", help="each contender in a process of its own, in turn")
-    return result.parse_args()
+    options = result.parse_args()
+    if options.device == "cuda" and (options.inference or options.separate or options.reference):
+        result.error("--device cuda measures training steps in one process: without --inference and its like")
+    return options
 
 
 def _takes_part(name: str, options: argparse.Namespace) -> bool:
@@ -167,6 +184,37 @@ def _in_one_process(task: Task, names: list[str], threads: int, pace: Pace) -> t
     once = Pace(1, 0, 0, calls=1)  # after a step that warms up, and leaves the optimizer its state
     peaks = {name: alone.measure(task, name, threads, once, compare=False)["bytes"] for name in names}
     return Result(task, race, peaks, compared[names[0]].tolist()), report.machine(threads)["numba threads"]
+
+
+def _gpu_names(options: argparse.Namespace) -> list[str]:
+    from gpu_networks import NAMES
+
+    return [name for name in NAMES if name.startswith("minicnn") or harness.has_torch(options)]
+
+
+def _on_gpu(options: argparse.Namespace) -> Any:
+    """The measurement on a GPU, in one process."""
+    import gpu_networks
+
+    from minicnn.device import check_device
+
+    try:
+        check_device("cuda")
+    except RuntimeError as error:
+        sys.exit(f"--device cuda: {error}")
+    gpu_networks.set_precision(options.precision, harness.has_torch(options))
+
+    def measure(task: Task, names: list[str], threads: int, pace: Pace) -> tuple[Result, str]:
+        works = {name: gpu_networks.work(task, name) for name in names}
+        compared = {name: each.compared() for name, each in works.items()}
+        harness.agree(compared, gpu_networks.TOLERANCES[options.precision])
+        passes = {name: Contender(each.call) for name, each in works.items()}
+        race = harness.race(passes, pace, compare=lambda results: None)  # done above
+        steps = works[names[0]].steps
+        race = Race({name: [seconds / steps for seconds in bursts] for name, bursts in race.bursts.items()})
+        return Result(task, race, dict.fromkeys(names), compared[names[0]].tolist()), "not started"
+
+    return measure
 
 
 def _in_separate_processes(task: Task, names: list[str], threads: int, pace: Pace) -> tuple[Result, str]:

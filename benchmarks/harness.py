@@ -32,6 +32,7 @@ import report
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 WARM_UP = 0.02  # seconds, in which Linux spreads threads over the cores
+GROUP = 0.002  # seconds of calls on a GPU before one waits for them
 
 
 # Options and threads
@@ -117,10 +118,14 @@ class Disagreement(Exception):
 
 @dataclass(frozen=True)
 class Contender:
-    """call() does the work that is timed; view(what it returned) is what must agree with the other contenders."""
+    """call() does the work that is timed; view(what it returned) is what must agree with the other contenders.
+
+    finish: waits until the work is done, on a GPU, where call() only asks for it; None where it is done anyway.
+    """
 
     call: Callable[[], Any]
     view: Callable[[Any], Any] = lambda result: result
+    finish: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dic
         first = number % len(names)
         for name in names[first:] + names[:first]:
             wait_for_silence(pace.patience)
-            bursts[name].append(burst(contenders[name].call, pace))
+            bursts[name].append(burst(contenders[name], pace))
     return Race(bursts)
 
 
@@ -191,7 +196,7 @@ def wait_for_silence(patience: float) -> None:
         busy = (time.process_time() - before) / (time.monotonic() - start)
 
 
-def burst(call: Callable[[], Any], pace: Pace) -> float:
+def burst(contender: Contender, pace: Pace) -> float:
     """Call again and again for as long as the pace says; returns the median seconds of a call.
 
     Before the clock runs there are up to WARM_UP seconds of calls: they bring back to the caches what others have
@@ -202,22 +207,32 @@ def burst(call: Callable[[], Any], pace: Pace) -> float:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        _repeat(call, clock() + min(WARM_UP, 2 * pace.burst), 1)
-        return statistics.median(_repeat(call, clock() + pace.burst, pace.calls))
+        _repeat(contender, clock() + min(WARM_UP, 2 * pace.burst), 1)
+        return statistics.median(_repeat(contender, clock() + pace.burst, pace.calls))
     finally:
         if collecting:
             gc.enable()
 
 
-def _repeat(call: Callable[[], Any], end: float, at_least: int) -> list[float]:
-    """The seconds of each call until the clock shows `end`."""
+def _repeat(contender: Contender, end: float, at_least: int) -> list[float]:
+    """The seconds of each call until the clock shows `end`; of calls that must be waited for their mean over a group.
+
+    The groups double in length until the wait, of some ten microseconds, is no matter beside them.
+    """
     times: list[float] = []
+    group = 1
     begin = time.perf_counter()
     while len(times) < at_least or begin < end:
-        call()
+        for _ in range(group):
+            contender.call()
+        if contender.finish is not None:
+            contender.finish()
         now = time.perf_counter()
-        times.append(now - begin)
-        begin = now
+        times.append((now - begin) / group)
+        if contender.finish is not None and now - begin < GROUP:
+            times.clear()
+            group *= 2
+        begin = time.perf_counter()
     return times
 
 

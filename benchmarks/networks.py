@@ -90,10 +90,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Work:
-    """call() is timed; compared() comes first, and must be the same array for all contenders."""
+    """call() is timed, and makes so many steps; compared() comes first, and must be the same for all contenders."""
 
     call: Callable[[], Any]
     compared: Callable[[], Any]
+    steps: int = 1
 
 
 def work(task: Task, name: str) -> Work:

@@ -44,6 +44,19 @@ def machine(threads: int, precision: str = "float32") -> dict[str, Any]:
     }
 
 
+def gpu() -> dict[str, Any]:
+    """Name, memory, driver and CUDA of the GPU that CuPy uses."""
+    import cupy
+
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    return {
+        "gpu": properties["name"].decode(),
+        "gpu memory": f"{properties['totalGlobalMem'] / 1e9:.0f} GB",
+        "cuda driver": cupy.cuda.runtime.driverGetVersion(),
+        "cupy": cupy.__version__,
+    }
+
+
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -89,7 +89,7 @@ def recorded(function: Callable[[], Any]) -> Any:
 def is_recording() -> bool:
     """Whether a graph is being recorded: then nothing may wait for a result."""
     launch = sys.modules.get(f"{__package__}.kernels.cuda._launch")
-    return launch is not None and launch.replays is not None
+    return launch is not None and launch.steps is not None
 
 
 def check_device(device: str) -> None:

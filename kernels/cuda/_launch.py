@@ -45,7 +45,7 @@ class Gpu:
 
 
 gpu: Any = Gpu()
-replays: Array | None = None  # while a graph is recorded: how often it was replayed, in the GPU's memory (see `graph`)
+steps: Array | None = None  # while a graph is recorded: where it will find the steps made since, uint32 (see `graph`)
 
 
 def source(name: str, folders: tuple[Path, ...] = (SOURCES,)) -> str:

@@ -5,7 +5,7 @@ for Python; a graph is launched as a whole.
 
 A recorded kernel has the addresses and numbers in it that it was recorded with. So what the function allocates comes
 from a pool of memory of its own, which nobody else can get a block of while the graph lives; and the one number that
-changes from step to step, of which dropout draws its mask, is added up in the GPU's memory (`_launch.replays`).
+changes from step to step, of which dropout draws its mask, is read from the GPU's memory (`_launch.steps`).
 """
 
 import contextlib
@@ -30,24 +30,27 @@ class Graph:
         import cupy
 
         self._pool = cupy.cuda.MemoryPool()
-        self._replays = cupy.zeros((), cupy.uint32)
+        self._steps, self._known = cupy.zeros((), cupy.uint32), 0  # what the array holds, without asking for it
         stream = cupy.cuda.Stream(non_blocking=True)
         cupy.cuda.get_current_stream().synchronize()  # what came before must be done: the stream does not wait for it
         with cupy.cuda.using_allocator(self._pool.malloc), stream:
             # "relaxed": the pool may ask the driver for memory while the stream records.
             stream.begin_capture(cupy.cuda.runtime.streamCaptureModeRelaxed)
-            _launch.replays = self._replays
+            _launch.steps = self._steps
             try:
                 self.result = function()
-                self._replays += 1
+                self._steps += 1
                 self._graph = stream.end_capture()
             except Exception as error:
                 with contextlib.suppress(Exception):  # of a recording that is spoilt already
                     stream.end_capture()
                 raise RuntimeError(f"what a training step does cannot be recorded as a CUDA graph: {error}") from error
             finally:
-                _launch.replays = None
+                _launch.steps = None
 
-    def replay(self) -> None:
-        """Compute once more what was recorded, on the current stream."""
+    def replay(self, steps: int) -> None:
+        """Compute once more what was recorded, on the current stream; steps: how many were made since the recording."""
+        if steps != self._known:
+            self._steps[...] = steps
         self._graph.launch()
+        self._known = steps + 1

@@ -19,8 +19,8 @@ from ..device import array_module, to_device
 from ..nn import Module
 from ..nn.checks import flag, positive
 from ..optim import Optimizer, Schedule
-from .capture import CapturedSteps, can_capture
 from .checkpoint import PathLike, check_place, load_checkpoint, save_checkpoint
+from .gpu_steps import GpuSteps, on_gpu
 from .metrics import Metric, RunningMeans, named_metrics
 from .progress import EpochBar
 
@@ -75,7 +75,7 @@ class Trainer:
         self.metrics = named_metrics(metrics)
         self.schedule = schedule
         self.capture = flag(capture, "Trainer", "capture")
-        self._captured: CapturedSteps | None = None
+        self._gpu_steps: GpuSteps | None = None
         self.epoch = 0
         self.history: dict[str, list[float]] = {}
 
@@ -110,7 +110,7 @@ class Trainer:
             check_place(checkpoint)
         if not any(parameter.requires_grad for parameter in self.optimizer.params):
             raise RuntimeError("fit found nothing to train: no Parameter of the optimizer has requires_grad=True")
-        last, self._captured = self.epoch + epochs, None
+        last, self._gpu_steps = self.epoch + epochs, None
         while self.epoch < last:
             images = min(len(loader) * loader.batch_size, len(loader.dataset))
             with EpochBar(self.epoch + 1, last, len(loader), images, progress) as bar:
@@ -188,19 +188,13 @@ class Trainer:
 
     def _steps(self, loader: DataLoader, datasets: list[Dataset]) -> Iterator[tuple[int, dict[str, float]]]:
         """Train on every batch; yields its size, its loss and its metrics."""
-        if self.capture and self._captured is None and can_capture(self.model, loader):
-            self._captured = CapturedSteps(self, loader)
-        if self._captured is None:
-            for batch, (x, labels) in enumerate(loader):
-                yield len(labels), self._train_on(x, labels, batch, datasets)
+        if self._gpu_steps is None and on_gpu(self, loader):
+            self._gpu_steps = GpuSteps(self, loader.dataset, lambda K: [_check_labels(d, K) for d in datasets])
+        if self._gpu_steps is not None:
+            yield from self._gpu_steps.epoch(loader.indices(self.epoch))
             return
-        dataset: Any = loader.dataset
-
-        def train_on(numbers: Array, batch: int) -> dict[str, float]:
-            x = to_input(dataset.images[numbers], numbers)
-            return self._train_on(x, dataset.labels[numbers], batch, datasets)
-
-        yield from self._captured.epoch(loader.indices(self.epoch), train_on)
+        for batch, (x, labels) in enumerate(loader):
+            yield len(labels), self._train_on(x, labels, batch, datasets)
 
     def _train_on(self, x: Array, labels: Array, batch: int, datasets: list[Dataset]) -> dict[str, float]:
         """One step of the optimizer; the loss and the metrics before it."""

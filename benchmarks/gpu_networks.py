@@ -1,0 +1,155 @@
+"""Training steps on a GPU as contenders: minicnn and PyTorch, each step by step and as a CUDA graph.
+
+All are given the same: the images lie on the GPU, uint8 where they are digits, a batch is gathered there by the numbers
+of its samples, the optimizer is fused (PyTorch's with fused=True), and the losses are fetched once, at the end. What is
+timed is a pass over all batches. What must agree before are the losses of the first ones, without dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from networks import MODELS, MOMENTUM, STEPS, Task, Work
+
+Array = Any
+NAMES = (
+    "minicnn eager",
+    "minicnn graph",
+    "torch eager-nchw",
+    "torch eager-nhwc",
+    "torch graph-nchw",
+    "torch graph-nhwc",
+)
+TOLERANCES = {"float32": 1e-4, "tf32": 1e-2}  # of the largest loss; TF32 keeps 10 binary digits of a factor
+RANDOM_BATCHES = 8  # of a network that is not trained on digits
+
+
+def set_precision(precision: str, with_torch: bool) -> None:
+    """The precision of matrix products and convolutions in both libraries."""
+    import minicnn as mc
+
+    mc.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    if with_torch:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.benchmark = False
+
+
+def work(task: Task, name: str, device: str = "cuda") -> Work:
+    """What the contender of that name, one of NAMES, does; its `steps` are the batches of a pass."""
+    images, labels = samples(task)
+    library, kind = name.split()
+    make = _minicnn if library == "minicnn" else _torch
+    run, dropouts = make(task, kind, images, labels, device)
+    order = [np.arange(i, min(i + task.batch, len(images))) for i in range(0, len(images), task.batch)]
+
+    def first_losses() -> Array:
+        rates = [layer.p for layer in dropouts]
+        for layer in dropouts:
+            layer.p = 0.0
+        losses = run([order[0]] * STEPS)
+        for layer, rate in zip(dropouts, rates, strict=True):
+            layer.p = rate
+        return np.array(losses)
+
+    return Work(lambda: run(order), first_losses, len(order))
+
+
+def samples(task: Task) -> tuple[Array, Array]:
+    """The images, uint8, and labels (M,) int64: MNIST, or random ones for a few batches."""
+    if task.image == (28, 28, 1):
+        from minicnn import data
+
+        train = data.mnist()[0]
+        return train.images, train.labels
+    rng, count = np.random.default_rng(0), RANDOM_BATCHES * task.batch
+    return rng.integers(0, 256, (count, *task.image), np.uint8), rng.integers(0, 10, count)
+
+
+Run = Callable[[list[Array]], list[float]]
+
+
+def _minicnn(task: Task, kind: str, images: Array, labels: Array, device: str) -> tuple[Run, list[Any]]:
+    """run(batches of sample numbers) trains on each and returns their losses; and the layers that drop out."""
+    import minicnn as mc
+    from minicnn import data, nn, optim
+    from minicnn.train.gpu_steps import GpuSteps
+
+    model = task.network().to(device)
+    optimizer = optim.SGD(model.parameters(), MODELS[task.model][1], momentum=MOMENTUM)
+    trainer = mc.Trainer(model, optimizer, metrics=(), capture=kind == "graph")
+    steps = GpuSteps(trainer, data.ArrayDataset(images, labels), lambda K: None)
+    dropouts = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
+
+    def run(batches: list[Array]) -> list[float]:
+        return [record["loss"] for _, record in steps.epoch(batches)]
+
+    return run, dropouts
+
+
+def _torch(task: Task, kind: str, images: Array, labels: Array, device: str) -> tuple[Run, list[Any]]:
+    """As `_minicnn`."""
+    import torch
+    import torch_models
+    from torch.nn import functional as F
+
+    how, layout = kind.split("-")
+    memory = torch.contiguous_format if layout == "nchw" else torch.channels_last
+    state = task.network().state_dict()
+    model = torch_models.build(task.model, state).to(device=device, memory_format=memory)
+    rate = MODELS[task.model][1]
+    optimizer = torch.optim.SGD(model.parameters(), rate, momentum=MOMENTUM, fused=True)
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory).to(device)
+    truth = torch.from_numpy(labels).to(device)
+
+    def step(numbers: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(pictures[numbers].to(memory_format=memory) / 255), truth[numbers])
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    graphs: dict[int, tuple[Any, Any, Any]] = {}
+
+    def replay(numbers: Any) -> Any:
+        """A graph for each size of a batch, recorded as PyTorch's manual says: after steps on another stream."""
+        if len(numbers) not in graphs:
+            here = numbers.clone()
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                kept = [p.detach().clone() for p in (*model.state_dict().values(),)]
+                for _ in range(3):
+                    step(here)
+            torch.cuda.current_stream().wait_stream(stream)
+            _put_back(model, optimizer, kept)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                loss = step(here)
+            graphs[len(numbers)] = graph, here, loss
+        graph, here, loss = graphs[len(numbers)]
+        here.copy_(numbers)
+        graph.replay()
+        return loss.clone()
+
+    def run(batches: list[Array]) -> list[float]:
+        numbered = [torch.from_numpy(numbers).to(device) for numbers in batches]
+        losses = [(replay if how == "graph" else step)(numbers) for numbers in numbered]
+        return [float(loss) for loss in torch.stack(losses).cpu()]
+
+    return run, [layer for layer in model.modules() if isinstance(layer, torch.nn.Dropout)]
+
+
+def _put_back(model: Any, optimizer: Any, kept: list[Any]) -> None:
+    """Undo the steps that warmed up: weights, running statistics and velocities as they were at the start."""
+    import torch
+
+    with torch.no_grad():
+        for tensor, old in zip(model.state_dict().values(), kept, strict=True):
+            tensor.copy_(old)
+        for state in optimizer.state.values():
+            state["momentum_buffer"].zero_()
