@@ -39,7 +39,6 @@ class Gpu:
 
         return cupy.empty(shape, dtype)
 
-
     def addresses(self, arrays: Sequence[Array | None], room: int) -> Any:
         """See `addresses` below."""
         table = np.zeros(1, [("of", np.uint64, (room,))])

@@ -55,9 +55,10 @@ def _target(p: Array, target: Array) -> tuple[Array | None, Array | None]:
 
 
 def _squared_error(y: Array, target: Array, divisor: int) -> Array:
-    blocks = min(MOST_PARTS, -(-y.size // (THREADS * AT_ONCE)))
-    parts = empty((blocks,), y.dtype)
-    launch("loss", "squared_error_forward", y.dtype, (blocks,), (THREADS,), y.size, dense(y), dense(target), parts)
+    share = THREADS * AT_ONCE * -(-y.size // (THREADS * AT_ONCE * MOST_PARTS))
+    parts = empty((-(-y.size // max(share, 1)),), y.dtype)
+    launch("loss", "squared_error_forward", y.dtype, parts.shape, (THREADS,),
+           y.size, dense(y), dense(target), share, parts)  # fmt: skip
     return _mean(parts, divisor)
 
 

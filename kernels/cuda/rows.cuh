@@ -6,7 +6,13 @@
 #include "common.cuh"
 
 #define ROW int(blockIdx.x * blockDim.y + threadIdx.y)  // of this thread
-#define ALONG(k, K) _Pragma("unroll 4") for (int k = threadIdx.x; k < K; k += blockDim.x)
+
+// ALONG(k, K) { ... } runs the body for the k below K that are this thread's, AT_ONCE of them in one go, so that their
+// loads are on the way together.
+#define ALONG(k, K)                                                                                 \
+  for (unsigned first = threadIdx.x; first < K; first += AT_ONCE * blockDim.x)                       \
+    _Pragma("unroll") for (unsigned each = 0, k = first; each < AT_ONCE; ++each, k += blockDim.x)    \
+  if (k < K)
 
 __device__ __forceinline__ wide add(wide a, wide b) { return a + b; }
 __device__ __forceinline__ wide larger(wide a, wide b) { return a >= b || a != a ? a : b; }  // NaN is the largest
