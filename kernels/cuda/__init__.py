@@ -5,5 +5,38 @@ Full docstrings stand in the reference. No atomics: every sum has one order, so 
 """
 
 from .activation import relu_backward, relu_forward, sigmoid_backward, sigmoid_forward, tanh_backward, tanh_forward
+from .dropout import dropout_backward, dropout_forward, philox4x32
+from .loss import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    half_squared_error_backward,
+    half_squared_error_forward,
+    mean_squared_error_backward,
+    mean_squared_error_forward,
+)
+from .softmax import log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward
+from .update import adadelta_update, sgd_update
 
-__all__ = ["relu_backward", "relu_forward", "sigmoid_backward", "sigmoid_forward", "tanh_backward", "tanh_forward"]
+__all__ = [
+    "adadelta_update",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "half_squared_error_backward",
+    "half_squared_error_forward",
+    "log_softmax_backward",
+    "log_softmax_forward",
+    "mean_squared_error_backward",
+    "mean_squared_error_forward",
+    "philox4x32",
+    "relu_backward",
+    "relu_forward",
+    "sgd_update",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "softmax_backward",
+    "softmax_forward",
+    "tanh_backward",
+    "tanh_forward",
+]

@@ -7,6 +7,7 @@ Kernels count in 32-bit integers, which is faster on a GPU: an array of 2**31 nu
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ _INCLUDE = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 
 
 class Gpu:
-    """The GPU, through CuPy. The tests put an emulator with the same two methods in its place."""
+    """The GPU, through CuPy. The tests put an emulator with the same methods in its place."""
 
     def compile(self, file: str, options: tuple[str, ...]) -> Any:
         """The kernels of `file`.cu."""
@@ -42,6 +43,12 @@ class Gpu:
             return cupy.empty(shape, dtype)
         except MemoryError as error:
             raise no_room(shape, dtype) from error
+
+    def addresses(self, arrays: Sequence[Array | None], room: int) -> Any:
+        """See `addresses` below."""
+        table = np.zeros(1, [("of", np.uint64, (room,))])
+        table["of"][0, : len(arrays)] = [0 if array is None else array.data.ptr for array in arrays]
+        return table
 
 
 gpu: Any = Gpu()
@@ -73,6 +80,11 @@ def dense(x: Array) -> Array:
     if x.size > MOST:
         raise ValueError(f"the CUDA kernels serve arrays of up to 2**31 - 1 numbers, got the shape {x.shape}")
     return x if x.flags.c_contiguous else x.copy(order="C")
+
+
+def addresses(arrays: Sequence[Array | None], room: int) -> Any:
+    """Where up to `room` arrays begin, as one argument of a kernel: `struct { real* of[room]; }`, null for None."""
+    return gpu.addresses(arrays, room)
 
 
 def launch(

@@ -26,7 +26,9 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +62,17 @@ class Emulator:
         array = np.empty(shape, dtype)
         array.reshape(-1).view(np.uint8)[:] = POISON
         return array
+
+    def addresses(self, arrays, room):
+        """A struct of addresses, not yet known: the kernel will see those of its copies."""
+        return Addresses(arrays, room)
+
+
+class Addresses(NamedTuple):
+    """Up to `room` arrays, or None, as one argument of a kernel."""
+
+    arrays: Sequence[np.ndarray]
+    room: int
 
 
 @functools.cache
@@ -140,6 +153,11 @@ class Kernel:
         kind, size = self.parameters[i][0], int(self.parameters[i][1:])
         if kind == "P":
             return np.array(0 if argument is None else self._address(i, argument, size, arrays), np.uintp)
+        if isinstance(argument, Addresses):
+            fields = np.zeros(1, [("of", np.uintp, (argument.room,))])
+            for place, array in enumerate(argument.arrays):
+                fields["of"][0, place] = 0 if array is None else self._address(i, array, array.itemsize, arrays)
+            argument = fields
         if isinstance(argument, np.ndarray) and argument.dtype.names:
             found = "S", argument.nbytes
         elif isinstance(argument, np.generic):

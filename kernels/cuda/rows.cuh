@@ -1,0 +1,46 @@
+// Work on the rows of a matrix (M, K). A warp has a row of its own, or, where rows are long, a block has.
+//
+// The block is threads x rows (see `launch_rows` in softmax.py): 32 x 8, or 256 x 1. Neighbouring threads take
+// neighbouring numbers, so that they read whole lines of memory; the second time a row is read it is in the cache.
+#pragma once
+#include "common.cuh"
+
+#define ROW int(blockIdx.x * blockDim.y + threadIdx.y)  // of this thread
+
+// ALONG(k, K) { ... } runs the body for the k below K that are this thread's, AT_ONCE of them in one go, so that their
+// loads are on the way together.
+#define ALONG(k, K)                                                                                 \
+  for (unsigned first = threadIdx.x; first < K; first += AT_ONCE * blockDim.x)                       \
+    _Pragma("unroll") for (unsigned each = 0, k = first; each < AT_ONCE; ++each, k += blockDim.x)    \
+  if (k < K)
+
+__device__ __forceinline__ wide add(wide a, wide b) { return a + b; }
+__device__ __forceinline__ wide larger(wide a, wide b) { return a >= b || a != a ? a : b; }  // NaN is the largest
+
+// Combine the numbers of all threads of a row, in a fixed order: over a warp in 5 exchanges, then over its warps.
+// Every thread of the row must come here, and gets the result.
+template <wide combine(wide, wide)>
+__device__ __forceinline__ wide over_row(wide v) {
+  for (int other = 16; other > 0; other /= 2) v = combine(v, __shfl_xor_sync(0xFFFFFFFFu, v, other));
+  if (blockDim.x == 32) return v;
+  __shared__ wide of_warp[32];
+  __syncthreads();  // the last call's numbers have been read
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = v;
+  __syncthreads();
+  v = of_warp[0];
+  for (int warp = 1; warp < blockDim.x / 32; ++warp) v = combine(v, of_warp[warp]);
+  return v;
+}
+
+// What softmax must know of a row: y[k] = e^(x[k] - largest) / total.
+struct Exponentials {
+  wide largest, total;
+};
+
+__device__ __forceinline__ Exponentials exponentials(int K, const real* __restrict__ x) {
+  wide largest = x[0], total = 0;
+  ALONG(k, K) largest = larger(largest, x[k]);
+  largest = over_row<larger>(largest);
+  ALONG(k, K) total += exp(x[k] - largest);
+  return {largest, over_row<add>(total)};
+}
