@@ -5,5 +5,29 @@ Full docstrings stand in the reference. No atomics: every sum has one order, so 
 """
 
 from .activation import relu_backward, relu_forward, sigmoid_backward, sigmoid_forward, tanh_backward, tanh_forward
+from .adaptive_pool2d import adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward
+from .pool2d import (
+    avg_pool2d_backward,
+    avg_pool2d_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+    sum_pool2d_backward,
+    sum_pool2d_forward,
+)
 
-__all__ = ["relu_backward", "relu_forward", "sigmoid_backward", "sigmoid_forward", "tanh_backward", "tanh_forward"]
+__all__ = [
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool2d_forward",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "relu_backward",
+    "relu_forward",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "sum_pool2d_backward",
+    "sum_pool2d_forward",
+    "tanh_backward",
+    "tanh_forward",
+]
