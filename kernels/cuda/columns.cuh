@@ -22,3 +22,15 @@ __device__ __forceinline__ double column_sum(double value) {
   }
   return sums[me];
 }
+
+// The sum of `value` over a block of whole warps, in every thread. Every thread of the block must call it.
+__device__ __forceinline__ double block_sum(double value) {
+  __shared__ double sums[MOST_THREADS / 32];
+  value = warp_sum(value);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
+  __syncthreads();
+  double total = 0;
+  for (int warp = 0; warp < blockDim.x / 32; ++warp) total += sums[warp];
+  return total;
+}
