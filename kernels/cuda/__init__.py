@@ -5,7 +5,18 @@ Full docstrings stand in the reference. No atomics: every sum has one order, so 
 """
 
 from .activation import relu_backward, relu_forward, sigmoid_backward, sigmoid_forward, tanh_backward, tanh_forward
+from .adaptive_pool2d import adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward
+from .batch_norm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference_backward,
+    batch_norm_inference_forward,
+)
+from .conv2d import conv2d_backward_input, conv2d_backward_weight, conv2d_forward
 from .dropout import dropout_backward, dropout_forward, philox4x32
+from .im2col import col2im, im2col
+from .linear import bias_backward, linear_backward_input, linear_backward_weight, linear_forward
+from .local_response_norm import local_response_norm_backward, local_response_norm_forward
 from .loss import (
     cross_entropy_backward,
     cross_entropy_forward,
@@ -14,19 +25,48 @@ from .loss import (
     mean_squared_error_backward,
     mean_squared_error_forward,
 )
+from .pool2d import (
+    avg_pool2d_backward,
+    avg_pool2d_forward,
+    max_pool2d_backward,
+    max_pool2d_forward,
+    sum_pool2d_backward,
+    sum_pool2d_forward,
+)
 from .softmax import log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward
 from .update import adadelta_update, sgd_update
 
 __all__ = [
     "adadelta_update",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool2d_forward",
+    "avg_pool2d_backward",
+    "avg_pool2d_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference_backward",
+    "batch_norm_inference_forward",
+    "bias_backward",
+    "col2im",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_forward",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "dropout_backward",
     "dropout_forward",
     "half_squared_error_backward",
     "half_squared_error_forward",
+    "im2col",
+    "linear_backward_input",
+    "linear_backward_weight",
+    "linear_forward",
+    "local_response_norm_backward",
+    "local_response_norm_forward",
     "log_softmax_backward",
     "log_softmax_forward",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
     "mean_squared_error_backward",
     "mean_squared_error_forward",
     "philox4x32",
@@ -37,6 +77,8 @@ __all__ = [
     "sigmoid_forward",
     "softmax_backward",
     "softmax_forward",
+    "sum_pool2d_backward",
+    "sum_pool2d_forward",
     "tanh_backward",
     "tanh_forward",
 ]

@@ -13,8 +13,9 @@ typedef WIDE wide;  // what is computed with, and what sums are kept in
                          each < AT_ONCE; ++each, i += blockDim.x)                               \
   if (i < n)
 
-// Addition and maximum over a warp: after log2(32) exchanges every lane has the whole.
-__device__ __forceinline__ wide warp_sum(wide v) {
+// The sum over a warp: after log2(32) exchanges every lane has the whole.
+template <class T>
+__device__ __forceinline__ T warp_sum(T v) {
   for (int other = 16; other > 0; other /= 2) v += __shfl_xor_sync(0xFFFFFFFFu, v, other);
   return v;
 }

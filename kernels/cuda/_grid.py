@@ -1,0 +1,42 @@
+"""Grids of the kernels that walk over images: how channels, columns and rows are shared among threads.
+
+All of them come from shapes alone, and so do the orders of all sums.
+"""
+
+from ._launch import AT_ONCE, THREADS
+
+Pair = tuple[int, int]
+
+MOST_ROWS = 65_535  # blocks that a grid may have on its second axis
+LINE = 32  # channels of a block that adds up columns: of float numbers, a whole line of memory
+PARTS = 2048  # blocks of such a grid, at most: several for each multiprocessor, of which large GPUs have about 150
+LEAST = 8  # rows that a thread adds up, where there are several parts
+
+
+def pixel_grid(rows: int, columns: int, channels: int) -> tuple[Pair, Pair]:
+    """(grid, block) of a kernel of `pixels.cuh`, for an array (rows, columns, channels)."""
+    across = min(-(-channels // AT_ONCE), THREADS)
+    down = min(THREADS // across, columns)
+    return (rows, min(-(-columns // down), MOST_ROWS)), (across, down)
+
+
+def even_width(channels: int, most: int) -> int:
+    """Into how wide groups of at most `most` channels all of them are best shared out: 40 are 2 x 20, not 32 + 8."""
+    return -(-channels // -(-channels // most))
+
+
+def column_grid(rows: int, channels: int) -> tuple[Pair, Pair, int]:
+    """(grid, block, rows of a part) for a matrix (rows, channels) whose columns are added up: see `columns.cuh`.
+
+    The first axis of the grid shares out the channels, the second one the rows; of no rows there is one empty part.
+    """
+    across = even_width(channels, LINE)
+    down = THREADS // across
+    groups = -(-channels // across)
+    part = max(-(-rows // max(1, PARTS // groups)), LEAST * down)
+    return (groups, max(1, -(-rows // part))), (across, down), part
+
+
+def fold_block(parts: int) -> tuple[int]:
+    """Whole warps that add up that many partial sums, about one for each thread."""
+    return (min(THREADS, 32 * -(-parts // 32)),)
