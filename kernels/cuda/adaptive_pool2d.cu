@@ -1,7 +1,7 @@
 // Average pooling into a given number of windows. Forward: a block has one window and a group of channels, and its
 // threads share the cells out among them, as a global average has few windows and many cells. Backward: a thread has a
 // few channels of one cell (pixels.cuh).
-#include "columns.cuh"
+#include "channel_sums.cuh"
 #include "pixels.cuh"
 
 struct Sharing {  // (N, H, W, C) to (N, OH, OW, C)

@@ -11,7 +11,7 @@
 // the variance, so that of the 16 digits of a double at most those of M are lost.
 //
 // ReLU: `bottom` is what y must not fall below: 0, or NaN where there is no ReLU, for nothing is below or equal to NaN.
-#include "columns.cuh"
+#include "channel_sums.cuh"
 
 __device__ __forceinline__ int channel() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
