@@ -5,5 +5,24 @@ Full docstrings stand in the reference. No atomics: every sum has one order, so 
 """
 
 from .activation import relu_backward, relu_forward, sigmoid_backward, sigmoid_forward, tanh_backward, tanh_forward
+from .conv2d import conv2d_backward_input, conv2d_backward_weight, conv2d_forward
+from .im2col import col2im, im2col
+from .linear import bias_backward, linear_backward_input, linear_backward_weight, linear_forward
 
-__all__ = ["relu_backward", "relu_forward", "sigmoid_backward", "sigmoid_forward", "tanh_backward", "tanh_forward"]
+__all__ = [
+    "bias_backward",
+    "col2im",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_forward",
+    "im2col",
+    "linear_backward_input",
+    "linear_backward_weight",
+    "linear_forward",
+    "relu_backward",
+    "relu_forward",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "tanh_backward",
+    "tanh_forward",
+]
