@@ -26,7 +26,7 @@ def even_width(channels: int, most: int) -> int:
 
 
 def column_grid(rows: int, channels: int) -> tuple[Pair, Pair, int]:
-    """(grid, block, rows of a part) for a matrix (rows, channels) whose columns are added up: see `columns.cuh`.
+    """(grid, block, rows of a part) for a matrix (rows, channels) whose columns are added up: see `channel_sums.cuh`.
 
     The first axis of the grid shares out the channels, the second one the rows; of no rows there is one empty part.
     """

@@ -87,21 +87,34 @@ def addresses(arrays: Sequence[Array | None], room: int) -> Any:
     return gpu.addresses(arrays, room)
 
 
+def wide(dtype: Any) -> Any:
+    """The type that kernels on arrays of `dtype` keep sums in."""
+    return np.dtype(np.float64 if np.dtype(dtype).itemsize == 8 else np.float32)
+
+
 def launch(
-    file: str, kernel: str, dtype: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared: int = 0
+    file: str,
+    kernel: str,
+    dtype: Any,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    *arguments: Any,
+    shared: int = 0,
+    options: tuple[str, ...] = (),
 ) -> None:
     """Run a kernel of `file`.cu compiled for `dtype` on grid x block threads.
 
     arguments: arrays, None for a null pointer, Python numbers (int in C if whole, else `wide`), NumPy numbers as they
-    are, and structs. shared: bytes of dynamic shared memory for a block. An empty grid is no launch.
+    are, and structs. shared: bytes of dynamic shared memory for a block. options: more of the compiler's, for this
+    variant of the file. An empty grid is no launch.
     """
     if min(grid) == 0:
         return
-    function = _function(gpu, file, kernel, np.dtype(dtype).name)
+    function = _function(gpu, file, kernel, np.dtype(dtype).name, options)
     if shared > 48 << 10:
         function.max_dynamic_shared_size_bytes = shared
-    wide = np.float64 if np.dtype(dtype).itemsize == 8 else np.float32
-    values = tuple(np.int32(a) if isinstance(a, int) else wide(a) if isinstance(a, float) else a for a in arguments)
+    number = wide(dtype).type
+    values = tuple(np.int32(a) if isinstance(a, int) else number(a) if isinstance(a, float) else a for a in arguments)
     function(grid, block, values, shared_mem=shared)
 
 
@@ -112,11 +125,11 @@ def launch_each(file: str, kernel: str, n: int, *arguments: Any) -> None:
 
 
 @cache
-def _function(gpu: Any, file: str, kernel: str, dtype: str) -> Any:
-    return _module(gpu, file, dtype).get_function(kernel)
+def _function(gpu: Any, file: str, kernel: str, dtype: str, options: tuple[str, ...]) -> Any:
+    return _module(gpu, file, dtype, options).get_function(kernel)
 
 
 @cache
-def _module(gpu: Any, file: str, dtype: str) -> Any:
-    real, wide = TYPES[dtype]
-    return gpu.compile(file, (f"-DREAL={real}", f"-DWIDE={wide}"))
+def _module(gpu: Any, file: str, dtype: str, options: tuple[str, ...]) -> Any:
+    real, sums = TYPES[dtype]
+    return gpu.compile(file, (f"-DREAL={real}", f"-DWIDE={sums}", *options))

@@ -1,8 +1,8 @@
 // Activations and their derivatives, element by element: one read and one write of memory for each array.
-#include "common.cuh"
+#include "activation.cuh"
 
 extern "C" __global__ void relu_forward(int n, const real* __restrict__ x, real* __restrict__ y) {
-  EACH(i, n) y[i] = x[i] <= real(0) ? real(0) : x[i];  // NaN is not below 0: it stays
+  EACH(i, n) y[i] = relu(x[i]);
 }
 
 extern "C" __global__ void relu_backward(int n, const real* __restrict__ dy, const real* __restrict__ y,
@@ -20,10 +20,7 @@ extern "C" __global__ void tanh_backward(int n, const real* __restrict__ dy, con
 }
 
 extern "C" __global__ void sigmoid_forward(int n, const real* __restrict__ x, real* __restrict__ y) {
-  EACH(i, n) {
-    wide e = exp(-fabs(wide(x[i])));  // never above 1: no overflow
-    y[i] = (x[i] < real(0) ? e : wide(1)) / (1 + e);
-  }
+  EACH(i, n) y[i] = sigmoid(x[i]);
 }
 
 extern "C" __global__ void sigmoid_backward(int n, const real* __restrict__ dy, const real* __restrict__ y,

@@ -6,6 +6,8 @@ from ._launch import dense, empty, launch_each
 
 Array = Any
 
+CODES = {None: 0, "relu": 1, "tanh": 2, "sigmoid": 3}  # `Activation` of activation.cuh
+
 
 def relu_forward(x: Array) -> Array:
     """As the reference."""

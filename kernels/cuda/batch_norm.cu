@@ -1,5 +1,5 @@
 // Batch normalisation. Where the statistics are those of the batch, each direction is three launches: the sums of parts
-// of the rows (a block a part, columns.cuh), the sums of those (a block a channel), and the result. The first and the
+// of the rows (a block a part, channel_sums.cuh), the sums of those (a block a channel), and the result. The first and the
 // last read whole arrays from memory, and take as long as that takes; the second is short.
 //
 // x is a matrix here, (M, C). A thread keeps to its channel, so that it computes the constants of that only once, and

@@ -7,7 +7,7 @@ import pytest
 
 from minicnn.kernels import reference
 
-OTHERS = ["cpu"]
+OTHERS = ["cpu", "cuda"]
 
 
 def parameters(function):

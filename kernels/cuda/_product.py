@@ -1,0 +1,55 @@
+"""How a matrix product is laid out on the GPU: the size of its tiles, and into how many parts its sums are cut.
+
+Both depend on shapes alone, so the same call gives the same bits on every card.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ._launch import THREADS, empty, launch, launch_each, wide
+
+Array = Any
+
+BLOCKS = 512  # that should be at work at the same time: a few for each processor of a large GPU
+DEEP = 256  # terms that a part has at least
+
+
+class Core(NamedTuple):
+    """One way of multiplying tiles: their lines in both operands, bytes of shared memory, options of the compiler."""
+
+    height: int
+    width: int
+    shared: int
+    options: tuple[str, ...]
+
+    def blocks(self, M: int, N: int) -> int:
+        """Number of tiles of an (M, N) product."""
+        return -(-M // self.height) * -(-N // self.width)
+
+    def launch(
+        self, file: str, kernel: str, dtype: Any, M: int, N: int, *arguments: Any, parts: int = 1, groups: int = 1
+    ) -> None:
+        """Run a kernel that computes an (M, N) product, a block for every tile, part of the sums and group."""
+        grid = self.blocks(M, N), parts, groups
+        launch(file, kernel, dtype, grid, (THREADS,), *arguments, shared=self.shared, options=self.options)
+
+
+SIMT = Core(64, 64, 0, ())
+
+
+def core(M: int, N: int, K: int, *operands: tuple[Array, int]) -> Core:
+    """The way for a product of this size. operands: the arrays, and how many neighbours in them belong together."""
+    return SIMT
+
+
+def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int, int], None]) -> Array:
+    """Fill `result` with long sums, which few blocks would take long for: in parts, which a second launch adds up.
+
+    terms: how many numbers a sum has; blocks: how many blocks work on one part; fill(sums, parts, depth): launches
+    the kernel that writes `sums` (parts, *result.shape), each part those of `depth` terms.
+    """
+    parts = max(1, min(-(-BLOCKS // max(blocks, 1)), terms // DEEP))
+    sums = empty((parts, *result.shape), wide(result.dtype))
+    fill(sums, parts, -(-terms // parts))
+    launch_each("linear", "add_parts", result.size, result, sums, parts)
+    return result
