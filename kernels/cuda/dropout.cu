@@ -29,12 +29,15 @@ extern "C" __global__ void philox4x32(int n, const unsigned* __restrict__ counte
 }
 
 // x, y: (N, E), cut into N * groups fours. An element is kept where its 24 random bits are not below the threshold.
+// later: null, or how many steps after `step` this is, which a recorded launch finds in memory.
 extern "C" __global__ void dropout_forward(int N, int E, const real* __restrict__ x, real* __restrict__ y,
                                            int threshold, wide scale, unsigned k0, unsigned k1, unsigned layer,
-                                           unsigned step, unsigned first_sample) {
+                                           unsigned step, unsigned first_sample,
+                                           const unsigned* __restrict__ later) {
   unsigned groups = (E + 3) / 4, thread = blockIdx.x * blockDim.x + threadIdx.x;
   unsigned n = thread / groups, group = thread % groups, e = 4 * group;
   if (n >= N) return;
+  if (later) step += *later;
   uint4 word = philox(make_uint4(group, first_sample + n, step, layer), k0, k1);
   unsigned bits[4] = {word.x >> 8, word.y >> 8, word.z >> 8, word.w >> 8};
   x += n * E + e, y += n * E + e;

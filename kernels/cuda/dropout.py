@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _launch
 from ._launch import THREADS, dense, empty, launch
 
 Array = Any
@@ -17,7 +18,7 @@ def dropout_forward(x: Array, p: float, seed: int, layer: int, step: int, first_
     fours = N * -(-E // 4)
     words = (seed & 0xFFFFFFFF, seed >> 32, layer, step, first_sample)
     launch("dropout", "dropout_forward", x.dtype, (-(-fours // THREADS),), (THREADS,), N, E,
-           dense(x), y, math.ceil(p * 2**24), 1 / (1 - p), *map(np.uint32, words))  # fmt: skip
+           dense(x), y, math.ceil(p * 2**24), 1 / (1 - p), *map(np.uint32, words), _launch.steps)  # fmt: skip
     return y
 
 

@@ -38,10 +38,11 @@ class ndarray(np.ndarray):
         _done(lambda: _plain(self).__setitem__(place, value), ())
 
     def __getitem__(self, index):
-        found = _plain(self)[_each(index, _plain)]
-        if isinstance(found, np.ndarray) and np.shares_memory(found, self):
+        whole, place = _plain(self), _each(index, _plain)
+        found = whole[place]
+        if isinstance(found, np.ndarray) and np.may_share_memory(found, whole):
             return _ours(found)
-        return _done(lambda: _plain(self)[_each(index, _plain)])
+        return _done(lambda: whole[place])
 
     def item(self, *index):
         return _fetched(self).item(*index)

@@ -3,10 +3,11 @@
 import fake_cupy
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 import minicnn as mc
+from minicnn import data, kernels, nn, optim
 from minicnn import functional as F
-from minicnn import kernels, nn
 
 
 @pytest.fixture
@@ -45,3 +46,95 @@ def test_mixed_devices_are_one_sentence(cupy):
         kernels.room(y.data, x.data)
     with pytest.raises(RuntimeError, match="on cpu and cuda"):
         nn.Linear(1, 1).to("cuda")(mc.tensor([[1.0]]))
+
+
+# Training
+
+
+def network(dropout=0.3):
+    """A little of everything: convolution, pooling, batch norm with a residual, dropout."""
+    mc.seed(3)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, activation="relu"),
+        nn.BatchNorm2d(4),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(24, 5, activation="tanh"),
+        nn.Linear(5, 3),
+    )
+
+
+def digits(count=22):
+    rng = np.random.default_rng(0)
+    return data.ArrayDataset(rng.integers(0, 256, (count, 8, 8, 1), np.uint8), rng.integers(0, 3, count))
+
+
+def trained(device, epochs=3, capture=True, make=lambda p: optim.SGD(p, 0.1, momentum=0.9), **settings):
+    model = network(**settings).to(device)
+    optimizer = make(model.parameters())
+    schedule = optim.CosineAnnealingLR(optimizer, epochs)
+    trainer = mc.Trainer(model, optimizer, schedule=schedule, capture=capture)
+    trainer.fit(digits(), epochs, batch_size=5, validation=digits(9), progress=False)
+    return trainer
+
+
+OPTIMIZERS = [lambda p: optim.SGD(p, 0.1, momentum=0.9, nesterov=True), lambda p: optim.Adadelta(p, weight_decay=1e-3)]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS, ids=["sgd", "adadelta"])
+def test_training_is_that_of_the_cpu(cupy, make):
+    here, there = (trained(device, 2, make=make) for device in ("cpu", "cuda"))
+    for name, value in here.model.state_dict().items():
+        other = there.model.state_dict()[name]
+        assert isinstance(other, cupy.ndarray) is (value.dtype.kind == "f")
+        assert_allclose(cupy.asnumpy(other), value, rtol=1e-3, atol=1e-4)
+    for name, values in here.history.items():
+        if name != "seconds":
+            assert_allclose(there.history[name], values, rtol=1e-4)
+
+
+def test_recorded_steps_give_the_same_bits(cupy):
+    """Four batches of five samples and one of two an epoch, each epoch with a learning rate of its own."""
+    recorded, eager = trained("cuda", capture=True), trained("cuda", capture=False)
+    assert recorded._gpu_steps.sizes.keys() == {5, 2}
+    assert all(step.graph is not None for step in recorded._gpu_steps.sizes.values())
+    assert all(step.graph is None for step in eager._gpu_steps.sizes.values())
+    for name, value in eager.model.state_dict().items():
+        assert_array_equal(recorded.model.state_dict()[name], value)
+    counters = [dict(t.model.named_buffers())["7.counter"] for t in (recorded, eager)]
+    assert counters[0] == counters[1] == 15
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "lr"):
+        assert recorded.history[name] == eager.history[name]
+
+
+def test_what_was_trained_there_goes_on_here(cupy, tmp_path):
+    there = trained("cuda", 1)
+    there.save(tmp_path / "a.safetensors")
+    model = network()
+    optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    here = mc.Trainer(model, optimizer, schedule=optim.CosineAnnealingLR(optimizer, 1))
+    here.load(tmp_path / "a.safetensors")
+    for name, value in there.model.state_dict().items():
+        assert type(here.model.state_dict()[name]) is np.ndarray
+        assert_array_equal(here.model.state_dict()[name], np.asarray(value))
+
+
+def test_a_step_that_waits_for_a_result_is_not_recorded_and_says_so(cupy):
+    class Curious(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(64, 3)
+
+        def forward(self, x):
+            y = self.layer(x.reshape(len(x), -1))
+            return y * float(abs(y.data).max())
+
+    model = Curious().to("cuda")
+    trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1))
+    with pytest.warns(UserWarning, match=r"cannot be recorded as a CUDA graph: .*training goes on without one"):
+        trainer.fit(digits(), 1, batch_size=5, progress=False)
+    assert trainer.history["loss"][0] > 0
