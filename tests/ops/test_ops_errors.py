@@ -7,13 +7,11 @@ import pytest
 
 import minicnn as mc
 from minicnn import functional as F
-from minicnn import kernels
 
 
-@pytest.fixture(params=["reference", "cpu"], autouse=True)
-def _room(request):
-    with kernels.use(request.param):
-        yield
+@pytest.fixture(autouse=True)
+def _room(every_room):
+    pass
 
 
 def ones(*shape, dtype=np.float32):

@@ -7,16 +7,14 @@ import pytest
 
 import minicnn as mc
 from minicnn import functional as F
-from minicnn import kernels
 
 # Differences of a function of size 1 with the step 1e-6 are right to about 1e-9; the check allows 1e-5 of the value
 # and 1e-7. Values that decide (relu, max) lie at least 0.01 apart or from 0, ten thousand steps.
 
 
-@pytest.fixture(params=["reference", "cpu"], autouse=True)
-def _room(request):
-    with kernels.use(request.param):
-        yield
+@pytest.fixture(autouse=True)
+def _room(every_room):
+    pass
 
 
 def normal(*shape, seed=0):

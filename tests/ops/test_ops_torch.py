@@ -5,7 +5,6 @@ import pytest
 
 import minicnn as mc
 from minicnn import functional as F
-from minicnn import kernels
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -21,10 +20,9 @@ def close(got, expected):
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5 * max(1.0, float(np.abs(expected).max())))
 
 
-@pytest.fixture(params=["reference", "cpu"], autouse=True)
-def _room(request):
-    with kernels.use(request.param):
-        yield
+@pytest.fixture(autouse=True)
+def _room(every_room):
+    pass
 
 
 def normal(*shape, seed=0):

@@ -1,13 +1,19 @@
-"""The CUDA room on the emulator, or on the GPU where there is one."""
+"""The CUDA room on the emulator, and on the GPU where there is one."""
 
 import pytest
 from emulator import Emulator
+from real_gpu import RealGpu
 
+import minicnn as mc
 from minicnn.kernels.cuda import _launch
 
+ORDERS = {"forwards": 0, "backwards": 1, "shuffled": 7}
+PLACES = [*ORDERS, *(["gpu"] if mc.cuda_available() else [])]
 
-@pytest.fixture(params=[0, 1, 7], ids=["forwards", "backwards", "shuffled"])
+
+@pytest.fixture(params=PLACES)
 def emulator(request, monkeypatch):
-    """The CUDA room runs on an emulator, with the threads of a block in this order."""
-    monkeypatch.setattr(_launch, "gpu", Emulator(request.param))
-    return _launch.gpu
+    """The CUDA room runs on an emulator, with the threads of a block in this order, or on the GPU."""
+    gpu = RealGpu() if request.param == "gpu" else Emulator(ORDERS[request.param])
+    monkeypatch.setattr(_launch, "gpu", gpu)
+    return gpu
