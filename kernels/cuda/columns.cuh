@@ -6,7 +6,7 @@
 #pragma once
 #include "common.cuh"
 
-#define BLOCK_COLUMNS 256
+constexpr int BLOCK_COLUMNS = 256;  // threads
 
 // store(column, sum over rows from first up to last of term(row, column)), for columns blockIdx.x * 256 and after.
 template <class Term, class Store>

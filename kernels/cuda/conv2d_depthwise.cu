@@ -1,4 +1,4 @@
-// Convolution in which every channel has filters of its own: filter o sees channel o / each of x. There is no matrix
+// Convolution in which every channel has filters of its own: filter o sees channel o / ratio of x. There is no matrix
 // product in it (one channel meets one filter), only memory to be read: a thread takes single numbers of the result, and
 // its neighbour the next channel, so that all reads are of whole lines of the cache. What windows share they find there.
 #include "columns.cuh"
@@ -12,25 +12,25 @@ __device__ __forceinline__ wide seen(const Windows& g, const real* x, const Part
   return p ? wide(*p) : wide(0);
 }
 
-// y (N, OH, OW, O) = activation(sum over kh, kw of x (.., o / each) * w (KH, KW, 1, O) + b)
+// y (N, OH, OW, O) = activation(sum over kh, kw of x (.., o / ratio) * w (KH, KW, 1, O) + b)
 extern "C" __global__ void conv2d_depthwise_forward(int n, real* __restrict__ y, const real* __restrict__ x,
                                                     const real* __restrict__ w, const real* __restrict__ b,
-                                                    int activation, Windows g, Divider O, Divider each, int KH) {
+                                                    int activation, Windows g, Divider O, Divider ratio, int KH) {
   EACH(i, n) {
     int window = O(i), o = i - window * O.by;
     Part where = window_part(g, window);
     wide sum = 0;
     for (int kh = 0; kh < KH; ++kh)
       for (int kw = 0; kw < g.KW.by; ++kw)
-        sum += seen(g, x, where, kh, kw, each(o)) * wide(w[(kh * g.KW.by + kw) * O.by + o]);
+        sum += seen(g, x, where, kh, kw, ratio(o)) * wide(w[(kh * g.KW.by + kw) * O.by + o]);
     y[i] = activated(b ? sum + wide(b[o]) : sum, activation);
   }
 }
 
-// dx (N, H, W, C): each cell gathers from the windows that it lies in, over the `each` filters of its channel.
+// dx (N, H, W, C): each cell gathers from the windows that it lies in, over the `ratio` filters of its channel.
 extern "C" __global__ void conv2d_depthwise_backward_input(int n, real* __restrict__ dx, const real* __restrict__ dy,
                                                            const real* __restrict__ w, Windows g, Divider O,
-                                                           Divider each, Divider SH, Divider SW, int KH) {
+                                                           Divider ratio, Divider SH, Divider SW, int KH) {
   EACH(i, n) {
     int pixel = unsigned(i) / unsigned(g.channels), c = i - pixel * g.channels;
     int row = unsigned(pixel) / unsigned(g.W), column = pixel - row * g.W;
@@ -42,9 +42,9 @@ extern "C" __global__ void conv2d_depthwise_backward_input(int n, real* __restri
       for (int kw = 0; kw < g.KW.by; ++kw) {
         int right = column + g.left - kw * g.DW, ow = SW(right);
         if (right < 0 || ow * SW.by != right || ow >= g.OW.by) continue;
-        const real* from = dy + ((first + oh) * g.OW.by + ow) * O.by + c * each.by;
-        const real* by = w + (kh * g.KW.by + kw) * O.by + c * each.by;
-        for (int q = 0; q < each.by; ++q) sum += wide(from[q]) * wide(by[q]);
+        const real* from = dy + ((first + oh) * g.OW.by + ow) * O.by + c * ratio.by;
+        const real* by = w + (kh * g.KW.by + kw) * O.by + c * ratio.by;
+        for (int q = 0; q < ratio.by; ++q) sum += wide(from[q]) * wide(by[q]);
       }
     }
     dx[i] = sum;
@@ -53,7 +53,7 @@ extern "C" __global__ void conv2d_depthwise_backward_input(int n, real* __restri
 
 // dw (KH, KW, 1, O): for the tap blockIdx.z the column sums of x times dy, a part of `depth` windows in a block:
 // sums (parts, KH, KW, 1, O), which become dw by add_parts.
-extern "C" __global__ void conv2d_depthwise_backward_weight(Windows g, Divider O, Divider each, int depth,
+extern "C" __global__ void conv2d_depthwise_backward_weight(Windows g, Divider O, Divider ratio, int depth,
                                                             const real* __restrict__ dy, const real* __restrict__ x,
                                                             wide* __restrict__ sums) {
   int first = blockIdx.y * depth, kh = blockIdx.z / g.KW.by, kw = blockIdx.z % g.KW.by;
@@ -61,7 +61,7 @@ extern "C" __global__ void conv2d_depthwise_backward_weight(Windows g, Divider O
   add_columns(
       O.by, first, min(g.windows, first + depth),
       [&](int window, int o) {
-        return seen(g, x, window_part(g, window), kh, kw, each(o)) * wide(dy[window * O.by + o]);
+        return seen(g, x, window_part(g, window), kh, kw, ratio(o)) * wide(dy[window * O.by + o]);
       },
       [&](int o, wide sum) { row[o] = sum; });
 }

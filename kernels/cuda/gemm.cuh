@@ -11,8 +11,8 @@
 // of c, and goes through k in steps of DEPTH: it brings TILE x DEPTH numbers of either operand to shared memory, and each
 // of them is used TILE times there.
 //
-// Why registers. A load from shared memory is still slower than a multiplication. So each thread keeps EACH x EACH sums
-// in registers: for every k it reads EACH numbers of a and EACH of b and makes EACH * EACH multiplications of them.
+// Why registers. A load from shared memory is still slower than a multiplication. So each thread keeps SIDE x SIDE sums
+// in registers: for every k it reads SIDE numbers of a and SIDE of b and makes SIDE * SIDE multiplications of them.
 //
 // What is on its way. While a step is multiplied the numbers of the next one are already being fetched, to registers; they
 // are put into the second of two buffers. So one barrier a step is enough: what the slowest thread still reads
@@ -27,7 +27,7 @@
 #pragma once
 #include "activation.cuh"
 
-#define BLOCK 256  // threads
+constexpr int BLOCK = 256;  // threads
 
 // An operand. `Line` and `Step` are what can be known of a number's place from its line alone, and from k alone.
 // k_fastest: neighbours in memory are those in k, else those in the line. gaps: it has places without a number, where
@@ -95,7 +95,7 @@ __device__ __forceinline__ wide plain_sum(const A& a, const B& b, int m, int n, 
   return sum;
 }
 
-__device__ __forceinline__ bool finite(wide x) { return x - x == 0; }
+__device__ __forceinline__ bool is_finite(wide x) { return x - x == 0; }
 
 // The tile of the product that is this block's: its first m and n. Neighbouring blocks have the same lines of a.
 struct Corner {
@@ -110,10 +110,7 @@ __device__ __forceinline__ Corner corner(int N) {
 #if defined(TERMS)
 #include "tensor.cuh"
 #else
-#define TILE 64
-#define DEPTH 16
-#define EACH_SIDE 4
-#define PAD 4
+constexpr int TILE = 64, DEPTH = 16, SIDE = 4, PAD = 4;
 
 // The sums over k from `begin` up to `end` of this block's tile, by the ordinary units.
 template <class A, class B, class Store>
@@ -124,8 +121,8 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
   const Fetch<A, TILE, DEPTH, 1> from_a(a, tile.m);
   const Fetch<B, TILE, DEPTH, 1> from_b(b, tile.n);
   constexpr int COUNT = TILE * DEPTH / BLOCK;
-  wide next_a[COUNT], next_b[COUNT], sums[EACH_SIDE][EACH_SIDE] = {};
-  const int m0 = threadIdx.x / (TILE / EACH_SIDE) * EACH_SIDE, n0 = threadIdx.x % (TILE / EACH_SIDE) * EACH_SIDE;
+  wide next_a[COUNT], next_b[COUNT], sums[SIDE][SIDE] = {};
+  const int m0 = threadIdx.x / (TILE / SIDE) * SIDE, n0 = threadIdx.x % (TILE / SIDE) * SIDE;
 
   auto fetch = [&](int k) {
 #pragma unroll
@@ -151,13 +148,13 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
     if (more) fetch(k0 + DEPTH);
 #pragma unroll
     for (int k = 0; k < DEPTH; ++k) {
-      wide p[EACH_SIDE], q[EACH_SIDE];
+      wide p[SIDE], q[SIDE];
 #pragma unroll
-      for (int i = 0; i < EACH_SIDE; ++i) p[i] = left[buffer][k][m0 + i], q[i] = right[buffer][k][n0 + i];
+      for (int i = 0; i < SIDE; ++i) p[i] = left[buffer][k][m0 + i], q[i] = right[buffer][k][n0 + i];
 #pragma unroll
-      for (int i = 0; i < EACH_SIDE; ++i)
+      for (int i = 0; i < SIDE; ++i)
 #pragma unroll
-        for (int j = 0; j < EACH_SIDE; ++j) sums[i][j] += p[i] * q[j];
+        for (int j = 0; j < SIDE; ++j) sums[i][j] += p[i] * q[j];
     }
     if (more) put(buffer ^ 1);
     __syncthreads();
@@ -165,19 +162,19 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
 
   bool spoilt = false;
 #pragma unroll
-  for (int i = 0; i < EACH_SIDE; ++i)
+  for (int i = 0; i < SIDE; ++i)
 #pragma unroll
-    for (int j = 0; j < EACH_SIDE; ++j) {
+    for (int j = 0; j < SIDE; ++j) {
       int m = tile.m + m0 + i, n = tile.n + n0 + j;
       if (m < a.lines && n < b.lines) {
         store(m, n, sums[i][j]);
-        spoilt = spoilt || !finite(sums[i][j]);
+        spoilt = spoilt || !is_finite(sums[i][j]);
       }
     }
   // A gap was multiplied as a zero. That spoils the sum where it met an infinity or NaN, so those are added up anew.
   if (A::gaps && spoilt)
-    for (int i = 0; i < EACH_SIDE * EACH_SIDE; ++i) {
-      int m = tile.m + m0 + i / EACH_SIDE, n = tile.n + n0 + i % EACH_SIDE;
+    for (int i = 0; i < SIDE * SIDE; ++i) {
+      int m = tile.m + m0 + i / SIDE, n = tile.n + n0 + i % SIDE;
       if (m < a.lines && n < b.lines) store(m, n, plain_sum(a, b, m, n, begin, end));
     }
 }
