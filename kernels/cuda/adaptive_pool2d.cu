@@ -25,9 +25,10 @@ extern "C" __global__ void adaptive_avg_pool2d_forward(Sharing p, const real *__
   // Thread y has the cells y, y + blockDim.y ... of the window: `down` rows and `right` columns further on each time.
   int down = blockDim.y / width, right = blockDim.y % width;
   int h = rows.first + threadIdx.y / width, w = columns.first + threadIdx.y % width;
+  int count = c < p.C && threadIdx.y < cells ? (cells - threadIdx.y + blockDim.y - 1) / blockDim.y : 0;
   double sum = 0;
 #pragma unroll 4
-  for (int i = c < p.C ? threadIdx.y : cells; i < cells; i += blockDim.y) {
+  for (int i = 0; i < count; ++i) {
     sum += x[((n * p.H + h) * p.W + w) * p.C + c];
     h += down, w += right;
     if (w >= columns.last) w -= width, ++h;
@@ -48,12 +49,12 @@ extern "C" __global__ void adaptive_avg_pool2d_backward(Sharing p, const real *_
         int height = length(share_of(oh, p.H, p.OH));
         for (int ow = columns.first; ow < columns.last; ++ow) {
           wide share = 1 / (wide(height) * length(share_of(ow, p.W, p.OW)));
-          const real *window = dy + ((n * p.OH + oh) * p.OW + ow) * p.C + c;
-          AT_ONCE_CHANNELS(i, away, c, p.C) total[i] += wide(window[away]) * share;
+          real values[AT_ONCE];
+          read_channels(dy, ((n * p.OH + oh) * p.OW + ow) * p.C + c, c, p.C, values);
+          for (int a = 0; a < AT_ONCE; ++a) total[a] += wide(values[a]) * share;
         }
       }
-      real *result = dx + (blockIdx.x * p.W + w) * p.C + c;
-      AT_ONCE_CHANNELS(i, away, c, p.C) result[away] = total[i];
+      write_channels(dx, (blockIdx.x * p.W + w) * p.C + c, c, p.C, total);
     }
   }
 }

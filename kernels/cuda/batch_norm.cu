@@ -15,14 +15,21 @@
 
 __device__ __forceinline__ int channel() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
-struct Rows {  // first, first + blockDim.y ... below last
-  unsigned first, last;
+struct Rows {  // the number of the first one in the array, how far it is to the next one, and how many there are
+  unsigned start, step, count;
 };
 
 // This thread's rows of a part of `rows` rows: none if there is no channel for it.
 __device__ __forceinline__ Rows rows_of(unsigned part, unsigned rows, unsigned M, int C) {
-  return {part * rows + threadIdx.y, channel() < C ? min((part + 1) * rows, M) : 0};
+  unsigned first = part * rows + threadIdx.y, last = channel() < C ? min((part + 1) * rows, M) : 0;
+  return {first * C + channel(), blockDim.y * C, first < last ? (last - first + blockDim.y - 1) / blockDim.y : 0};
 }
+
+// The body runs for the place i in the array of each row. Rows are counted, so that the compiler can tell how many are
+// left, and takes four in one go: first it sends for all their numbers.
+#define EACH_ROW(i, mine) \
+  unsigned i = mine.start; \
+  _Pragma("unroll 4") for (unsigned count = 0; count < mine.count; ++count, i += mine.step)
 
 struct Constants {  // of a channel
   wide mean, inverse, scale, beta;  // inverse: of the standard deviation; scale: gamma * inverse
@@ -51,10 +58,9 @@ extern "C" __global__ void batch_norm_parts(int M, int C, int rows, const real *
                                             double *__restrict__ sums) {
   int c = channel(), part = blockIdx.y, parts = gridDim.y;
   Rows mine = rows_of(part, rows, M, C);
-  double pivot = mine.first < mine.last ? pivot_of(x[c]) : 0, sum = 0, squares = 0;
-#pragma unroll 4
-  for (unsigned r = mine.first; r < mine.last; r += blockDim.y) {
-    double d = x[r * C + c] - pivot;
+  double pivot = mine.count > 0 ? pivot_of(x[c]) : 0, sum = 0, squares = 0;
+  EACH_ROW(i, mine) {
+    double d = x[i] - pivot;
     sum += d, squares += d * d;
   }
   sum = column_sum(sum), squares = column_sum(squares);
@@ -68,7 +74,6 @@ struct Sums {
 
 __device__ __forceinline__ Sums sums_of(int c, int C, int parts, const double *__restrict__ sums) {
   double first = 0, second = 0;
-#pragma unroll 4
   for (int part = threadIdx.x; part < parts; part += blockDim.x) {
     first += sums[c * parts + part], second += sums[(C + c) * parts + part];
   }
@@ -94,11 +99,10 @@ extern "C" __global__ void batch_norm_forward(int M, int C, int rows, const real
   int c = channel();
   Rows mine = rows_of(gridDim.y - 1 - blockIdx.y, rows, M, C);
   Constants k = constants_of(C, gamma, beta, mean, var, eps);
-#pragma unroll 4
-  for (unsigned r = mine.first; r < mine.last; r += blockDim.y) {
-    wide v = normalised(x[r * C + c], k);
-    if (residual) v += wide(residual[r * C + c]);
-    y[r * C + c] = v <= bottom ? bottom : v;
+  EACH_ROW(i, mine) {
+    wide v = normalised(x[i], k);
+    if (residual) v += wide(residual[i]);
+    y[i] = v <= bottom ? bottom : v;
   }
 }
 
@@ -113,11 +117,10 @@ extern "C" __global__ void batch_norm_backward_parts(int M, int C, int rows, con
   Rows mine = rows_of(part, rows, M, C);
   Constants k = constants_of(C, gamma, beta, mean, var, eps);
   double sum = 0, products = 0;
-#pragma unroll 4
-  for (unsigned r = mine.first; r < mine.last; r += blockDim.y) {
-    wide g = passed(dy[r * C + c], x[r * C + c], k, bottom);
-    sum += g, products += double(g) * double(x[r * C + c] - k.mean);
-    if (dx) dx[r * C + c] = k.scale * g;
+  EACH_ROW(i, mine) {
+    wide g = passed(dy[i], x[i], k, bottom);
+    sum += g, products += double(g) * double(x[i] - k.mean);
+    if (dx) dx[i] = k.scale * g;
   }
   sum = column_sum(sum), products = column_sum(products);
   if (threadIdx.y == 0 && c < C) sums[c * parts + part] = sum, sums[(C + c) * parts + part] = products;
@@ -141,9 +144,8 @@ extern "C" __global__ void batch_norm_backward(int M, int C, int rows, const rea
   Rows mine = rows_of(gridDim.y - 1 - blockIdx.y, rows, M, C);
   Constants k = constants_of(C, gamma, beta, mean, var, eps);
   wide offset = dbeta[last] / wide(M), slope = dgamma[last] * k.inverse / wide(M);
-#pragma unroll 4
-  for (unsigned r = mine.first; r < mine.last; r += blockDim.y) {
-    real v = x[r * C + c];
-    dx[r * C + c] = k.scale * (passed(dy[r * C + c], v, k, bottom) - offset - (v - k.mean) * slope);
+  EACH_ROW(i, mine) {
+    real v = x[i];
+    dx[i] = k.scale * (passed(dy[i], v, k, bottom) - offset - (v - k.mean) * slope);
   }
 }

@@ -6,15 +6,30 @@
 #pragma once
 #include "common.cuh"
 
-// The body runs for every column of this thread, and in it the next one for every group of AT_ONCE channels from c on.
+// The body of the first runs for every column of this thread; in it, that of the second for every group of AT_ONCE
+// channels, of which c is the first.
 #define EACH_COLUMN(w, W) \
   for (unsigned w = blockIdx.y * blockDim.y + threadIdx.y; w < unsigned(W); w += gridDim.y * blockDim.y)
 #define EACH_CHANNELS(c, C) for (unsigned c = threadIdx.x; c < unsigned(C); c += AT_ONCE * blockDim.x)
 
-// The body runs for each of the group: number i of its AT_ONCE, which is channel c + away.
-#define AT_ONCE_CHANNELS(i, away, c, C)                                                      \
-  _Pragma("unroll") for (unsigned i = 0, away = 0; i < AT_ONCE; ++i, away += blockDim.x) \
-  if (c + away < unsigned(C))
+// The numbers of the group whose first one is x[i]. Where there are fewer channels than that, the last one is read again:
+// with a branch at every load, each of them would wait for the one before.
+template <class T>
+__device__ __forceinline__ void read_channels(const T *__restrict__ x, unsigned i, unsigned c, unsigned C,
+                                              T (&values)[AT_ONCE]) {
+#pragma unroll
+  for (int a = 0; a < AT_ONCE; ++a) values[a] = x[i + min(c + a * blockDim.x, C - 1) - c];
+}
+
+// The numbers of the group to where they belong, from y[i] on.
+template <class T, class U>
+__device__ __forceinline__ void write_channels(T *__restrict__ y, unsigned i, unsigned c, unsigned C,
+                                               const U (&values)[AT_ONCE]) {
+#pragma unroll
+  for (int a = 0; a < AT_ONCE; ++a) {
+    if (c + a * blockDim.x < C) y[i + a * blockDim.x] = values[a];
+  }
+}
 
 struct Range {  // of cells or windows on one axis: from `first` on, without `last`
   int first, last;

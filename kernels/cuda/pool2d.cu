@@ -33,27 +33,32 @@ __device__ __forceinline__ wide cells_in(const Pooling &p, int oh, int ow) {
 
 extern "C" __global__ void max_pool2d_forward(Pooling p, const real *__restrict__ x, real *__restrict__ y,
                                               int *__restrict__ index) {
-  int n = blockIdx.x / p.OH, oh = blockIdx.x % p.OH;
+  int n = blockIdx.x / p.OH, oh = blockIdx.x % p.OH, top = oh * p.SH - p.top;
   Range rows = cells_of(oh, p.H, p.KH, p.SH, p.top);
   EACH_COLUMN(ow, p.OW) {
+    int left = ow * p.SW - p.left;
     Range columns = cells_of(ow, p.W, p.KW, p.SW, p.left);
     EACH_CHANNELS(c, p.C) {
-      real most[AT_ONCE];
+      real most[AT_ONCE], values[AT_ONCE];
       int winner[AT_ONCE];
+      for (int a = 0; a < AT_ONCE; ++a) {
+        most[a] = __int_as_float(0xFF800000);  // minus infinity: if no cell is larger, the first one has won
+        winner[a] = (rows.first - top) * p.KW + columns.first - left;
+      }
       for (int h = rows.first; h < rows.last; ++h) {
         for (int w = columns.first; w < columns.last; ++w) {
-          bool first = h == rows.first && w == columns.first;
-          int k = (h - oh * p.SH + p.top) * p.KW + w - ow * p.SW + p.left;
-          const real *cell = x + ((n * p.H + h) * p.W + w) * p.C + c;
-          AT_ONCE_CHANNELS(i, away, c, p.C) {
-            real v = cell[away];
+          read_channels(x, ((n * p.H + h) * p.W + w) * p.C + c, c, p.C, values);
+          for (int a = 0; a < AT_ONCE; ++a) {
             // A later cell must be larger. NaN is larger than every number, but not than another NaN.
-            if (first || v > most[i] || (v != v && most[i] == most[i])) most[i] = v, winner[i] = k;
+            bool wins = values[a] > most[a] || (values[a] != values[a] && most[a] == most[a]);
+            most[a] = wins ? values[a] : most[a];
+            winner[a] = wins ? (h - top) * p.KW + w - left : winner[a];
           }
         }
       }
-      int o = (blockIdx.x * p.OW + ow) * p.C + c;
-      AT_ONCE_CHANNELS(i, away, c, p.C) y[o + away] = most[i], index[o + away] = winner[i];
+      unsigned o = (blockIdx.x * p.OW + ow) * p.C + c;
+      write_channels(y, o, c, p.C, most);
+      write_channels(index, o, c, p.C, winner);
     }
   }
 }
@@ -68,16 +73,15 @@ extern "C" __global__ void max_pool2d_backward(Pooling p, const real *__restrict
       wide total[AT_ONCE] = {};
       for (int oh = rows.first; oh < rows.last; ++oh) {
         for (int ow = columns.first; ow < columns.last; ++ow) {
-          int k = (h - oh * p.SH + p.top) * p.KW + w - ow * p.SW + p.left;
-          int o = ((n * p.OH + oh) * p.OW + ow) * p.C + c;
-          AT_ONCE_CHANNELS(i, away, c, p.C) {
-            wide share = dy[o + away];  // read in any case: waiting for the index first would take twice as long
-            if (index[o + away] == k) total[i] += share;
-          }
+          real gradients[AT_ONCE];
+          int winners[AT_ONCE], k = (h + p.top - oh * p.SH) * p.KW + w + p.left - ow * p.SW;
+          unsigned o = ((n * p.OH + oh) * p.OW + ow) * p.C + c;
+          read_channels(dy, o, c, p.C, gradients);  // all of them: those of winners alone could not be sent for yet
+          read_channels(index, o, c, p.C, winners);
+          for (int a = 0; a < AT_ONCE; ++a) total[a] += winners[a] == k ? wide(gradients[a]) : wide(0);
         }
       }
-      real *result = dx + (blockIdx.x * p.W + w) * p.C + c;
-      AT_ONCE_CHANNELS(i, away, c, p.C) result[away] = total[i];
+      write_channels(dx, (blockIdx.x * p.W + w) * p.C + c, c, p.C, total);
     }
   }
 }
@@ -87,19 +91,20 @@ extern "C" __global__ void avg_pool2d_forward(Pooling p, const real *__restrict_
   Range rows = cells_of(oh, p.H, p.KH, p.SH, p.top);
   EACH_COLUMN(ow, p.OW) {
     Range columns = cells_of(ow, p.W, p.KW, p.SW, p.left);
-    wide share = cells_in(p, oh, ow);
+    wide cells = cells_in(p, oh, ow);
     EACH_CHANNELS(c, p.C) {
       wide total[AT_ONCE] = {};
       for (int h = rows.first; h < rows.last; ++h) {
         wide row[AT_ONCE] = {};  // a large window is added up row by row, which loses fewer digits
         for (int w = columns.first; w < columns.last; ++w) {
-          const real *cell = x + ((n * p.H + h) * p.W + w) * p.C + c;
-          AT_ONCE_CHANNELS(i, away, c, p.C) row[i] += wide(cell[away]);
+          real values[AT_ONCE];
+          read_channels(x, ((n * p.H + h) * p.W + w) * p.C + c, c, p.C, values);
+          for (int a = 0; a < AT_ONCE; ++a) row[a] += wide(values[a]);
         }
-        for (int i = 0; i < AT_ONCE; ++i) total[i] += row[i];
+        for (int a = 0; a < AT_ONCE; ++a) total[a] += row[a];
       }
-      real *result = y + (blockIdx.x * p.OW + ow) * p.C + c;
-      AT_ONCE_CHANNELS(i, away, c, p.C) result[away] = total[i] / share;
+      for (int a = 0; a < AT_ONCE; ++a) total[a] /= cells;
+      write_channels(y, (blockIdx.x * p.OW + ow) * p.C + c, c, p.C, total);
     }
   }
 }
@@ -113,13 +118,13 @@ extern "C" __global__ void avg_pool2d_backward(Pooling p, const real *__restrict
       wide total[AT_ONCE] = {};
       for (int oh = rows.first; oh < rows.last; ++oh) {
         for (int ow = columns.first; ow < columns.last; ++ow) {
-          wide share = 1 / cells_in(p, oh, ow);
-          const real *window = dy + ((n * p.OH + oh) * p.OW + ow) * p.C + c;
-          AT_ONCE_CHANNELS(i, away, c, p.C) total[i] += wide(window[away]) * share;
+          real gradients[AT_ONCE];
+          read_channels(dy, ((n * p.OH + oh) * p.OW + ow) * p.C + c, c, p.C, gradients);
+          wide share = 1 / cells_in(p, oh, ow);  // one division for all of them
+          for (int a = 0; a < AT_ONCE; ++a) total[a] += wide(gradients[a]) * share;
         }
       }
-      real *result = dx + (blockIdx.x * p.W + w) * p.C + c;
-      AT_ONCE_CHANNELS(i, away, c, p.C) result[away] = total[i];
+      write_channels(dx, (blockIdx.x * p.W + w) * p.C + c, c, p.C, total);
     }
   }
 }
