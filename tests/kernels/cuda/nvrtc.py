@@ -1,0 +1,114 @@
+"""What NVIDIA's compiler makes of the CUDA kernels. It needs no GPU, only `pip install -e ".[nvrtc]"`.
+
+    python tests/kernels/cuda/nvrtc.py
+
+prints a table of all kernels, for each architecture and type of numbers:
+
+    reg   registers of a thread; all threads of a multiprocessor share 65,536
+    loc   bytes of local memory of a thread, where spilled registers go: slow, it should be 0
+    smem  bytes of shared memory of a block, without those that a launch asks for
+"""
+
+import ctypes
+import functools
+import re
+from importlib.metadata import PackageNotFoundError, files
+from typing import NamedTuple
+
+from minicnn.kernels.cuda._launch import SOURCES, TYPES, _module, source
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")  # A100, H100 and H200, B200
+FILES = sorted(path.stem for path in SOURCES.glob("*.cu"))
+MISSING = 'NVRTC is not installed: pip install -e ".[nvrtc]" (Linux)'
+
+
+class Kernel(NamedTuple):
+    """What one kernel takes: see above."""
+
+    registers: int
+    local: int
+    shared: int
+
+
+class Nvrtc:
+    """In the place of the GPU: compiles files for one architecture, and launches nothing."""
+
+    def __init__(self, architecture):
+        self.architecture = architecture
+
+    def compile(self, file, options):
+        """The kernels of `file`.cu: see `compile_text`."""
+        return self.compile_text(source(f"{file}.cu"), options)
+
+    def compile_text(self, text, options=()):
+        """Kernels by name, and the warnings. Raises RuntimeError, with the errors, if it does not compile."""
+        options = (f"--gpu-architecture={self.architecture}", "--std=c++17", "--ptxas-options=-v", *options)
+        program = ctypes.c_void_p()
+        library().nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
+        try:
+            texts = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+            failed = library().nvrtcCompileProgram(program, len(options), texts)
+            log = log_of(program)
+        finally:
+            library().nvrtcDestroyProgram(ctypes.byref(program))
+        if failed:
+            raise RuntimeError(f"NVRTC does not compile the kernels for {self.architecture}:\n{log}")
+        return kernels(log), re.findall(".*warning[ :].*", log)
+
+
+@functools.cache
+def library():
+    """NVRTC from its wheel. Raises PackageNotFoundError where that is not installed."""
+    wheel = {path.name.split(".so")[0]: path.locate() for path in files("nvidia-cuda-nvrtc") if ".so" in path.name}
+    ctypes.CDLL(str(wheel["libnvrtc-builtins"]), mode=ctypes.RTLD_GLOBAL)  # it does not look beside itself for that
+    return ctypes.CDLL(str(wheel["libnvrtc"]))
+
+
+def log_of(program):
+    """What the compiler and the assembler behind it said."""
+    size = ctypes.c_size_t()
+    library().nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library().nvrtcGetProgramLog(program, log)
+    return log.value.decode()
+
+
+def kernels(log):
+    """What the assembler said of each kernel, in a paragraph that begins with its name."""
+    found = {}
+    for paragraph in log.split("Compiling entry function '")[1:]:
+        registers, shared = (re.search(form, paragraph) for form in (r"Used (\d+) registers", r"(\d+) bytes smem"))
+        local = sum(map(int, re.findall(r"(\d+) bytes stack frame", paragraph)))  # of the kernel and what it calls
+        found[paragraph.split("'")[0]] = Kernel(int(registers[1]), local, int(shared[1]) if shared else 0)
+    return found
+
+
+COMPILERS = {architecture: Nvrtc(architecture) for architecture in ARCHITECTURES}
+
+
+def compiled(file, dtype, architecture):
+    """Kernels and warnings of a file, with the options that the room compiles it with; each is compiled once."""
+    return _module(COMPILERS[architecture], file, dtype)
+
+
+def table():
+    """The lines of the table, 80 columns wide."""
+    yield f"{'':38}" + "".join(f"{architecture:>14}" for architecture in ARCHITECTURES)
+    yield f"{'':38}" + " reg loc  smem" * len(ARCHITECTURES)
+    for file in FILES:
+        yield f"{file}.cu"
+        for name in sorted(compiled(file, "float32", ARCHITECTURES[0])[0]):
+            if len(name) > 30:
+                yield f" {name}"
+            for dtype, (real, _) in TYPES.items():
+                columns = (compiled(file, dtype, architecture)[0][name] for architecture in ARCHITECTURES)
+                numbers = "".join("{:4}{:4}{:6}".format(*column) for column in columns)
+                yield f" {name if len(name) <= 30 else '':30} {real:6}{numbers}"
+
+
+if __name__ == "__main__":
+    try:
+        for line in table():
+            print(line, flush=True)
+    except PackageNotFoundError:
+        raise SystemExit(MISSING) from None

@@ -1,0 +1,82 @@
+"""NVIDIA's compiler takes every CUDA kernel, for three generations of GPUs, and finds room for it in registers."""
+
+from importlib.metadata import PackageNotFoundError
+
+import nvrtc
+import pytest
+
+from minicnn.kernels.cuda._launch import TYPES
+
+EVERY_ARCHITECTURE = pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+
+
+@pytest.fixture(autouse=True)
+def installed():
+    """NVRTC, without which there is nothing to test."""
+    try:
+        nvrtc.library()
+    except PackageNotFoundError:
+        pytest.skip(nvrtc.MISSING)
+
+
+@EVERY_ARCHITECTURE
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("file", nvrtc.FILES)
+def test_every_kernel_compiles_without_a_warning_and_stays_in_registers(file, dtype, architecture):
+    kernels, warnings = nvrtc.compiled(file, dtype, architecture)
+    assert kernels
+    assert not warnings
+    assert not {name: kernel for name, kernel in kernels.items() if kernel.local}, "these use local memory"
+
+
+@EVERY_ARCHITECTURE
+def test_what_a_kernel_takes_is_read_rightly(architecture):
+    """80 numbers that are alive at the same time, with 255 registers and with 32; and 3 KB of shared memory."""
+    text = """
+    extern "C" __global__ void k(float* x) {
+      __shared__ float s[768];
+      float a[80];
+    #pragma unroll
+      for (int i = 0; i < 80; ++i) a[i] = x[i * 1000 + threadIdx.x];
+      s[threadIdx.x] = a[0];
+      __syncthreads();
+    #pragma unroll
+      for (int i = 0; i < 80; ++i) x[i] = a[i] * a[79 - i] + s[i];
+    }"""
+    compiler = nvrtc.COMPILERS[architecture]
+    kernel = compiler.compile_text(text)[0]["k"]
+    assert 80 < kernel.registers < 256
+    assert kernel[1:] == (0, 3072)
+    squeezed = compiler.compile_text(text, ("--maxrregcount=32",))[0]["k"]
+    assert squeezed.registers == 32
+    assert squeezed.local >= 4 * (80 - 32)
+
+
+def test_local_memory_of_a_called_function_counts():
+    text = """
+    __device__ __noinline__ float pick(const float* x, int i) {
+      float a[16];
+      for (int j = 0; j < 16; ++j) a[j] = x[j] * x[j + 1];
+      return a[i] + a[i ^ 1];
+    }
+    extern "C" __global__ void k(float* x, int i) { *x = pick(x, i); }"""
+    assert nvrtc.COMPILERS["sm_90"].compile_text(text)[0]["k"].local >= 64
+
+
+def test_warnings_and_errors_are_seen():
+    compiler = nvrtc.COMPILERS["sm_90"]
+    _, warnings = compiler.compile_text('extern "C" __global__ void k(int* x) { int unused; *x = 1; }')
+    assert len(warnings) == 1
+    assert "unused" in warnings[0]
+    with pytest.raises(RuntimeError, match=r'(?s)does not compile the kernels for sm_90.*"undeclared" is undefined'):
+        compiler.compile_text('extern "C" __global__ void k(int* x) { *x = undeclared; }')
+
+
+def test_the_table_has_every_kernel_in_80_columns():
+    lines = list(nvrtc.table())
+    assert max(map(len, lines)) <= 80
+    for file in nvrtc.FILES:
+        assert f"{file}.cu" in lines
+        kernels, _ = nvrtc.compiled(file, "float32", "sm_80")
+        assert all(any(line.startswith(f" {name}") for line in lines) for name in kernels)
+    assert sum(" float " in line for line in lines) == sum(" double" in line for line in lines)
