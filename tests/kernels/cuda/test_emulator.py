@@ -36,6 +36,27 @@ def test_a_barrier_orders_the_threads_and_a_missing_one_is_seen_in_some_order():
     assert set(sums("")) != {2016.0}
 
 
+def test_a_warp_that_runs_ahead_of_another_is_seen():
+    """Warp 0 writes the second number where warp 1 may not yet have read the first."""
+    text = """(int* y, int n) {
+      __shared__ int s;
+      for (int i = 0; i < n; ++i) {
+        if (threadIdx.x == 0) s = i;
+        __syncthreads();
+        if (s != i) *y = 1;
+        __syncwarp();
+        BARRIER;
+      }
+    }"""
+    for barrier, seen in (("__syncthreads()", {0}), ("", {0, 1})):
+        found = set()
+        for order in ORDERS:
+            y = np.zeros(1, np.int32)
+            kernel(text, order, (f"-DBARRIER={barrier}",))((1,), (64,), (y, np.int32(20)))
+            found.add(int(y[0]))
+        assert found == seen
+
+
 def test_a_barrier_that_some_threads_do_not_reach_is_an_error():
     some = kernel("(float* y) { if (threadIdx.x < 10) __syncthreads(); }")
     with pytest.raises(RuntimeError, match=r"k: in block \(0, 0, 0\) 10 of 40 threads wait at __syncthreads"):
