@@ -32,7 +32,7 @@ extern "C" __global__ void philox4x32(int n, const unsigned* __restrict__ counte
 extern "C" __global__ void dropout_forward(int N, int E, const real* __restrict__ x, real* __restrict__ y,
                                            int threshold, wide scale, unsigned k0, unsigned k1, unsigned layer,
                                            unsigned step, unsigned first_sample) {
-  unsigned groups = (E + 3) / 4, thread = blockIdx.x * blockDim.x + threadIdx.x;
+  unsigned groups = (unsigned(E) + 3) / 4, thread = blockIdx.x * blockDim.x + threadIdx.x;
   unsigned n = thread / groups, group = thread % groups, e = 4 * group;
   if (n >= N) return;
   uint4 word = philox(make_uint4(group, first_sample + n, step, layer), k0, k1);

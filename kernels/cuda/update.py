@@ -34,7 +34,7 @@ def adadelta_update(
     _in_place("adadelta_update", (ws, square_averages, update_averages, dws), *settings)
 
 
-def _in_place(kernel: str, columns: tuple[Sequence[Array | None], ...], *settings: float) -> None:
+def _in_place(kernel: str, columns: tuple[Sequence[Any], ...], *settings: float) -> None:
     """One step of all parameters; columns: what is written, weights first, and at the end the gradients."""
     parameters = [p for p in zip(*columns, strict=True) if p[0].size]
     for dtype in dict.fromkeys(w.dtype for w, *_ in parameters):
