@@ -45,7 +45,7 @@ def _in_place(kernel: str, columns: tuple[Sequence[Any], ...], *settings: float)
 
 def _launch_together(kernel: str, parameters: list[tuple[Array, ...]], settings: tuple[float, ...]) -> None:
     """One launch; an array that is not dense is copied, and written back."""
-    used = [[None if a is None else dense(a) for a in parameter] for parameter in parameters]
+    used: list[list[Array]] = [[None if a is None else dense(a) for a in parameter] for parameter in parameters]
     sizes = [w.size for w, *_ in used]
     first = [0, *accumulate(-(-size // CHUNK) for size in sizes)]
     chunks = np.zeros(1, CHUNKS)

@@ -157,7 +157,8 @@ class Kernel:
         """The bytes of one argument as the kernel takes it."""
         kind, size = self.parameters[i][0], int(self.parameters[i][1:])
         if kind == "P":
-            return np.array(0 if argument is None else self._address(i, argument, size, arrays), np.uintp)
+            null = isinstance(argument, np.uintp) and argument == 0
+            return np.array(0 if null else self._address(i, argument, size, arrays), np.uintp)
         if isinstance(argument, Addresses):
             fields = np.zeros(1, [("of", np.uintp, (argument.room,))])
             for place, array in enumerate(argument.arrays):

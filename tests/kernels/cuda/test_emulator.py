@@ -95,7 +95,7 @@ def test_arguments_must_be_those_of_the_kernel():
     take = kernel("(const double* x, int n, float a) {}")
     x = np.zeros(3)
     take((1,), (1,), (x, np.int32(1), np.float32(1)))
-    take((1,), (1,), (None, np.int32(1), np.float32(1)))
+    take((1,), (1,), (np.uintp(0), np.int32(1), np.float32(1)))
     for wrong, message in [
         ((x, np.int32(1)), "k takes 3 arguments, got 2"),
         ((x, np.int64(1), np.float32(1)), "argument 1 expected i4, got i8"),
@@ -103,6 +103,7 @@ def test_arguments_must_be_those_of_the_kernel():
         ((x, np.int32(1), np.int32(1)), "argument 2 expected f4, got i4"),
         ((x.astype(np.float32), np.int32(1), np.float32(1)), "expected numbers of 8 bytes, got float32"),
         ((x[::2], np.int32(1), np.float32(1)), "argument 0 must be a dense array"),
+        ((None, np.int32(1), np.float32(1)), "argument 0 must be a dense array"),
     ]:
         with pytest.raises(TypeError, match=message):
             take((1,), (1,), wrong)
