@@ -114,8 +114,14 @@ def launch(
     if shared > 48 << 10:
         function.max_dynamic_shared_size_bytes = shared
     number = wide(dtype).type
-    values = tuple(np.int32(a) if isinstance(a, int) else number(a) if isinstance(a, float) else a for a in arguments)
-    function(grid, block, values, shared_mem=shared)
+    function(grid, block, tuple(_argument(a, number) for a in arguments), shared_mem=shared)
+
+
+def _argument(a: Any, number: Any) -> Any:
+    """An argument in the size that the kernel takes; number: the type of `wide`."""
+    if a is None:
+        return np.uintp(0)  # CuPy 13 makes another address of None
+    return np.int32(a) if isinstance(a, int) else number(a) if isinstance(a, float) else a
 
 
 def launch_each(file: str, kernel: str, n: int, *arguments: Any) -> None:

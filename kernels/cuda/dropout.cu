@@ -34,7 +34,7 @@ extern "C" __global__ void dropout_forward(int N, int E, const real* __restrict_
                                            int threshold, wide scale, unsigned k0, unsigned k1, unsigned layer,
                                            unsigned step, unsigned first_sample,
                                            const unsigned* __restrict__ later) {
-  unsigned groups = (E + 3) / 4, thread = blockIdx.x * blockDim.x + threadIdx.x;
+  unsigned groups = (unsigned(E) + 3) / 4, thread = blockIdx.x * blockDim.x + threadIdx.x;
   unsigned n = thread / groups, group = thread % groups, e = 4 * group;
   if (n >= N) return;
   if (later) step += *later;

@@ -4,7 +4,8 @@
 #include "rows.cuh"
 
 // One block: loss = sum of parts / divisor.
-extern "C" __global__ void __launch_bounds__(1024) mean(int count, const wide* __restrict__ parts, wide divisor, real* __restrict__ loss) {
+extern "C" __global__ void __launch_bounds__(1024) mean(int count, const wide* __restrict__ parts, wide divisor,
+                                                        real* __restrict__ loss) {
   wide total = 0;
   ALONG(i, count) total += parts[i];
   total = over_row<add>(total);

@@ -15,7 +15,7 @@
   if (k < K)
 
 __device__ __forceinline__ wide add(wide a, wide b) { return a + b; }
-__device__ __forceinline__ wide larger(wide a, wide b) { return a >= b || a != a ? a : b; }  // NaN is the largest
+__device__ __forceinline__ wide larger(wide a, wide b) { return max(a, b); }
 
 // Combine the numbers of all threads of a row, in a fixed order: over a warp in 5 exchanges, then over its warps.
 // Every thread of the row must come here, and gets the result.
@@ -39,7 +39,7 @@ struct Exponentials {
 
 __device__ __forceinline__ Exponentials exponentials(int K, const real* __restrict__ x) {
   wide largest = x[0], total = 0;
-  ALONG(k, K) largest = larger(largest, x[k]);
+  ALONG(k, K) largest = larger(largest, x[k]);  // a NaN may lose here, but not in the sum
   largest = over_row<larger>(largest);
   ALONG(k, K) total += exp(x[k] - largest);
   return {largest, over_row<add>(total)};

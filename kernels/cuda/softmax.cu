@@ -1,5 +1,5 @@
-// Softmax and its logarithm: a warp has a short row, a block a long one. Nothing but the result is written; to take
-// an exponential twice costs less than to keep it in memory.
+// Softmax and its logarithm: a warp has a short row, a block a long one. Nothing but the result is written: an
+// exponential is taken twice rather than kept in memory.
 #include "rows.cuh"
 
 extern "C" __global__ void softmax_forward(int M, int K, const real* __restrict__ x, real* __restrict__ y) {

@@ -1,7 +1,8 @@
-// The optimizers' steps, of many arrays at once: a launch costs as much as the step of a small array, and a network has
-// dozens of those. Every array is cut into chunks of CHUNK elements, and a block takes a chunk of whichever array.
+// The optimizers' steps, of many arrays in one launch: a network has dozens, most of them too small for a whole GPU.
+// Every array is cut into chunks of CHUNK elements, and a block takes one chunk, of whichever array.
 //
-// Each thread first reads all it needs of AT_ONCE elements and then computes: so the reads are on their way together.
+// A thread first reads all that it needs of AT_ONCE elements and then computes, so that the reads are on their way
+// together; neighbouring threads take neighbours, so that a warp reads whole lines of memory.
 #include "common.cuh"
 
 #define ARRAYS 64  // the most in one launch, as in update.py

@@ -34,7 +34,7 @@ def adadelta_update(
     _in_place("adadelta_update", (ws, square_averages, update_averages, dws), *settings)
 
 
-def _in_place(kernel: str, columns: tuple[Sequence[Array | None], ...], *settings: float) -> None:
+def _in_place(kernel: str, columns: tuple[Sequence[Any], ...], *settings: float) -> None:
     """One step of all parameters; columns: what is written, weights first, and at the end the gradients."""
     parameters = [p for p in zip(*columns, strict=True) if p[0].size]
     for dtype in dict.fromkeys(w.dtype for w, *_ in parameters):
@@ -45,7 +45,7 @@ def _in_place(kernel: str, columns: tuple[Sequence[Array | None], ...], *setting
 
 def _launch_together(kernel: str, parameters: list[tuple[Array, ...]], settings: tuple[float, ...]) -> None:
     """One launch; an array that is not dense is copied, and written back."""
-    used = [[None if a is None else dense(a) for a in parameter] for parameter in parameters]
+    used: list[list[Array]] = [[None if a is None else dense(a) for a in parameter] for parameter in parameters]
     sizes = [w.size for w, *_ in used]
     first = [0, *accumulate(-(-size // CHUNK) for size in sizes)]
     chunks = np.zeros(1, CHUNKS)

@@ -242,18 +242,25 @@ inline bool run_block(unsigned order) {
     fibers[t].index = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
     fibers[t].copies.assign(1, {});
   }
+  unsigned held = order > 1 ? next_random() : 0;  // warps that wait until the others can go no further
   while (waiting(State::ended) < threads) {
     if (order > 1)
       for (int i = threads - 1; i > 0; --i) std::swap(turn[i], turn[next_random() % (i + 1)]);
     bool moved = false;
     for (int i = 0; i < threads; ++i)
       if (fibers[turn[i]].state == State::fresh || fibers[turn[i]].state == State::ready) {
+        if (held >> turn[i] / 32 & 1) continue;
         resume(turn[i]);
         moved = true;
       }
     moved = release_warps() || moved;
+    if (!moved && held) {
+      held = 0;
+      moved = true;
+    }
     if (waiting(State::at_block) == threads) {
       for (int t = 0; t < threads; ++t) fibers[t].state = State::ready;
+      if (order > 1) held = next_random();
       moved = true;
     }
     if (!moved && waiting(State::ended) < threads) {

@@ -11,7 +11,8 @@ What it finds that a run on a GPU may not:
     a read of memory that nobody has written    it is NaN: around the arrays, in fresh results, in shared memory of each
                                                 block; an index behind the end of a constant-size array is a trap
     a missing barrier                           `order`: 0 runs the threads forwards, 1 backwards, any other number
-                                                shuffles them with this seed; a test compares
+                                                shuffles them with this seed, and lets some warps run ahead of the
+                                                others up to the next barrier; a test compares
     a barrier that some threads never reach     an error that says how many wait where
     a missing wait for an asynchronous copy     the copy is not made before the wait
 
@@ -156,7 +157,8 @@ class Kernel:
         """The bytes of one argument as the kernel takes it."""
         kind, size = self.parameters[i][0], int(self.parameters[i][1:])
         if kind == "P":
-            return np.array(0 if argument is None else self._address(i, argument, size, arrays), np.uintp)
+            null = isinstance(argument, np.uintp) and argument == 0
+            return np.array(0 if null else self._address(i, argument, size, arrays), np.uintp)
         if isinstance(argument, Addresses):
             fields = np.zeros(1, [("of", np.uintp, (argument.room,))])
             for place, array in enumerate(argument.arrays):

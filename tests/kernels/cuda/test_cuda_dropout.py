@@ -35,6 +35,16 @@ def test_dropout_is_the_reference_bit_for_bit(emulator, shape, p, seed, layer, s
         assert_allclose(got, expected, rtol=4 * np.finfo(dtype).eps)
 
 
+def test_an_element_is_kept_exactly_from_p_on(emulator):
+    """Where p is the very number that is drawn, a bit less and a bit more."""
+    counter, key = np.array([[0, 4, 3, 2]], np.uint32), np.array([1, 0], np.uint32)
+    for element, word in enumerate(reference.philox4x32(counter, key)[0]):
+        drawn = int(word >> 8) * 2.0**-24
+        x = np.ones((1, 4))
+        kept = [cuda.dropout_forward(x, drawn + bit, 1, 2, 3, 4)[0, element] != 0 for bit in (-(2**-30), 0, 2**-30)]
+        assert kept == [True, True, False]
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
 def test_dropout_of_nothing_is_nothing(emulator, shape):
     assert cuda.dropout_forward(np.zeros(shape, np.float32), 0.5, 1, 2, 3, 4).shape == shape

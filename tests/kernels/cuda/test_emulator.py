@@ -36,6 +36,27 @@ def test_a_barrier_orders_the_threads_and_a_missing_one_is_seen_in_some_order():
     assert set(sums("")) != {2016.0}
 
 
+def test_a_warp_that_runs_ahead_of_another_is_seen():
+    """Warp 0 writes the second number where warp 1 may not yet have read the first."""
+    text = """(int* y, int n) {
+      __shared__ int s;
+      for (int i = 0; i < n; ++i) {
+        if (threadIdx.x == 0) s = i;
+        __syncthreads();
+        if (s != i) *y = 1;
+        __syncwarp();
+        BARRIER;
+      }
+    }"""
+    for barrier, seen in (("__syncthreads()", {0}), ("", {0, 1})):
+        found = set()
+        for order in ORDERS:
+            y = np.zeros(1, np.int32)
+            kernel(text, order, (f"-DBARRIER={barrier}",))((1,), (64,), (y, np.int32(20)))
+            found.add(int(y[0]))
+        assert found == seen
+
+
 def test_a_barrier_that_some_threads_do_not_reach_is_an_error():
     some = kernel("(float* y) { if (threadIdx.x < 10) __syncthreads(); }")
     with pytest.raises(RuntimeError, match=r"k: in block \(0, 0, 0\) 10 of 40 threads wait at __syncthreads"):
@@ -74,7 +95,7 @@ def test_arguments_must_be_those_of_the_kernel():
     take = kernel("(const double* x, int n, float a) {}")
     x = np.zeros(3)
     take((1,), (1,), (x, np.int32(1), np.float32(1)))
-    take((1,), (1,), (None, np.int32(1), np.float32(1)))
+    take((1,), (1,), (np.uintp(0), np.int32(1), np.float32(1)))
     for wrong, message in [
         ((x, np.int32(1)), "k takes 3 arguments, got 2"),
         ((x, np.int64(1), np.float32(1)), "argument 1 expected i4, got i8"),
@@ -82,6 +103,7 @@ def test_arguments_must_be_those_of_the_kernel():
         ((x, np.int32(1), np.int32(1)), "argument 2 expected f4, got i4"),
         ((x.astype(np.float32), np.int32(1), np.float32(1)), "expected numbers of 8 bytes, got float32"),
         ((x[::2], np.int32(1), np.float32(1)), "argument 0 must be a dense array"),
+        ((None, np.int32(1), np.float32(1)), "argument 0 must be a dense array"),
     ]:
         with pytest.raises(TypeError, match=message):
             take((1,), (1,), wrong)
