@@ -15,7 +15,7 @@ __device__ __forceinline__ Range share_of(long long i, int size, int out) {
 
 __device__ __forceinline__ int length(Range range) { return range.last - range.first; }
 
-extern "C" __global__ void adaptive_avg_pool2d_forward(Sharing p, const real *__restrict__ x, real *__restrict__ y) {
+extern "C" __global__ void adaptive_avg_pool2d_forward(Sharing p, const real* __restrict__ x, real* __restrict__ y) {
   int groups = (p.C + blockDim.x - 1) / blockDim.x;
   int window = blockIdx.x / groups, c = blockIdx.x % groups * blockDim.x + threadIdx.x;
   int n = window / p.OW / p.OH;
@@ -29,7 +29,7 @@ extern "C" __global__ void adaptive_avg_pool2d_forward(Sharing p, const real *__
   double sum = 0;
 #pragma unroll 4
   for (int i = 0; i < count; ++i) {
-    sum += x[((n * p.H + h) * p.W + w) * p.C + c];
+    sum += double(wide(x[((n * p.H + h) * p.W + w) * p.C + c]));
     h += down, w += right;
     if (w >= columns.last) w -= width, ++h;
   }
@@ -37,8 +37,8 @@ extern "C" __global__ void adaptive_avg_pool2d_forward(Sharing p, const real *__
   if (threadIdx.y == 0 && c < p.C) y[window * p.C + c] = sum / cells;
 }
 
-extern "C" __global__ void adaptive_avg_pool2d_backward(Sharing p, const real *__restrict__ dy,
-                                                        real *__restrict__ dx) {
+extern "C" __global__ void adaptive_avg_pool2d_backward(Sharing p, const real* __restrict__ dy,
+                                                        real* __restrict__ dx) {
   int n = blockIdx.x / p.H, h = blockIdx.x % p.H;
   Range rows = share_of(h, p.OH, p.H);
   EACH_COLUMN(w, p.W) {

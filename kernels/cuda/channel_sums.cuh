@@ -1,12 +1,12 @@
-// Sums over the rows of a matrix, column by column, where a column is a channel: neighbouring threads (threadIdx.x) have
-// neighbouring channels, so that a warp reads whole lines of memory, and threadIdx.y shares the rows out.
+// Sums over the rows of a matrix, where a column is a channel: neighbouring threads (threadIdx.x) have neighbouring
+// channels, so that a warp reads whole lines of memory, and threadIdx.y shares the rows out.
 //
-// These sums are kept in double, also those of float numbers: a mean is taken over millions of them, and a variance is a
-// difference of two sums. The additions are no faster in float, for they wait for memory.
+// The sums are kept in double, also those of float numbers: a mean is taken over millions of them, and a variance is a
+// difference of two sums. That is one conversion more for each number that is read from memory.
 #pragma once
 #include "common.cuh"
 
-#define MOST_THREADS 256  // of a block that adds up
+#define MOST_THREADS 256  // of a block that adds up: THREADS of _launch.py
 
 // The sum of `value` over threadIdx.y, in the thread with threadIdx.y = 0. Every thread of the block must call it.
 __device__ __forceinline__ double column_sum(double value) {
@@ -14,7 +14,7 @@ __device__ __forceinline__ double column_sum(double value) {
   unsigned me = threadIdx.y * blockDim.x + threadIdx.x;
   __syncthreads();  // a sum before this one may still be read
   sums[me] = value;
-  for (unsigned n = blockDim.y; n > 1;) {  // the upper half is added to the lower; a row in the middle has no partner
+  for (unsigned n = blockDim.y; n > 1;) {  // the upper half is added to the lower one; of an odd n one has no partner
     unsigned half = (n + 1) / 2;
     __syncthreads();
     if (threadIdx.y + half < n) sums[me] += sums[me + half * blockDim.x];

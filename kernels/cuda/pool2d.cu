@@ -22,7 +22,7 @@ __device__ __forceinline__ Range windows_over(int i, int out, int kernel, int st
 }
 
 // How many cells window (oh, ow) is the average of. Cells behind the padding, which only ceil_mode adds, never count.
-__device__ __forceinline__ wide cells_in(const Pooling &p, int oh, int ow) {
+__device__ __forceinline__ wide cells_in(const Pooling& p, int oh, int ow) {
   if (p.counted == NOTHING) return 1;
   bool all = p.counted == PADDING;
   int row = oh * p.SH - p.top, column = ow * p.SW - p.left;
@@ -31,8 +31,8 @@ __device__ __forceinline__ wide cells_in(const Pooling &p, int oh, int ow) {
   return wide(rows) * wide(columns);
 }
 
-extern "C" __global__ void max_pool2d_forward(Pooling p, const real *__restrict__ x, real *__restrict__ y,
-                                              int *__restrict__ index) {
+extern "C" __global__ void max_pool2d_forward(Pooling p, const real* __restrict__ x, real* __restrict__ y,
+                                              int* __restrict__ index) {
   int n = blockIdx.x / p.OH, oh = blockIdx.x % p.OH, top = oh * p.SH - p.top;
   Range rows = cells_of(oh, p.H, p.KH, p.SH, p.top);
   EACH_COLUMN(ow, p.OW) {
@@ -63,8 +63,8 @@ extern "C" __global__ void max_pool2d_forward(Pooling p, const real *__restrict_
   }
 }
 
-extern "C" __global__ void max_pool2d_backward(Pooling p, const real *__restrict__ dy, const int *__restrict__ index,
-                                               real *__restrict__ dx) {
+extern "C" __global__ void max_pool2d_backward(Pooling p, const real* __restrict__ dy, const int* __restrict__ index,
+                                               real* __restrict__ dx) {
   int n = blockIdx.x / p.H, h = blockIdx.x % p.H;
   Range rows = windows_over(h, p.OH, p.KH, p.SH, p.top);
   EACH_COLUMN(w, p.W) {
@@ -86,7 +86,7 @@ extern "C" __global__ void max_pool2d_backward(Pooling p, const real *__restrict
   }
 }
 
-extern "C" __global__ void avg_pool2d_forward(Pooling p, const real *__restrict__ x, real *__restrict__ y) {
+extern "C" __global__ void avg_pool2d_forward(Pooling p, const real* __restrict__ x, real* __restrict__ y) {
   int n = blockIdx.x / p.OH, oh = blockIdx.x % p.OH;
   Range rows = cells_of(oh, p.H, p.KH, p.SH, p.top);
   EACH_COLUMN(ow, p.OW) {
@@ -109,7 +109,7 @@ extern "C" __global__ void avg_pool2d_forward(Pooling p, const real *__restrict_
   }
 }
 
-extern "C" __global__ void avg_pool2d_backward(Pooling p, const real *__restrict__ dy, real *__restrict__ dx) {
+extern "C" __global__ void avg_pool2d_backward(Pooling p, const real* __restrict__ dy, real* __restrict__ dx) {
   int n = blockIdx.x / p.H, h = blockIdx.x % p.H;
   Range rows = windows_over(h, p.OH, p.KH, p.SH, p.top);
   EACH_COLUMN(w, p.W) {
