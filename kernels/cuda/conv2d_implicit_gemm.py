@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..geometry import Pair
 from ._launch import empty
 from ._product import core, split_sum
 from ._windows import WINDOWS, Where, record, windows

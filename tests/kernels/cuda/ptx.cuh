@@ -1,0 +1,40 @@
+// What the instructions of kernels/cuda/ptx.cuh do, on the emulator. Written from the PTX ISA.
+#pragma once
+
+// To the nearest, from the middle away from zero. Infinity stays; NaN becomes the one NaN that the instruction gives.
+inline unsigned tf32(float x) {
+  unsigned bits = __float_as_uint(x);
+  if (x != x) return 0x7FFFFFFF;
+  return std::isinf(x) ? bits : (bits + 0x1000) & ~0x1FFFu;
+}
+
+struct Fragments {
+  unsigned a[4], b[2];
+};
+
+// A factor that is not TF32 (the instruction says nothing about its last 13 bits) makes NaN.
+inline float of_tf32(unsigned bits) { return bits & 0x1FFF ? __uint_as_float(0x7FFFFFFF) : __uint_as_float(bits); }
+
+inline void mma(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  emulator::show(Fragments{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, ~0u);
+  int lane = emulator::current % 32;
+  for (int i = 0; i < 4; ++i) {
+    int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 8; ++k) {
+      const auto& left = *(const Fragments*)emulator::warps[emulator::current / 32].slots[row % 8 * 4 + k % 4];
+      const auto& right = *(const Fragments*)emulator::warps[emulator::current / 32].slots[column * 4 + k % 4];
+      sums[i] += of_tf32(left.a[row / 8 + k / 4 * 2]) * of_tf32(right.b[k / 4]);
+    }
+  }
+  emulator::part(~0u);
+}
+
+template <int BYTES>
+void copy_async(void* to, const void* from) {
+  emulator::copy_later(to, from, BYTES);
+}
+inline void commit_copies() { emulator::commit_copies(); }
+template <int OPEN>
+void wait_for_copies() {
+  emulator::wait_for_copies(OPEN);
+}
