@@ -38,7 +38,7 @@ class Core(NamedTuple):
 
 
 SIMT = Core(64, 64, 0, ())
-FILLED = (128, 64, 32)  # M, N, K: from there on a product fills the tiles of tensor cores
+FILLED = (64, 32, 32)  # M, N, K: from there on a product fills half a tile of the tensor cores
 STAGES = 3 * (128 + 64) * (32 + 4) * 4  # bytes of shared memory for three stages of tensor.cuh
 TERMS = {"highest": 3, "high": 1}
 

@@ -21,6 +21,7 @@
 
 constexpr int HEIGHT = 128, WIDTH = 64, DEPTH = 32, STAGES = 3;  // `_product.py` knows how much memory that takes
 constexpr int SIDE = 32;                                         // of a warp's part of the tile
+constexpr int RESIDENT = 2;  // blocks that a processor shall have registers for; there is shared memory for so many
 
 // How an operand's part of a stage lies in shared memory.
 template <class Operand, int LINES>
@@ -80,6 +81,7 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
   const Fetch<A, HEIGHT, DEPTH, VECTOR> from_a(a, tile.m);
   const Fetch<B, WIDTH, DEPTH, VECTOR> from_b(b, tile.n);
   const int warp = threadIdx.x / 32, m0 = warp / 2 * SIDE, n0 = warp % 2 * SIDE;
+  const bool needed = tile.m + m0 < a.lines && tile.n + n0 < b.lines;  // or this warp only helps to copy
   float sums[2][4][4] = {};
 
   auto bring = [&](int stage, int k) {
@@ -101,7 +103,7 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
     __syncthreads();  // everybody's copies have come, and nobody reads the stage before this one any more
     bring((stage + STAGES - 1) % STAGES, k + (STAGES - 1) * DEPTH);
     const float* left = stages + stage * (Left::SIZE + Right::SIZE);
-    multiply_stage<Left, Right>(left, left + Left::SIZE, m0, n0, sums);
+    if (needed) multiply_stage<Left, Right>(left, left + Left::SIZE, m0, n0, sums);
   }
 
   // Sum i of this lane: of the fragment (i / 16, i / 4 % 4) the number i % 4.

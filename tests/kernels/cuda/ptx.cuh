@@ -8,23 +8,21 @@ inline unsigned tf32(float x) {
   return std::isinf(x) ? bits : (bits + 0x1000) & ~0x1FFFu;
 }
 
-struct Fragments {
-  unsigned a[4], b[2];
-};
-
-// A factor that is not TF32 (the instruction says nothing about its last 13 bits) makes NaN.
+// A factor that is not TF32 (the instruction says nothing about its last 13 bits) is NaN.
 inline float of_tf32(unsigned bits) { return bits & 0x1FFF ? __uint_as_float(0x7FFFFFFF) : __uint_as_float(bits); }
 
+struct Fragments {
+  float a[4], b[2];
+};
+
 inline void mma(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-  emulator::show(Fragments{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, ~0u);
-  int lane = emulator::current % 32;
+  emulator::show(Fragments{{of_tf32(a[0]), of_tf32(a[1]), of_tf32(a[2]), of_tf32(a[3])}, {of_tf32(b[0]), of_tf32(b[1])}},
+                 ~0u);
+  auto lane = [](int i) { return (const Fragments*)emulator::warps[emulator::current / 32].slots[i]; };
   for (int i = 0; i < 4; ++i) {
-    int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + i % 2;
-    for (int k = 0; k < 8; ++k) {
-      const auto& left = *(const Fragments*)emulator::warps[emulator::current / 32].slots[row % 8 * 4 + k % 4];
-      const auto& right = *(const Fragments*)emulator::warps[emulator::current / 32].slots[column * 4 + k % 4];
-      sums[i] += of_tf32(left.a[row / 8 + k / 4 * 2]) * of_tf32(right.b[k / 4]);
-    }
+    int row = emulator::current % 32 / 4 + i / 2 * 8, column = emulator::current % 4 * 2 + i % 2;
+    for (int k = 0; k < 8; ++k)
+      sums[i] += lane(row % 8 * 4 + k % 4)->a[row / 8 + k / 4 * 2] * lane(column * 4 + k % 4)->b[k / 4];
   }
   emulator::part(~0u);
 }
