@@ -50,8 +50,13 @@ class Gpu:
         table["of"][0, : len(arrays)] = [0 if array is None else array.data.ptr for array in arrays]
         return table
 
+    def address(self, array: Array) -> int:
+        """Where in memory an array begins."""
+        return int(array.data.ptr)
+
 
 gpu: Any = Gpu()
+float32_matmul_precision = "highest"
 steps: Array | None = None  # while a graph is recorded: where it will find the steps made since, uint32 (see `graph`)
 
 
@@ -68,6 +73,18 @@ def source(name: str, folders: tuple[Path, ...] = (SOURCES,)) -> str:
         return _INCLUDE.sub(lambda match: "" if match[1] in seen else text(match[1]), path.read_text())
 
     return text(name)
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How exactly products of float32 matrices are computed: "highest" (the default) or "high", as torch calls them.
+
+    "highest": as float32 does. "high": every factor is rounded to TF32, which has 10 bits behind the point instead of
+    23, and the sums are those of float32; a third of the work. Raises ValueError for another name.
+    """
+    global float32_matmul_precision
+    if precision not in ("highest", "high"):
+        raise ValueError(f"float32_matmul_precision must be 'highest' or 'high', got {precision!r}")
+    float32_matmul_precision = precision
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:

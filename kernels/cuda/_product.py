@@ -6,6 +6,9 @@ Both depend on shapes alone, so the same call gives the same bits on every card.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from . import _launch
 from ._launch import THREADS, empty, launch, launch_each, wide
 
 Array = Any
@@ -35,11 +38,22 @@ class Core(NamedTuple):
 
 
 SIMT = Core(64, 64, 0, ())
+FILLED = (64, 32, 32)  # M, N, K: from there on a product fills half a tile of the tensor cores
+STAGES = 3 * (128 + 64) * (32 + 4) * 4  # bytes of shared memory for three stages of tensor.cuh
+TERMS = {"highest": 3, "high": 1}
 
 
 def core(M: int, N: int, K: int, *operands: tuple[Array, int]) -> Core:
-    """The way for a product of this size. operands: the arrays, and how many neighbours in them belong together."""
-    return SIMT
+    """The way for a product of that size: tensor cores for large ones of float32, the ordinary units for the others.
+
+    operands: both arrays, and how many neighbours in them belong together. Tensor cores are fed with 16 bytes at a time
+    if those begin and end where 16 bytes do.
+    """
+    if operands[0][0].dtype != np.float32 or any(n < least for n, least in zip((M, N, K), FILLED, strict=True)):
+        return SIMT
+    vectors = all(_launch.gpu.address(array) % 16 == 0 and together % 4 == 0 for array, together in operands)
+    terms = TERMS[_launch.float32_matmul_precision]
+    return Core(128, 64, STAGES, (f"-DTERMS={terms}", f"-DVECTOR={4 if vectors else 1}"))
 
 
 def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int, int], None]) -> Array:

@@ -1,5 +1,6 @@
 """The struct `Windows` of windows.cuh: how the windows of a convolution lie on an image."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,11 +45,12 @@ def as_argument(by: int) -> Any:
 def record(
     N: int, out: Pair, kernel: Pair, C: int, image: tuple[int, int, int], stride: Pair, dilation: Pair, before: Pair
 ) -> tuple[Any, ...]:
-    """The fields of `Windows`. C: channels of a group; image: H, W and the channels of all groups; before: top, left."""
+    """The fields of `Windows`. C: channels of a group; image: H, W, channels of all groups; before: top, left."""
     windows, taps = N * out[0] * out[1], kernel[0] * kernel[1] * C
     return (*map(divider, (*out, kernel[1], C)), windows, taps, *image, *stride, *dilation, *before)
 
 
+@cache
 def windows(x_shape: tuple[int, ...], kernel: Pair, where: Where) -> Any:
     """The windows of a convolution on x, over the channels of one group."""
     N, H, W, C = x_shape

@@ -41,7 +41,7 @@ struct PatchesTransposed {
 };
 
 // x (N, H, W, groups * C), w (KH, KW, C, groups * O), y (N, OH, OW, groups * O)
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT)
     conv2d_forward(Windows g, int O, const real* __restrict__ x, const real* __restrict__ w,
                    const real* __restrict__ b, int activation, real* __restrict__ y) {
   int row = gridDim.z * O, o = blockIdx.z * O;
@@ -50,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 }
 
 // Part blockIdx.y sums over `depth` windows; sums (parts, KH, KW, C, groups * O) become dw by add_parts.
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT)
     conv2d_backward_weight(Windows g, int O, int depth, const real* __restrict__ dy, const real* __restrict__ x,
                            wide* __restrict__ sums) {
   int row = gridDim.z * O, o = blockIdx.z * O, begin = blockIdx.y * depth;
@@ -96,7 +96,7 @@ struct Cells {
 };
 
 // dy (N, OH, OW, groups * O), w (KH, KW, C, groups * O), dx (N, H, W, groups * C)
-extern "C" __global__ void __launch_bounds__(BLOCK)
+extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT)
     conv2d_backward_input(Phase phase, int C, const real* __restrict__ dy, const real* __restrict__ w,
                           real* __restrict__ dx) {
   int o = blockIdx.z * phase.dy.C.by;

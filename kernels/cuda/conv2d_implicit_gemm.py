@@ -1,6 +1,7 @@
 """Convolution as a matrix product without the matrix (conv2d_implicit_gemm.cu)."""
 
 from collections.abc import Iterator
+from functools import cache
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -55,7 +56,7 @@ def weight_gradient(dy: Array, x: Array, w_shape: tuple[int, ...], where: Where)
 
 
 class _Axis(NamedTuple):
-    """One axis of a phase: the cells start, start + stride, .. and the taps k, k + step, .. that they have in common."""
+    """One axis of a phase: the cells start, start + stride, .. and the taps k, k + step, .. that they all have."""
 
     start: int
     cells: int
@@ -76,10 +77,12 @@ def _axes(size: int, kernel: int, stride: int, before: int, dilation: int) -> It
         yield _Axis(start, len(range(start, size, stride)), k, step, len(taps), -window, back)
 
 
+@cache
 def _phases(
     y_shape: tuple[int, ...], w_shape: tuple[int, ...], x_shape: tuple[int, ...], where: Where
-) -> Iterator[Any]:
+) -> tuple[Any, ...]:
     """The argument `Phase` of each launch."""
+    phases = []
     (N, H, W, C), (_, OH, OW, O), (KH, KW, c, _) = x_shape, y_shape, w_shape
     (SH, SW), ((top, _), (left, _)), (DH, DW), groups = where
     for row in _axes(H, KH, SH, top, DH):
@@ -88,4 +91,5 @@ def _phases(
                         (1, 1), (-row.back, -column.back), (row.before, column.before))  # fmt: skip
             in_w = (row.k * KW + column.k) * c * O, row.step * KW * c * O, column.step * c * O
             in_dx = (row.start * W + column.start) * C, H * W * C, SH * W * C, SW * C
-            yield np.array([(dy, *in_w, *in_dx)], PHASE)
+            phases.append(np.array([(dy, *in_w, *in_dx)], PHASE))
+    return tuple(phases)

@@ -107,10 +107,11 @@ __device__ __forceinline__ Corner corner(int N) {
   return {int(blockIdx.x) / across * HEIGHT, int(blockIdx.x) % across * WIDTH};
 }
 
-#if defined(TERMS)
+#if defined(TERMS)  // an option of the compiler: `_product.py` asks for tensor cores by it
 #include "tensor.cuh"
 #else
 constexpr int TILE = 64, DEPTH = 16, SIDE = 4, PAD = 4;
+constexpr int RESIDENT = sizeof(wide) == 8 ? 2 : 4;  // blocks that a processor shall have registers for
 
 // The sums over k from `begin` up to `end` of this block's tile, by the ordinary units.
 template <class A, class B, class Store>

@@ -54,7 +54,7 @@ constexpr size_t MOST_SHARED = 227 << 10;  // bytes a block may ask for, on sm_9
 struct Copy {  // cp.async: done when the thread waits for it, so that a forgotten wait shows
   void *to;
   const void *from;
-  unsigned bytes;  // 16, or 0 to write 16 bytes of zeros
+  unsigned bytes;  // of zeros, if `from` is null
 };
 
 enum class State { fresh, ready, at_block, at_warp, ended };
@@ -373,8 +373,8 @@ inline void wait_for_copies(size_t open) {
   auto &groups = fibers[current].copies;
   while (groups.size() - 1 > open) {
     for (Copy &copy : groups.front()) {
-      if (copy.bytes) memcpy(copy.to, copy.from, 16);
-      else memset(copy.to, 0, 16);
+      if (copy.from) memcpy(copy.to, copy.from, copy.bytes);
+      else memset(copy.to, 0, copy.bytes);
     }
     groups.erase(groups.begin());
   }

@@ -69,6 +69,10 @@ class Emulator:
         """A struct of addresses, not yet known: the kernel will see those of its copies."""
         return Addresses(arrays, room)
 
+    def address(self, array):
+        """Where an array begins."""
+        return array.ctypes.data
+
 
 class Addresses(NamedTuple):
     """Up to `room` arrays, or None, as one argument of a kernel."""
@@ -185,12 +189,12 @@ class Kernel:
 
 
 class Copy:
-    """What the kernel sees of an array: a copy between margins, aligned as an array on a GPU."""
+    """What the kernel sees of an array: a copy between margins, which begins as many bytes behind a line of memory."""
 
     def __init__(self, array):
         self.array = array.view(np.ndarray)  # a class of its own may have a mind of its own
-        self.memory = np.full(array.nbytes + 2 * MARGIN + 256, POISON, np.uint8)
-        self.start = MARGIN + -(self.memory.ctypes.data + MARGIN) % 256
+        self.memory = np.full(array.nbytes + 2 * MARGIN + 512, POISON, np.uint8)
+        self.start = MARGIN + -(self.memory.ctypes.data + MARGIN) % 256 + array.ctypes.data % 64
         self.stop = self.start + array.nbytes
         self.memory[self.start : self.stop] = self.array.reshape(-1).view(np.uint8)
         self.address = self.memory.ctypes.data + self.start

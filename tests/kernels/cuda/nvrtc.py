@@ -84,11 +84,17 @@ def kernels(log):
 
 
 COMPILERS = {architecture: Nvrtc(architecture) for architecture in ARCHITECTURES}
+TENSOR_CORES = [(f"-DTERMS={terms}", f"-DVECTOR={vector}") for terms in (1, 3) for vector in (1, 4)]
 
 
-def compiled(file, dtype, architecture):
+def variants(file, dtype):
+    """The options beside the type that the room compiles a file with: products of float32 have tensor cores too."""
+    return [(), *(TENSOR_CORES if dtype == "float32" and "TERMS" in source(f"{file}.cu") else [])]
+
+
+def compiled(file, dtype, architecture, options=()):
     """Kernels and warnings of a file, with the options that the room compiles it with; each is compiled once."""
-    return _module(COMPILERS[architecture], file, dtype)
+    return _module(COMPILERS[architecture], file, dtype, options)
 
 
 def table():
@@ -96,14 +102,15 @@ def table():
     yield f"{'':38}" + "".join(f"{architecture:>14}" for architecture in ARCHITECTURES)
     yield f"{'':38}" + " reg loc  smem" * len(ARCHITECTURES)
     for file in FILES:
-        yield f"{file}.cu"
-        for name in sorted(compiled(file, "float32", ARCHITECTURES[0])[0]):
-            if len(name) > 30:
-                yield f" {name}"
-            for dtype, (real, _) in TYPES.items():
-                columns = (compiled(file, dtype, architecture)[0][name] for architecture in ARCHITECTURES)
-                numbers = "".join("{:4}{:4}{:6}".format(*column) for column in columns)
-                yield f" {name if len(name) <= 30 else '':30} {real:6}{numbers}"
+        for options in variants(file, "float32"):
+            yield " ".join([f"{file}.cu", *options])
+            for name in sorted(compiled(file, "float32", ARCHITECTURES[0], options)[0]):
+                if len(name) > 30:
+                    yield f" {name}"
+                for dtype in (dtype for dtype in TYPES if options in variants(file, dtype)):
+                    columns = (compiled(file, dtype, architecture, options)[0][name] for architecture in ARCHITECTURES)
+                    numbers = "".join("{:4}{:4}{:6}".format(*column) for column in columns)
+                    yield f" {name if len(name) <= 30 else '':30} {TYPES[dtype][0]:6}{numbers}"
 
 
 if __name__ == "__main__":

@@ -108,6 +108,7 @@ def test_the_fused_activation_has_the_bits_of_the_separate_one(emulator, activat
 
 
 @pytest.mark.parametrize("algorithm", ["im2col", "implicit_gemm", "auto"])
+@pytest.mark.parametrize("emulator", ["shuffled"], indirect=True)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", SPREAD)
 def test_nan_and_infinity_reach_what_they_reach_in_the_reference(emulator, name, value, algorithm):

@@ -1,4 +1,4 @@
-"""The fully connected layer of the CUDA room against the reference: every tail of the tiles, more than one tile each way."""
+"""The fully connected layer of the CUDA room against the reference: tails of the tiles, several tiles each way."""
 
 import numpy as np
 import pytest
@@ -76,6 +76,7 @@ def test_a_sum_over_no_samples_is_zero(emulator):
     assert_array_equal(cuda.bias_backward(dy), np.zeros(5))
 
 
+@pytest.mark.parametrize("emulator", ["shuffled"], indirect=True)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_reach_what_they_reach_in_the_reference(emulator, value):
     """One such number at a time, in the first, a middle and the last element of each array, over several tiles."""

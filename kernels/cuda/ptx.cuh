@@ -1,0 +1,41 @@
+// Instructions that CUDA C++ has no function for, of sm_80 and later. On the emulator of the tests a file of the same name
+// takes the place of this one.
+#pragma once
+
+// The TF32 number next to x: a float with 10 bits behind the point instead of 23.
+__device__ __forceinline__ unsigned tf32(float x) {
+  unsigned bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
+}
+
+// sums (16 x 8) += a (16 x 8) * b (8 x 8) by a tensor core; the whole warp together holds the three matrices. Lane
+// 4 * g + t has of a: (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4); of b: (t, g), (t + 4, g); of the sums: (g, 2 * t),
+// (g, 2 * t + 1), (g + 8, 2 * t), (g + 8, 2 * t + 1). (PTX ISA, "Matrix Fragments for mma.m16n8k8")
+__device__ __forceinline__ void mma(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// Begins to copy BYTES bytes to shared memory, or zeros where `from` is null. They bypass the registers, and the thread
+// goes on at once.
+template <int BYTES>
+__device__ __forceinline__ void copy_async(void* to, const void* from) {
+  unsigned place = __cvta_generic_to_shared(to), bytes = from ? BYTES : 0;
+  if (BYTES == 16)  // by the L2 cache alone
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(bytes) : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(place), "l"(from), "r"(bytes), "n"(BYTES)
+                 : "memory");
+}
+
+// All copies that this thread has begun since the last group are a group.
+__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits until all groups of this thread but the last OPEN are done.
+template <int OPEN>
+__device__ __forceinline__ void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(OPEN) : "memory");
+}

@@ -1,0 +1,38 @@
+// What the instructions of kernels/cuda/ptx.cuh do, on the emulator. Written from the PTX ISA.
+#pragma once
+
+// To the nearest, from the middle away from zero. Infinity stays; NaN becomes the one NaN that the instruction gives.
+inline unsigned tf32(float x) {
+  unsigned bits = __float_as_uint(x);
+  if (x != x) return 0x7FFFFFFF;
+  return std::isinf(x) ? bits : (bits + 0x1000) & ~0x1FFFu;
+}
+
+// A factor that is not TF32 (the instruction says nothing about its last 13 bits) is NaN.
+inline float of_tf32(unsigned bits) { return bits & 0x1FFF ? __uint_as_float(0x7FFFFFFF) : __uint_as_float(bits); }
+
+struct Fragments {
+  float a[4], b[2];
+};
+
+inline void mma(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  emulator::show(Fragments{{of_tf32(a[0]), of_tf32(a[1]), of_tf32(a[2]), of_tf32(a[3])}, {of_tf32(b[0]), of_tf32(b[1])}},
+                 ~0u);
+  auto lane = [](int i) { return (const Fragments*)emulator::warps[emulator::current / 32].slots[i]; };
+  for (int i = 0; i < 4; ++i) {
+    int row = emulator::current % 32 / 4 + i / 2 * 8, column = emulator::current % 4 * 2 + i % 2;
+    for (int k = 0; k < 8; ++k)
+      sums[i] += lane(row % 8 * 4 + k % 4)->a[row / 8 + k / 4 * 2] * lane(column * 4 + k % 4)->b[k / 4];
+  }
+  emulator::part(~0u);
+}
+
+template <int BYTES>
+void copy_async(void* to, const void* from) {
+  emulator::copy_later(to, from, BYTES);
+}
+inline void commit_copies() { emulator::commit_copies(); }
+template <int OPEN>
+void wait_for_copies() {
+  emulator::wait_for_copies(OPEN);
+}

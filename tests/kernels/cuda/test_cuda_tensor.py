@@ -1,0 +1,148 @@
+"""Products by tensor cores: the emulator's instruction itself, both precisions, and what chooses them."""
+
+import numpy as np
+import pytest
+from agreement import assert_sums_agree
+from emulator import HERE, Emulator, Module, compiled
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from test_cpu_conv2d import SPREAD, axes, case, problems
+from test_cuda_conv2d import LARGE, calls
+from test_cuda_linear import SIZES, arrays
+
+from minicnn.kernels import cuda, reference
+from minicnn.kernels.cuda import _launch, _product
+from minicnn.kernels.cuda._launch import source
+
+SETTINGS = settings(
+    deadline=None, derandomize=True, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+# Units of the last place of float32 (2**-23). "highest": the error of any sum in float32. "high": both factors are
+# rounded to 10 bits behind the point: each product is wrong by up to 2 * 2**-11 of itself, and the sums as any other.
+DIGITS = {"highest": 32, "high": 2**13 + 32}
+
+
+@pytest.fixture(params=[(0, "highest"), (1, "highest"), (7, "highest"), (7, "high")], ids=str)
+def precision(request, monkeypatch):
+    """Tensor cores multiply in this precision, however small the product is, with threads in several orders."""
+    order, name = request.param
+    monkeypatch.setattr(_launch, "gpu", Emulator(order))
+    monkeypatch.setattr(_product, "FILLED", (1, 1, 1))
+    monkeypatch.setattr(_launch, "float32_matmul_precision", name)
+    return name
+
+
+def test_the_fragments_of_mma_lie_as_the_instruction_set_says():
+    """One product of distinct numbers, handed over and taken back lane by lane as the PTX ISA's figures show it."""
+    text = """
+    extern "C" __global__ void k(const float* a, const float* b, float* sums) {
+      int g = threadIdx.x / 4, t = threadIdx.x % 4;
+      unsigned left[4] = {tf32(a[g * 8 + t]), tf32(a[g * 8 + 64 + t]), tf32(a[g * 8 + t + 4]), tf32(a[g * 8 + 68 + t])};
+      unsigned right[2] = {tf32(b[t * 8 + g]), tf32(b[(t + 4) * 8 + g])};
+      float d[4] = {1, 1, 1, 1};
+      mma(d, left, right);
+      for (int i = 0; i < 4; ++i) sums[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = d[i];
+    }"""
+    a, b = np.arange(128, dtype=np.float32).reshape(16, 8), np.arange(200, 264, dtype=np.float32).reshape(8, 8)
+    for order in (0, 1, 2):
+        sums = np.empty((16, 8), np.float32)
+        module = Module(compiled(source("ptx.cuh", (HERE,)) + text, ()), Emulator(order))
+        module.get_function("k")((1,), (32,), (a, b, sums))
+        assert_array_equal(sums, 1 + a @ b)
+
+
+@SETTINGS
+@given(
+    M=SIZES, N=st.integers(1, 20) | st.integers(63, 66), K=st.integers(1, 20) | st.sampled_from([32, 33, 64, 97, 130])
+)
+def test_linear_layers_are_the_reference(precision, M, N, K):
+    x, w, b, dy = arrays(M, N, K, np.float32)
+    for name, arguments in [
+        ("linear_forward", (x, w, b, None)),
+        ("linear_backward_input", (dy, w)),
+        ("linear_backward_weight", (dy, x)),
+    ]:
+        assert_sums_agree(name, arguments, cuda, DIGITS[precision])
+
+
+@SETTINGS
+@given(problem=problems())
+def test_convolutions_are_the_reference(precision, problem):
+    for name, arguments in calls(problem, np.float32):
+        assert_sums_agree(name, with_algorithm(arguments), cuda, DIGITS[precision])
+
+
+@SETTINGS
+@given(rows=axes(), columns=axes(), C=st.sampled_from([4, 8, 36]), O=st.sampled_from([4, 12, 68]))
+def test_convolutions_in_steps_of_16_bytes_are_the_reference(precision, rows, columns, C, O):
+    (H, KH, SH, vertical, DH), (W, KW, SW, horizontal, DW) = rows, columns
+    problem = case((2, H, W, C), (KH, KW, C, O), (SH, SW), (vertical, horizontal), (DH, DW))
+    for name, arguments in calls(problem, np.float32):
+        assert_sums_agree(name, with_algorithm(arguments), cuda, DIGITS[precision])
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_cases_are_the_reference(precision, name):
+    for kernel, arguments in calls(LARGE[name], np.float32):
+        assert_sums_agree(kernel, with_algorithm(arguments), cuda, DIGITS[precision])
+
+
+def with_algorithm(arguments):
+    """The arguments with "implicit_gemm", which all these shapes are computed by, in the place of "auto"."""
+    return tuple("implicit_gemm" if isinstance(a, str) else a for a in arguments)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["few channels", "rows in place"])
+def test_nan_and_infinity_reach_what_they_reach_in_the_reference(precision, name, value):
+    """One such number at a time, in the first, a middle and the last element of each array."""
+    for position in (0, 0.37, 1):
+        for kernel, arguments in calls(SPREAD[name], np.float32):
+            for victim in arguments[:3]:
+                if isinstance(victim, np.ndarray):
+                    i = int(position * (victim.size - 1))
+                    kept, victim.flat[i] = victim.flat[i], value
+                    with np.errstate(invalid="ignore"):
+                        expected = getattr(reference, kernel)(*arguments)
+                    got = getattr(cuda, kernel)(*with_algorithm(arguments))
+                    assert_array_equal(np.isnan(got), np.isnan(expected), err_msg=kernel)
+                    assert_array_equal(got[np.isinf(got)], expected[np.isinf(expected)], err_msg=kernel)
+                    victim.flat[i] = kept
+
+
+def test_numbers_too_large_for_tf32_are_multiplied_nevertheless(precision):
+    """The largest floats are rounded to infinity; the sums they are in are those of float32."""
+    x, w, _, _ = arrays(20, 9, 8, np.float32)
+    x[3, 5] = np.finfo(np.float32).max
+    w[5] = 0.25
+    assert_sums_agree("linear_forward", (x, w, None, None), cuda, DIGITS[precision])
+
+
+def test_what_chooses_the_way(emulator, monkeypatch):
+    """Large products of float32 take tensor cores, in vectors where 16 bytes begin at each row; others do not."""
+    a, b = np.zeros((512, 512), np.float32), np.zeros((512, 512), np.float32)
+    vectors, three = "-DVECTOR=4", "-DTERMS=3"
+    assert _product.core(64, 32, 32, (a, 32), (b, 32)).options == (three, vectors)
+    assert _product.core(64, 32, 33, (a, 33), (b, 32)).options == (three, "-DVECTOR=1")
+    shifted = a.reshape(-1)[1:]
+    assert _product.core(64, 32, 32, (shifted, 32), (b, 32)).options == (three, "-DVECTOR=1")
+    for few in [(63, 32, 32), (64, 31, 32), (64, 32, 31)]:
+        assert _product.core(*few, (a, 32), (b, 32)) == _product.SIMT
+    assert _product.core(64, 32, 32, (a.astype(float), 32), (b.astype(float), 32)) == _product.SIMT
+    monkeypatch.setattr(_launch, "float32_matmul_precision", "highest")  # so that it is put back
+    _launch.set_float32_matmul_precision("high")
+    assert _product.core(64, 32, 32, (a, 32), (b, 32)).options == ("-DTERMS=1", vectors)
+    _launch.set_float32_matmul_precision("highest")
+    assert _product.core(64, 32, 32, (a, 32), (b, 32)).options == (three, vectors)
+    with pytest.raises(ValueError, match="must be 'highest' or 'high', got 'medium'"):
+        _launch.set_float32_matmul_precision("medium")
+
+
+def test_high_is_less_than_highest(emulator, monkeypatch):
+    x, w, _, _ = arrays(130, 70, 40, np.float32)
+    results = {}
+    for precision in DIGITS:
+        monkeypatch.setattr(_launch, "float32_matmul_precision", precision)
+        results[precision] = abs(cuda.linear_forward(x, w, None, None) - x.astype(float) @ w).max()
+    assert results["high"] > 100 * results["highest"]
