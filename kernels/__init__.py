@@ -25,7 +25,7 @@ import numpy as np
 from ..device import check_same, is_cuda
 from .memory import add, empty, is_whole, zeros
 
-__all__ = ["ROOMS", "add", "empty", "is_whole", "room", "set_threads", "use", "zeros"]
+__all__ = ["ROOMS", "add", "empty", "is_whole", "room", "set_float32_matmul_precision", "set_threads", "use", "zeros"]
 
 ROOMS = ("reference", "cpu")  # that serve NumPy arrays
 
@@ -84,3 +84,15 @@ def set_threads(n: int) -> None:
     from .cpu._jit import set_threads as set_cpu_threads
 
     set_cpu_threads(n)
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How exactly a GPU multiplies float32 matrices, in linear layers and convolutions too.
+
+    "highest" (the default): every product as float32 has it. "high": factors are rounded to TF32, which has 10 binary
+    digits behind the point instead of 23, and sums are those of float32; about a third of the work on tensor cores.
+    The CPU always computes in full float32. The names are PyTorch's. Raises ValueError for another one.
+    """
+    from .cuda._launch import set_float32_matmul_precision as set_cuda_precision
+
+    set_cuda_precision(precision)

@@ -22,7 +22,7 @@ from ._random import seed
 from ._tensor import Tensor, tensor
 from .autograd import gradcheck
 from .device import cuda_available
-from .kernels import set_threads
+from .kernels import set_float32_matmul_precision, set_threads
 from .study.model_summary import summary
 from .train.trainer import Trainer
 
@@ -43,6 +43,7 @@ __all__ = [
     "no_grad",
     "optim",
     "seed",
+    "set_float32_matmul_precision",
     "set_threads",
     "study",
     "summary",
