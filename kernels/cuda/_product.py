@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _launch
-from ._launch import THREADS, empty, launch, launch_each, wide
+from ._launch import THREADS, empty, launch, wide
 
 Array = Any
 
@@ -63,7 +63,16 @@ def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int
     the kernel that writes `sums` (parts, *result.shape), each part those of `depth` terms.
     """
     parts = max(1, min(-(-BLOCKS // max(blocks, 1)), terms // DEEP))
-    sums = empty((parts, *result.shape), wide(result.dtype))
+    whole = parts == 1 and wide(result.dtype) == result.dtype
+    sums = result if whole else empty((parts, *result.shape), wide(result.dtype))
     fill(sums, parts, -(-terms // parts))
-    launch_each("linear", "add_parts", result.size, result, sums, parts)
+    if not whole:
+        width = across(parts)
+        grid = (-(-result.size // width),)
+        launch("columns", "add_parts", result.dtype, grid, (THREADS,), parts, result.size, width, sums, result)
     return result
+
+
+def across(rows: int) -> int:
+    """How many columns a block of columns.cuh takes: a warp's width if there are rows enough for the other warps."""
+    return 32 if rows > THREADS // 32 else THREADS

@@ -1,19 +1,20 @@
-// Sums down the columns of a tall matrix, in two launches: a block adds up some of the rows, then one block all those
-// sums. The order depends on the shape alone.
+// Sums down the columns of a matrix. Where there are many rows, a launch adds up some of them in each block, and a second
+// one those sums; the order depends on the shape alone.
 //
-// A block has 256 threads. If the matrix has fewer columns, they take several rows at a time, so that neighbouring threads
-// always read neighbours in memory. In the end the sums of these rows are added in pairs.
+// A block has 256 threads, `across` of them side by side, so that they read neighbours in memory, and the others some rows
+// below. In the end what these have found is added in pairs.
 #pragma once
 #include "common.cuh"
 
-constexpr int BLOCK_COLUMNS = 256;  // threads
+constexpr int ADDERS = 256;  // threads
 
-// store(column, sum over rows from first up to last of term(row, column)), for columns blockIdx.x * 256 and after.
+// store(column, sum over rows from first up to last of term(row, column)), for `width` columns from blockIdx.x * width.
 template <class Term, class Store>
-__device__ __forceinline__ void add_columns(int columns, int first, int last, const Term& term, const Store& store) {
-  __shared__ wide sums[BLOCK_COLUMNS];
-  int start = blockIdx.x * BLOCK_COLUMNS, across = min(columns - start, BLOCK_COLUMNS);
-  int down = BLOCK_COLUMNS / across, row = threadIdx.x / across, column = start + threadIdx.x % across;
+__device__ __forceinline__ void add_columns(int columns, int width, int first, int last, const Term& term,
+                                            const Store& store) {
+  __shared__ wide sums[ADDERS];
+  int start = blockIdx.x * width, across = min(columns - start, width);
+  int down = ADDERS / across, row = threadIdx.x / across, column = start + threadIdx.x % across;
   wide sum = 0;
   if (row < down) {
 #pragma unroll 4

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ._launch import THREADS, empty, launch, launch_each
-from ._product import split_sum
+from ._product import across, split_sum
 from ._windows import Where, as_argument, windows
 from .activation import CODES
 
@@ -15,8 +15,8 @@ FILE = "conv2d_depthwise"
 def forward(x: Array, w: Array, b: Array | None, where: Where, activation: str | None) -> Array:
     """y (N, OH, OW, O) from x (N, H, W, C), w (KH, KW, 1, O) and b (O,) or None; O is a multiple of C."""
     y, (KH, _, _, O) = empty(where.y_shape(x.shape, w.shape), x.dtype), w.shape
-    g, filters, each = windows(x.shape, w.shape[:2], where), as_argument(O), as_argument(O // x.shape[3])
-    launch_each(FILE, "conv2d_depthwise_forward", y.size, y, x, w, b, CODES[activation], g, filters, each, KH)
+    g, filters, ratio = windows(x.shape, w.shape[:2], where), as_argument(O), as_argument(O // x.shape[3])
+    launch_each(FILE, "conv2d_depthwise_forward", y.size, y, x, w, b, CODES[activation], g, filters, ratio, KH)
     return y
 
 
@@ -31,12 +31,13 @@ def input_gradient(dy: Array, w: Array, x_shape: tuple[int, ...], where: Where) 
 def weight_gradient(dy: Array, x: Array, w_shape: tuple[int, ...], where: Where) -> Array:
     """dw (KH, KW, 1, O): for every tap the column sums of what it saw times dy, in parts."""
     KH, KW, _, O = w_shape
-    g, filters, each = windows(x.shape, w_shape[:2], where), as_argument(O), as_argument(O // x.shape[3])
-    across = -(-O // THREADS)
+    g, filters, ratio = windows(x.shape, w_shape[:2], where), as_argument(O), as_argument(O // x.shape[3])
+    terms = g["windows"].item()
+    width = across(terms)
+    blocks, kernel = -(-O // width), "conv2d_depthwise_backward_weight"
 
     def fill(sums: Array, parts: int, depth: int) -> None:
-        grid = across, parts, KH * KW
-        kernel = "conv2d_depthwise_backward_weight"
-        launch(FILE, kernel, dy.dtype, grid, (THREADS,), g, filters, each, depth, dy, x, sums)
+        grid = blocks, parts, KH * KW
+        launch(FILE, kernel, dy.dtype, grid, (THREADS,), g, filters, ratio, width, depth, dy, x, sums)
 
-    return split_sum(empty(w_shape, dy.dtype), g["windows"].item(), across * KH * KW, fill)
+    return split_sum(empty(w_shape, dy.dtype), terms, blocks * KH * KW, fill)

@@ -33,7 +33,7 @@ def weight_gradient(dy: Array, x: Array, w_shape: tuple[int, ...], where: Where)
     """dw (KH, KW, C // groups, O) from dy (N, OH, OW, O) and x (N, H, W, C)."""
     dw = empty(w_shape, dy.dtype)
     for cs, os in where.channels(x.shape[3], w_shape[3]):
-        columns = im2col(x[..., cs], w_shape[:2], *where[:3])
+        columns = im2col(x[..., cs], (w_shape[0], w_shape[1]), *where[:3])
         # (KH*KW*C, O) -> (KH, KW, C, O)
         dw[..., os] = linear_backward_weight(_matrix(dy[..., os]), columns).reshape(*w_shape[:3], -1)
     return dw

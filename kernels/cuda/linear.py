@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ._launch import THREADS, dense, empty, launch, wide
-from ._product import core, split_sum
+from ._launch import THREADS, dense, empty, launch
+from ._product import across, core, split_sum
 from .activation import CODES
 
 Array = Any
@@ -39,11 +39,13 @@ def linear_backward_weight(dy: Array, x: Array) -> Array:
 
 
 def bias_backward(dy: Array) -> Array:
-    """As the reference, in two launches: blocks add up some rows each, then one adds up what they got."""
+    """As the reference; the rows are shared among blocks."""
     O = dy.shape[-1]
-    db, rows, across = empty((O,), dy.dtype), dy.size // max(O, 1), -(-O // THREADS)
-    parts = max(1, min(rows // 64, 512))
-    sums, depth = empty((parts, O), wide(dy.dtype)), -(-rows // parts)
-    launch("linear", "bias_backward", dy.dtype, (across, parts), (THREADS,), rows, O, depth, dense(dy), sums)
-    launch("linear", "bias_backward_last", dy.dtype, (across,), (THREADS,), parts, O, sums, db)
-    return db
+    dy, rows = dense(dy), dy.size // max(O, 1)
+    width = across(rows)
+    blocks = -(-O // width)
+
+    def fill(sums: Array, parts: int, depth: int) -> None:
+        launch("columns", "bias_backward", dy.dtype, (blocks, parts), (THREADS,), rows, O, width, depth, dy, sums)
+
+    return split_sum(empty((O,), dy.dtype), rows, blocks, fill)

@@ -366,6 +366,7 @@ T shuffle(unsigned mask, T value, int lane, bool inside) {
 }
 
 inline void copy_later(void *to, const void *from, unsigned bytes) {
+  if (((uintptr_t)to | (uintptr_t)from) % bytes) __builtin_trap();  // as a GPU would
   fibers[current].copies.back().push_back({to, from, bytes});
 }
 inline void commit_copies() { fibers[current].copies.push_back({}); }
