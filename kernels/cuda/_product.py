@@ -1,6 +1,6 @@
 """How a matrix product is laid out on the GPU: the size of its tiles, and into how many parts its sums are cut.
 
-Both depend on shapes alone, so the same call gives the same bits on every card.
+Both depend on shapes alone, and so does the order of every sum: the same call gives the same bits.
 """
 
 from collections.abc import Callable
