@@ -21,7 +21,8 @@ Array = Any
 SOURCES = Path(__file__).parent
 TYPES = {"float32": ("float", "float"), "float64": ("double", "double")}  # dtype: real, wide
 THREADS = 256  # of a block that works element by element
-AT_ONCE = 4  # elements of each of its threads; `EACH` of common.cuh
+AT_ONCE = 4  # numbers that a thread reads from memory in one go, as in common.cuh
+BYTES = 32  # of every array that a thread of each.cuh has
 MOST = 2**31 - 1
 _INCLUDE = re.compile(r'^#include "([^"]+)"$', re.MULTILINE)
 
@@ -141,10 +142,15 @@ def _argument(a: Any, number: Any) -> Any:
     return np.int32(a) if isinstance(a, int) else number(a) if isinstance(a, float) else a
 
 
+def pieces(n: int, dtype: Any) -> int:
+    """How many blocks n numbers are cut into: see each.cuh."""
+    return -(-n * np.dtype(dtype).itemsize // (THREADS * BYTES))
+
+
 def launch_each(file: str, kernel: str, n: int, *arguments: Any) -> None:
-    """Run a kernel that works on n elements one by one; its first argument is n, the second an array."""
-    blocks = -(-n // (THREADS * AT_ONCE))
-    launch(file, kernel, arguments[0].dtype, (blocks,), (THREADS,), n, *arguments)
+    """Run a kernel of each.cuh on n numbers; its first argument is n, the second an array."""
+    dtype = arguments[0].dtype
+    launch(file, kernel, dtype, (pieces(n, dtype),), (THREADS,), n, *arguments)
 
 
 @cache

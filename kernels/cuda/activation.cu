@@ -1,29 +1,30 @@
-// Activations and their derivatives, element by element: one read and one write of memory for each array.
+// Activations and their derivatives, number by number: one read and one write of memory for each array.
 #include "activation.cuh"
+#include "each.cuh"
 
 extern "C" __global__ void relu_forward(int n, const real* __restrict__ x, real* __restrict__ y) {
-  EACH(i, n) y[i] = relu(x[i]);
+  each(n, y, [](wide x) { return relu(x); }, x);
 }
 
 extern "C" __global__ void relu_backward(int n, const real* __restrict__ dy, const real* __restrict__ y,
                                          real* __restrict__ dx) {
-  EACH(i, n) dx[i] = y[i] <= real(0) ? real(0) : dy[i];
+  each(n, dx, [](wide dy, wide y) { return y <= wide(0) ? wide(0) : dy; }, dy, y);
 }
 
 extern "C" __global__ void tanh_forward(int n, const real* __restrict__ x, real* __restrict__ y) {
-  EACH(i, n) y[i] = tanh(wide(x[i]));
+  each(n, y, [](wide x) { return tanh(x); }, x);
 }
 
 extern "C" __global__ void tanh_backward(int n, const real* __restrict__ dy, const real* __restrict__ y,
                                          real* __restrict__ dx) {
-  EACH(i, n) dx[i] = wide(dy[i]) * (1 - wide(y[i]) * wide(y[i]));
+  each(n, dx, [](wide dy, wide y) { return dy * (1 - y * y); }, dy, y);
 }
 
 extern "C" __global__ void sigmoid_forward(int n, const real* __restrict__ x, real* __restrict__ y) {
-  EACH(i, n) y[i] = sigmoid(x[i]);
+  each(n, y, [](wide x) { return sigmoid(x); }, x);
 }
 
 extern "C" __global__ void sigmoid_backward(int n, const real* __restrict__ dy, const real* __restrict__ y,
                                             real* __restrict__ dx) {
-  EACH(i, n) dx[i] = wide(dy[i]) * wide(y[i]) * (1 - wide(y[i]));
+  each(n, dx, [](wide dy, wide y) { return dy * y * (1 - y); }, dy, y);
 }

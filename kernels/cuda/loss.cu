@@ -1,6 +1,7 @@
 // The losses. A loss is one number in the memory of the GPU, and its gradient `dloss` another: neither is ever
 // brought to the CPU. A sum over all is made by two kernels: the first leaves a part of it for each row or block, and
 // `mean` adds the parts.
+#include "each.cuh"
 #include "rows.cuh"
 
 // One block: loss = sum of parts / divisor.
@@ -64,5 +65,5 @@ extern "C" __global__ void squared_error_backward(int n, const real* __restrict_
                                                   wide factor, const real* __restrict__ dloss,
                                                   real* __restrict__ dy) {
   wide scale = wide(*dloss) * factor;
-  EACH(i, n) dy[i] = (wide(y[i]) - wide(target[i])) * scale;
+  each(n, dy, [=](wide y, wide target) { return (y - target) * scale; }, y, target);
 }

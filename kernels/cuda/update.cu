@@ -1,96 +1,65 @@
 // The optimizers' steps, of many arrays in one launch: a network has dozens, most of them too small for a whole GPU.
-// Every array is cut into chunks of CHUNK elements, and a block takes one chunk, of whichever array.
-//
-// A thread first reads all that it needs of AT_ONCE elements and then computes, so that the reads are on their way
-// together; neighbouring threads take neighbours, so that a warp reads whole lines of memory.
-#include "common.cuh"
+// Every array is cut into pieces (each.cuh), and a block takes one piece, of whichever array.
+#include "each.cuh"
 
 #define ARRAYS 64  // the most in one launch, as in update.py
-#define CHUNK 4096
 
-struct Chunks {
+struct Pieces {
   int arrays;
   int first[ARRAYS + 1];  // the block that begins each array; after the last the number of blocks
-  int size[ARRAYS];       // elements of each array
+  int size[ARRAYS];       // numbers of each array
 };
 
 struct Addresses {
   real* of[ARRAYS];
 };
 
-struct Chunk {  // elements start to stop of one array
-  int array;
-  unsigned start, stop;
-};
-
-// The chunk of this block. Its array is the one with first[array] <= block < first[array + 1], found by halving.
-__device__ __forceinline__ Chunk chunk_of_block(const Chunks& chunks) {
-  int array = 0, end = chunks.arrays;
+// The array of this block: the one with first[array] <= block < first[array + 1], found by halving.
+__device__ __forceinline__ int array_of_block(const Pieces& pieces) {
+  int array = 0, end = pieces.arrays;
   while (end - array > 1) {
     int middle = (array + end) / 2;
-    if (chunks.first[middle] <= blockIdx.x) array = middle;
+    if (pieces.first[middle] <= blockIdx.x) array = middle;
     else end = middle;
   }
-  unsigned start = (blockIdx.x - chunks.first[array]) * CHUNK;
-  return {array, start, min(start + CHUNK, unsigned(chunks.size[array]))};
+  return array;
 }
 
-// The AT_ONCE elements i that a thread takes together, neighbouring threads neighbouring ones.
-#define TOGETHER(i, start) \
-  _Pragma("unroll") for (unsigned each = 0, i = start + threadIdx.x; each < AT_ONCE; ++each, i += blockDim.x)
+__device__ __forceinline__ Piece piece_of_block(const Pieces& pieces, int array) {
+  return piece(blockIdx.x - pieces.first[array], pieces.size[array]);
+}
 
 // velocities: all null without momentum
-extern "C" __global__ void sgd_update(const Chunks chunks, const Addresses ws, const Addresses velocities,
+extern "C" __global__ void sgd_update(const Pieces pieces, const Addresses ws, const Addresses velocities,
                                       const Addresses dws, wide lr, wide momentum, int nesterov, wide weight_decay) {
-  Chunk chunk = chunk_of_block(chunks);
-  real *w = ws.of[chunk.array], *velocity = velocities.of[chunk.array];
-  const real* dw = dws.of[chunk.array];
-  for (unsigned start = chunk.start; start < chunk.stop; start += AT_ONCE * blockDim.x) {
-    wide old[AT_ONCE], slope[AT_ONCE], before[AT_ONCE];
-    TOGETHER(i, start) {
-      bool inside = i < chunk.stop;
-      old[each] = inside ? w[i] : real(0);
-      slope[each] = inside ? dw[i] : real(0);
-      before[each] = inside && velocity ? velocity[i] : real(0);
-    }
-    TOGETHER(i, start) {
-      if (i >= chunk.stop) break;
-      wide g = slope[each] + weight_decay * old[each];
-      if (velocity) {
-        wide v = momentum * before[each] + g;
-        velocity[i] = v;
-        g = nesterov ? g + momentum * v : v;
-      }
-      w[i] = old[each] - lr * g;
-    }
+  int array = array_of_block(pieces);
+  Piece mine = piece_of_block(pieces, array);
+  real *w = ws.of[array], *velocity = velocities.of[array];
+  const real* dw = dws.of[array];
+  if (velocity) {
+    auto step = [=](wide& w, wide& v, wide dw) {
+      wide g = dw + weight_decay * w;
+      v = momentum * v + g;
+      w -= lr * (nesterov ? g + momentum * v : v);
+    };
+    each(mine, step, w, velocity, dw);
+  } else {
+    each(mine, [=](wide& w, wide dw) { w -= lr * (dw + weight_decay * w); }, w, dw);
   }
 }
 
 // rest: 1 - rho
-extern "C" __global__ void adadelta_update(const Chunks chunks, const Addresses ws, const Addresses square_averages,
+extern "C" __global__ void adadelta_update(const Pieces pieces, const Addresses ws, const Addresses square_averages,
                                            const Addresses update_averages, const Addresses dws, wide lr, wide rho,
                                            wide rest, wide eps, wide weight_decay) {
-  Chunk chunk = chunk_of_block(chunks);
-  real *w = ws.of[chunk.array], *square_average = square_averages.of[chunk.array];
-  real* update_average = update_averages.of[chunk.array];
-  const real* dw = dws.of[chunk.array];
-  for (unsigned start = chunk.start; start < chunk.stop; start += AT_ONCE * blockDim.x) {
-    wide old[AT_ONCE], slope[AT_ONCE], square[AT_ONCE], update[AT_ONCE];
-    TOGETHER(i, start) {
-      bool inside = i < chunk.stop;
-      old[each] = inside ? w[i] : real(0);
-      slope[each] = inside ? dw[i] : real(0);
-      square[each] = inside ? square_average[i] : real(0);
-      update[each] = inside ? update_average[i] : real(0);
-    }
-    TOGETHER(i, start) {
-      if (i >= chunk.stop) break;
-      wide g = slope[each] + weight_decay * old[each];
-      wide s = rho * square[each] + rest * g * g;
-      wide delta = sqrt(update[each] + eps) / sqrt(s + eps) * g;
-      square_average[i] = s;
-      update_average[i] = rho * update[each] + rest * delta * delta;
-      w[i] = old[each] - lr * delta;
-    }
-  }
+  int array = array_of_block(pieces);
+  auto step = [=](wide& w, wide& square_average, wide& update_average, wide dw) {
+    wide g = dw + weight_decay * w;
+    square_average = rho * square_average + rest * g * g;
+    wide delta = sqrt(update_average + eps) / sqrt(square_average + eps) * g;
+    update_average = rho * update_average + rest * delta * delta;
+    w -= lr * delta;
+  };
+  const real* dw = dws.of[array];
+  each(piece_of_block(pieces, array), step, ws.of[array], square_averages.of[array], update_averages.of[array], dw);
 }

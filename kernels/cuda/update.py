@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ._launch import THREADS, addresses, dense, launch
+from ._launch import THREADS, addresses, dense, launch, pieces
 
 Array = Any
 Arrays = Sequence[Array]
 
-ARRAYS = 64  # the most in one launch, and
-CHUNK = 4096  # elements for each block, as in update.cu
-CHUNKS = np.dtype([("arrays", np.int32), ("first", np.int32, (ARRAYS + 1,)), ("size", np.int32, (ARRAYS,))])
+ARRAYS = 64  # the most in one launch, as in update.cu
+PIECES = np.dtype([("arrays", np.int32), ("first", np.int32, (ARRAYS + 1,)), ("size", np.int32, (ARRAYS,))])
 
 
 def sgd_update(
@@ -46,12 +45,12 @@ def _in_place(kernel: str, columns: tuple[Sequence[Any], ...], *settings: float)
 def _launch_together(kernel: str, parameters: list[tuple[Array, ...]], settings: tuple[float, ...]) -> None:
     """One launch; an array that is not dense is copied, and written back."""
     used: list[list[Array]] = [[None if a is None else dense(a) for a in parameter] for parameter in parameters]
-    sizes = [w.size for w, *_ in used]
-    first = [0, *accumulate(-(-size // CHUNK) for size in sizes)]
-    chunks = np.zeros(1, CHUNKS)
-    chunks["arrays"], chunks["first"][0, : len(first)], chunks["size"][0, : len(sizes)] = len(sizes), first, sizes
+    sizes, dtype = [w.size for w, *_ in used], used[0][0].dtype
+    first = [0, *accumulate(pieces(size, dtype) for size in sizes)]
+    cut = np.zeros(1, PIECES)
+    cut["arrays"], cut["first"][0, : len(first)], cut["size"][0, : len(sizes)] = len(sizes), first, sizes
     columns = (addresses(column, ARRAYS) for column in zip(*used, strict=True))
-    launch("update", kernel, used[0][0].dtype, (first[-1],), (THREADS,), chunks, *columns, *settings)
+    launch("update", kernel, dtype, (first[-1],), (THREADS,), cut, *columns, *settings)
     for parameter, copies in zip(parameters, used, strict=True):
         for array, copy in zip(parameter[:-1], copies[:-1], strict=True):
             if copy is not array:

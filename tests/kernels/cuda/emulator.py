@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("MINICNN_EMULATOR_CACHE", Path(tempfile.gettempdir()) / "minicnn-cuda-emulator"))
 FLAGS = (
     "-std=c++20", "-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-fno-gnu-unique", "-ffp-contract=off", "-w",
-    "-fsanitize=bounds", "-fsanitize-undefined-trap-on-error",
+    "-fsanitize=bounds,alignment", "-fsanitize-undefined-trap-on-error",
 )  # fmt: skip
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(')
 DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s*)?(\w+)\s+(\w+)\[\];")

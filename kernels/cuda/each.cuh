@@ -1,0 +1,101 @@
+// Kernels that work on arrays number by number, as ReLU, an optimizer's step and the gradient of a loss do.
+//
+// Such a kernel takes as long as its numbers take from memory and back, provided that enough of them are on their way
+// at any time. So a thread has NUMBERS of every array: it sends for all of them, then computes, then stores. A block's
+// numbers are neighbours, and so are those of neighbouring threads: 16 bytes for each, the most that one instruction
+// moves, and further on 16 more.
+#pragma once
+#include "common.cuh"
+
+struct alignas(16) Vector {
+  real at[16 / sizeof(real)];
+};
+
+constexpr unsigned WIDTH = 16 / sizeof(real), NUMBERS = 2 * WIDTH;  // 32 bytes, as in _launch.py
+
+struct Piece {  // of arrays, which a block takes: numbers first to last
+  unsigned first, last;
+};
+
+__device__ __forceinline__ Piece piece(unsigned place, unsigned n) {
+  unsigned first = place * NUMBERS * blockDim.x;
+  return {first, min(first + NUMBERS * blockDim.x, n) - 1};
+}
+
+template <class T>
+struct Held {  // a thread's numbers of an array, of whose piece this is the beginning
+  T* array;
+  wide at[NUMBERS];
+};
+
+// BY_VECTOR: a whole piece that begins where 16 bytes do. Otherwise a thread's numbers are blockDim.x apart, and behind
+// the end there is the last one again: with a branch at every load, each of them would wait for the one before.
+template <bool BY_VECTOR, class T>
+__device__ __forceinline__ Held<T> load(T* array, Piece p) {
+  Held<T> held = {array + p.first};
+#pragma unroll
+  for (unsigned k = 0; k < NUMBERS; k += BY_VECTOR ? WIDTH : 1) {
+    if constexpr (BY_VECTOR) {
+      Vector vector = ((const Vector*)held.array)[k / WIDTH * blockDim.x + threadIdx.x];
+      for (unsigned j = 0; j < WIDTH; ++j) held.at[k + j] = vector.at[j];
+    } else {
+      held.at[k] = held.array[min(k * blockDim.x + threadIdx.x, p.last - p.first)];
+    }
+  }
+  return held;
+}
+
+template <bool BY_VECTOR>
+__device__ __forceinline__ void store(const Held<real>& held, Piece p) {
+#pragma unroll
+  for (unsigned k = 0; k < NUMBERS; k += BY_VECTOR ? WIDTH : 1) {
+    unsigned i = k * blockDim.x + threadIdx.x;
+    if constexpr (BY_VECTOR) {
+      Vector vector;
+      for (unsigned j = 0; j < WIDTH; ++j) vector.at[j] = held.at[k + j];
+      ((Vector*)held.array)[k / WIDTH * blockDim.x + threadIdx.x] = vector;
+    } else if (i <= p.last - p.first) {
+      held.array[i] = held.at[k];
+    }
+  }
+}
+
+template <bool BY_VECTOR>
+__device__ __forceinline__ void store(const Held<const real>&, Piece) {}  // was only read
+
+template <bool BY_VECTOR, class Formula, class... T>
+__device__ __forceinline__ void compute(Piece p, const Formula& formula, Held<T>... held) {
+#pragma unroll
+  for (unsigned k = 0; k < NUMBERS; ++k) formula(held.at[k]...);
+  (store<BY_VECTOR>(held, p), ...);
+}
+
+template <class... T>
+__device__ __forceinline__ bool by_vector(Piece p, T*... arrays) {
+  return p.last - p.first == NUMBERS * blockDim.x - 1 && ((size_t(arrays) % 16 == 0) && ...);
+}
+
+// In place: formula(a, b ...) for the numbers of all arrays; those that are not const it may change.
+template <class Formula, class... T>
+__device__ __forceinline__ void each(Piece p, const Formula& formula, T*... arrays) {
+  if (by_vector(p, arrays...)) compute<true>(p, formula, load<true>(arrays, p)...);
+  else compute<false>(p, formula, load<false>(arrays, p)...);
+}
+
+template <class Formula>
+struct Result {  // its first array gets what the formula makes of the others
+  const Formula& formula;
+  template <class... T>
+  __device__ __forceinline__ void operator()(wide& y, T... x) const {
+    y = formula(x...);
+  }
+};
+
+// y[i] = formula(x[i] ...) for all i below n, a piece in each block.
+template <class Formula, class... T>
+__device__ __forceinline__ void each(int n, real* y, const Formula& formula, const T*... x) {
+  Piece p = piece(blockIdx.x, n);
+  Result<Formula> result = {formula};
+  if (by_vector(p, y, x...)) compute<true>(p, result, Held<real>{y + p.first}, load<true>(x, p)...);
+  else compute<false>(p, result, Held<real>{y + p.first}, load<false>(x, p)...);
+}
