@@ -3,7 +3,9 @@
 All of them come from shapes alone, and so do the orders of all sums.
 """
 
-from ._launch import AT_ONCE, THREADS
+from typing import Any
+
+from ._launch import AT_ONCE, THREADS, launch
 
 Pair = tuple[int, int]
 
@@ -18,6 +20,12 @@ def pixel_grid(rows: int, columns: int, channels: int) -> tuple[Pair, Pair]:
     across = min(-(-channels // AT_ONCE), THREADS)
     down = min(THREADS // across, columns)
     return (rows, min(-(-columns // down), MOST_ROWS)), (across, down)
+
+
+def launch_pixels(file: str, kernel: str, result: Any, *arguments: Any) -> None:
+    """Run a kernel of `pixels.cuh` that computes every number of `result` (N, H, W, C)."""
+    N, H, W, C = result.shape
+    launch(file, kernel, result.dtype, *pixel_grid(N * H, W, C), *arguments)
 
 
 def even_width(channels: int, most: int) -> int:

@@ -1,54 +1,74 @@
 // Convolution in which every channel has filters of its own: filter o sees channel o / ratio of x. There is no matrix
-// product in it (one channel meets one filter), only memory to be read: a thread takes single numbers of the result, and
-// its neighbour the next channel, so that all reads are of whole lines of the cache. What windows share they find there.
-#include "columns.cuh"
-#include "windows.cuh"
+// product in it (one channel meets one filter), only memory to be read: see pixels.cuh for the grid. What windows share
+// they find in the cache.
 #include "activation.cuh"
-
-// The number of `image` in channel c that a window sees under tap (kh, kw) = `tap`; the padding counts as 0.
-__device__ __forceinline__ wide seen(const Windows& g, const real* x, const Part& window, int kh, int kw, int c) {
-  int h = kh * g.DH, w = kw * g.DW;
-  const real* p = cell(g, x, window, Part{unsigned(h * g.W + w) * g.channels + c, h, w});
-  return p ? wide(*p) : wide(0);
-}
+#include "columns.cuh"
+#include "pixels.cuh"
+#include "windows.cuh"
 
 // y (N, OH, OW, O) = activation(sum over kh, kw of x (.., o / ratio) * w (KH, KW, 1, O) + b)
-extern "C" __global__ void conv2d_depthwise_forward(int n, real* __restrict__ y, const real* __restrict__ x,
+extern "C" __global__ void conv2d_depthwise_forward(Windows g, int O, Divider ratio, int KH, const real* __restrict__ x,
                                                     const real* __restrict__ w, const real* __restrict__ b,
-                                                    int activation, Windows g, Divider O, Divider ratio, int KH) {
-  EACH(i, n) {
-    int window = O(i), o = i - window * O.by;
-    Part where = window_part(g, window);
-    wide sum = 0;
-    for (int kh = 0; kh < KH; ++kh)
-      for (int kw = 0; kw < g.KW.by; ++kw)
-        sum += seen(g, x, where, kh, kw, ratio(o)) * wide(w[(kh * g.KW.by + kw) * O.by + o]);
-    y[i] = activated(b ? sum + wide(b[o]) : sum, activation);
+                                                    int activation, real* __restrict__ y) {
+  int n = blockIdx.x / g.OH.by, oh = blockIdx.x % g.OH.by;
+  EACH_COLUMN(ow, g.OW.by) {
+    EACH_CHANNELS(o, O) {
+      wide sum[AT_ONCE] = {};
+      for (int kh = 0; kh < KH; ++kh) {
+        for (int kw = 0; kw < g.KW.by; ++kw) {
+          int row = oh * g.SH - g.top + kh * g.DH, column = int(ow) * g.SW - g.left + kw * g.DW;
+          const real* pixel = x + ((n * g.H + row) * g.W + column) * g.channels;
+          bool inside = unsigned(row) < unsigned(g.H) && unsigned(column) < unsigned(g.W);
+          real values[AT_ONCE], weights[AT_ONCE];
+          for (int a = 0; a < AT_ONCE; ++a) values[a] = inside ? pixel[ratio(channel(o, O, a))] : real(0);
+          read_channels(w, (kh * g.KW.by + kw) * O + o, o, O, weights);
+          for (int a = 0; a < AT_ONCE; ++a) sum[a] += wide(values[a]) * wide(weights[a]);
+        }
+      }
+      if (b) {
+        real biases[AT_ONCE];
+        read_channels(b, o, o, O, biases);
+        for (int a = 0; a < AT_ONCE; ++a) sum[a] += wide(biases[a]);
+      }
+      for (int a = 0; a < AT_ONCE; ++a) sum[a] = activated(sum[a], activation);
+      write_channels(y, (blockIdx.x * g.OW.by + ow) * O + o, o, O, sum);
+    }
   }
 }
 
 // dx (N, H, W, C): each cell gathers from the windows that it lies in, over the `ratio` filters of its channel.
-extern "C" __global__ void conv2d_depthwise_backward_input(int n, real* __restrict__ dx, const real* __restrict__ dy,
-                                                           const real* __restrict__ w, Windows g, Divider O,
-                                                           Divider ratio, Divider SH, Divider SW, int KH) {
-  EACH(i, n) {
-    int pixel = unsigned(i) / unsigned(g.channels), c = i - pixel * g.channels;
-    int row = unsigned(pixel) / unsigned(g.W), column = pixel - row * g.W;
-    int image = unsigned(row) / unsigned(g.H), first = image * g.OH.by;
-    wide sum = 0;
-    for (int kh = 0; kh < KH; ++kh) {
-      int down = row - image * g.H + g.top - kh * g.DH, oh = SH(down);
-      if (down < 0 || oh * SH.by != down || oh >= g.OH.by) continue;
-      for (int kw = 0; kw < g.KW.by; ++kw) {
-        int right = column + g.left - kw * g.DW, ow = SW(right);
-        if (right < 0 || ow * SW.by != right || ow >= g.OW.by) continue;
-        const real* from = dy + ((first + oh) * g.OW.by + ow) * O.by + c * ratio.by;
-        const real* by = w + (kh * g.KW.by + kw) * O.by + c * ratio.by;
-        for (int q = 0; q < ratio.by; ++q) sum += wide(from[q]) * wide(by[q]);
+extern "C" __global__ void conv2d_depthwise_backward_input(Windows g, int ratio, Divider SH, Divider SW, int KH,
+                                                           const real* __restrict__ dy, const real* __restrict__ w,
+                                                           real* __restrict__ dx) {
+  int n = blockIdx.x / g.H, h = blockIdx.x % g.H, C = g.channels;
+  EACH_COLUMN(column, g.W) {
+    EACH_CHANNELS(c, C) {
+      wide sum[AT_ONCE] = {};
+      for (int kh = 0; kh < KH; ++kh) {
+        int oh = window_over(h + g.top - kh * g.DH, SH, g.OH.by);
+        for (int kw = 0; oh >= 0 && kw < g.KW.by; ++kw) {
+          int ow = window_over(int(column) + g.left - kw * g.DW, SW, g.OW.by);
+          if (ow < 0) continue;
+          const real* from = dy + ((n * g.OH.by + oh) * g.OW.by + ow) * C * ratio;
+          const real* by = w + (kh * g.KW.by + kw) * C * ratio;
+          for (int q = 0; q < ratio; ++q) {
+            for (int a = 0; a < AT_ONCE; ++a) {
+              int o = channel(c, C, a) * ratio + q;
+              sum[a] += wide(from[o]) * wide(by[o]);
+            }
+          }
+        }
       }
+      write_channels(dx, (blockIdx.x * g.W + column) * C + c, c, C, sum);
     }
-    dx[i] = sum;
   }
+}
+
+// The number of x in channel c that a window sees under tap (kh, kw); the padding counts as 0.
+__device__ __forceinline__ wide seen(const Windows& g, const real* x, const Part& window, int kh, int kw, int c) {
+  int h = kh * g.DH, w = kw * g.DW;
+  const real* p = cell(g, x, window, Part{unsigned(h * g.W + w) * g.channels + c, h, w});
+  return p ? wide(*p) : wide(0);
 }
 
 // dw (KH, KW, 1, O): for the tap blockIdx.z the column sums of x times dy, a part of `depth` windows in a block:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ._launch import THREADS, empty, launch, launch_each
+from ._grid import launch_pixels
+from ._launch import THREADS, empty, launch
 from ._product import across, split_sum
 from ._windows import Where, as_argument, windows
 from .activation import CODES
@@ -15,16 +16,16 @@ FILE = "conv2d_depthwise"
 def forward(x: Array, w: Array, b: Array | None, where: Where, activation: str | None) -> Array:
     """y (N, OH, OW, O) from x (N, H, W, C), w (KH, KW, 1, O) and b (O,) or None; O is a multiple of C."""
     y, (KH, _, _, O) = empty(where.y_shape(x.shape, w.shape), x.dtype), w.shape
-    g, filters, ratio = windows(x.shape, w.shape[:2], where), as_argument(O), as_argument(O // x.shape[3])
-    launch_each(FILE, "conv2d_depthwise_forward", y.size, y, x, w, b, CODES[activation], g, filters, ratio, KH)
+    g, ratio = windows(x.shape, w.shape[:2], where), as_argument(O // x.shape[3])
+    launch_pixels(FILE, "conv2d_depthwise_forward", y, g, O, ratio, KH, x, w, b, CODES[activation], y)
     return y
 
 
 def input_gradient(dy: Array, w: Array, x_shape: tuple[int, ...], where: Where) -> Array:
     """dx (N, H, W, C) from dy (N, OH, OW, O) and w (KH, KW, 1, O)."""
     dx, (KH, _, _, O) = empty(x_shape, dy.dtype), w.shape
-    g, dividers = windows(x_shape, w.shape[:2], where), map(as_argument, (O, O // x_shape[3], *where.stride))
-    launch_each(FILE, "conv2d_depthwise_backward_input", dx.size, dx, dy, w, g, *dividers, KH)
+    g, strides = windows(x_shape, w.shape[:2], where), map(as_argument, where.stride)
+    launch_pixels(FILE, "conv2d_depthwise_backward_input", dx, g, O // x_shape[3], *strides, KH, dy, w, dx)
     return dx
 
 

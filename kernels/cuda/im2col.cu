@@ -1,29 +1,40 @@
-// The two rearrangements, number by number: a thread for every few numbers of the result, neighbours beside each other.
+// The two rearrangements. im2col goes along the columns, whose numbers stand beside each other there: a thread has some
+// of them, finds out where they lie in the image, and sends for all. col2im goes over the image, as pixels.cuh says.
+#include "pixels.cuh"
 #include "windows.cuh"
 
-// columns (N*OH*OW, KH*KW*C) of x (N, H, W, C)
-extern "C" __global__ void im2col(int n, real* __restrict__ columns, const real* __restrict__ x, Windows g) {
-  EACH(i, n) {
-    int window = unsigned(i) / unsigned(g.taps);
-    const real* p = cell(g, x, window_part(g, window), tap_part(g, i - window * g.taps));
-    columns[i] = p ? *p : real(0);
+// columns (N*OH*OW, KH*KW*C), n numbers, of x (N, H, W, C)
+extern "C" __global__ void im2col(int n, Windows g, Divider taps, const real* __restrict__ x,
+                                  real* __restrict__ columns) {
+  unsigned first = blockIdx.x * AT_ONCE * blockDim.x + threadIdx.x;
+  real values[AT_ONCE];
+#pragma unroll
+  for (int a = 0; a < AT_ONCE; ++a) {
+    int i = min(first + a * blockDim.x, unsigned(n - 1)), window = taps(i);
+    const real* p = cell(g, x, window_part(g, window), tap_part(g, i - window * taps.by));
+    values[a] = p ? *p : real(0);
   }
+  write_channels(columns, first, first, n, values);
 }
 
 // image (N, H, W, C): each cell gathers what stands in the rows of the windows that it lies in.
-extern "C" __global__ void col2im(int n, real* __restrict__ image, const real* __restrict__ columns, Windows g, int KH) {
-  EACH(i, n) {
-    int c = i % g.C.by, pixel = i / g.C.by, w = pixel % g.W, h = pixel / g.W % g.H, first = pixel / g.W / g.H * g.OH.by;
-    wide sum = 0;
-    for (int kh = 0; kh < KH; ++kh) {
-      int down = h + g.top - kh * g.DH, oh = down / g.SH;
-      if (down < 0 || oh * g.SH != down || oh >= g.OH.by) continue;
-      for (int kw = 0; kw < g.KW.by; ++kw) {
-        int right = w + g.left - kw * g.DW, ow = right / g.SW;
-        if (right < 0 || ow * g.SW != right || ow >= g.OW.by) continue;
-        sum += wide(columns[((first + oh) * g.OW.by + ow) * g.taps + (kh * g.KW.by + kw) * g.C.by + c]);
+extern "C" __global__ void col2im(Windows g, Divider SH, Divider SW, int KH, const real* __restrict__ columns,
+                                  real* __restrict__ image) {
+  int n = blockIdx.x / g.H, h = blockIdx.x % g.H, C = g.C.by;
+  EACH_COLUMN(w, g.W) {
+    EACH_CHANNELS(c, C) {
+      wide total[AT_ONCE] = {};
+      for (int kh = 0; kh < KH; ++kh) {
+        int oh = window_over(h + g.top - kh * g.DH, SH, g.OH.by);
+        for (int kw = 0; oh >= 0 && kw < g.KW.by; ++kw) {
+          int ow = window_over(int(w) + g.left - kw * g.DW, SW, g.OW.by);
+          if (ow < 0) continue;
+          real values[AT_ONCE];
+          read_channels(columns, ((n * g.OH.by + oh) * g.OW.by + ow) * g.taps + (kh * g.KW.by + kw) * C + c, c, C, values);
+          for (int a = 0; a < AT_ONCE; ++a) total[a] += wide(values[a]);
+        }
       }
+      write_channels(image, (blockIdx.x * g.W + w) * C + c, c, C, total);
     }
-    image[i] = sum;
   }
 }

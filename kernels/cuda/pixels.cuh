@@ -12,13 +12,16 @@
   for (unsigned w = blockIdx.y * blockDim.y + threadIdx.y; w < unsigned(W); w += gridDim.y * blockDim.y)
 #define EACH_CHANNELS(c, C) for (unsigned c = threadIdx.x; c < unsigned(C); c += AT_ONCE * blockDim.x)
 
-// The numbers of the group whose first one is x[i]. Where there are fewer channels than that, the last one is read
-// again: with a branch at every load, each of them would wait for the one before.
+// Channel a of the group that begins with c. Where there are fewer channels than that, the last one is read again: with
+// a branch at every load, each of them would wait for the one before.
+__device__ __forceinline__ unsigned channel(unsigned c, unsigned C, int a) { return min(c + a * blockDim.x, C - 1); }
+
+// The numbers of the group whose first one is x[i].
 template <class T>
 __device__ __forceinline__ void read_channels(const T* __restrict__ x, unsigned i, unsigned c, unsigned C,
                                               T (&values)[AT_ONCE]) {
 #pragma unroll
-  for (int a = 0; a < AT_ONCE; ++a) values[a] = x[i + min(c + a * blockDim.x, C - 1) - c];
+  for (int a = 0; a < AT_ONCE; ++a) values[a] = x[i + channel(c, C, a) - c];
 }
 
 // The numbers of the group to where they belong, from y[i] on.

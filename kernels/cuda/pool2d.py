@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from ..geometry import Padding, Pair, output_sizes
-from ._grid import pixel_grid
-from ._launch import dense, empty, launch
+from ._grid import launch_pixels
+from ._launch import dense, empty
 
 Array = Any
 
@@ -22,7 +22,7 @@ def max_pool2d_forward(
     shape = _pooled(x, kernel_size, stride, padding, ceil_mode)
     y, index = empty(shape, x.dtype), empty(shape, np.int32)
     pooling = _pooling(x.shape, shape, kernel_size, stride, padding)
-    _launch("max_pool2d_forward", y, pooling, dense(x), y, index)
+    launch_pixels("pool2d", "max_pool2d_forward", y, pooling, dense(x), y, index)
     return y, index
 
 
@@ -32,7 +32,7 @@ def max_pool2d_backward(
     """As the reference."""
     dx = empty(x_shape, dy.dtype)
     pooling = _pooling(x_shape, dy.shape, kernel_size, stride, padding)
-    _launch("max_pool2d_backward", dx, pooling, dense(dy), dense(index), dx)
+    launch_pixels("pool2d", "max_pool2d_backward", dx, pooling, dense(dy), dense(index), dx)
     return dx
 
 
@@ -65,7 +65,7 @@ def avg_pool2d_backward(
 def _average(x: Array, kernel_size: Pair, stride: Pair, padding: Padding, ceil_mode: bool, counted: int) -> Array:
     y = empty(_pooled(x, kernel_size, stride, padding, ceil_mode), x.dtype)
     pooling = _pooling(x.shape, y.shape, kernel_size, stride, padding, counted)
-    _launch("avg_pool2d_forward", y, pooling, dense(x), y)
+    launch_pixels("pool2d", "avg_pool2d_forward", y, pooling, dense(x), y)
     return y
 
 
@@ -74,7 +74,7 @@ def _shares(
 ) -> Array:
     dx = empty(x_shape, dy.dtype)
     pooling = _pooling(x_shape, dy.shape, kernel_size, stride, padding, counted)
-    _launch("avg_pool2d_backward", dx, pooling, dense(dy), dx)
+    launch_pixels("pool2d", "avg_pool2d_backward", dx, pooling, dense(dy), dx)
     return dx
 
 
@@ -89,9 +89,3 @@ def _pooling(
 ) -> Any:  # fmt: skip
     """The struct of pool2d.cu."""
     return np.array([(*x_shape[1:], *y_shape[1:3], *kernel_size, *stride, *padding[0], *padding[1], counted)], POOLING)
-
-
-def _launch(kernel: str, result: Array, *arguments: Any) -> None:
-    """A kernel that computes every number of `result`."""
-    N, H, W, C = result.shape
-    launch("pool2d", kernel, result.dtype, *pixel_grid(N * H, W, C), *arguments)

@@ -49,6 +49,12 @@ __device__ __forceinline__ Part tap_part(const Windows& g, int tap) {
   return {unsigned(h * g.W + w) * g.channels + i.near, h, w};
 }
 
+// The window that sees, under some tap, the cell this far behind that tap of window 0, on one axis; or -1 if none does.
+__device__ __forceinline__ int window_over(int distance, const Divider& stride, int windows) {
+  int o = stride(distance);
+  return distance >= 0 && o * stride.by == distance && o < windows ? o : -1;
+}
+
 // Where the number lies, or null in the padding.
 __device__ __forceinline__ const real* cell(const Windows& g, const real* image, const Part& window, const Part& tap) {
   bool inside = unsigned(window.h + tap.h) < unsigned(g.H) && unsigned(window.w + tap.w) < unsigned(g.W);
