@@ -50,11 +50,11 @@ extern "C" __global__ void adaptive_avg_pool2d_backward(Sharing p, const real* _
         for (int ow = columns.first; ow < columns.last; ++ow) {
           wide share = 1 / (wide(height) * length(share_of(ow, p.W, p.OW)));
           real values[AT_ONCE];
-          read_channels(dy, ((n * p.OH + oh) * p.OW + ow) * p.C + c, c, p.C, values);
+          read_group(dy + ((n * p.OH + oh) * p.OW + ow) * p.C, c, p.C, values);
           for (int a = 0; a < AT_ONCE; ++a) total[a] += wide(values[a]) * share;
         }
       }
-      write_channels(dx, (blockIdx.x * p.W + w) * p.C + c, c, p.C, total);
+      write_group(dx + (blockIdx.x * p.W + w) * p.C, c, p.C, total);
     }
   }
 }

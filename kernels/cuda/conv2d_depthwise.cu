@@ -20,18 +20,18 @@ extern "C" __global__ void conv2d_depthwise_forward(Windows g, int O, Divider ra
           const real* pixel = x + ((n * g.H + row) * g.W + column) * g.channels;
           bool inside = unsigned(row) < unsigned(g.H) && unsigned(column) < unsigned(g.W);
           real values[AT_ONCE], weights[AT_ONCE];
-          for (int a = 0; a < AT_ONCE; ++a) values[a] = inside ? pixel[ratio(channel(o, O, a))] : real(0);
-          read_channels(w, (kh * g.KW.by + kw) * O + o, o, O, weights);
+          for (int a = 0; a < AT_ONCE; ++a) values[a] = inside ? pixel[ratio(member(o, O, a))] : real(0);
+          read_group(w + (kh * g.KW.by + kw) * O, o, O, weights);
           for (int a = 0; a < AT_ONCE; ++a) sum[a] += wide(values[a]) * wide(weights[a]);
         }
       }
       if (b) {
         real biases[AT_ONCE];
-        read_channels(b, o, o, O, biases);
+        read_group(b, o, O, biases);
         for (int a = 0; a < AT_ONCE; ++a) sum[a] += wide(biases[a]);
       }
       for (int a = 0; a < AT_ONCE; ++a) sum[a] = activated(sum[a], activation);
-      write_channels(y, (blockIdx.x * g.OW.by + ow) * O + o, o, O, sum);
+      write_group(y + (blockIdx.x * g.OW.by + ow) * O, o, O, sum);
     }
   }
 }
@@ -53,13 +53,13 @@ extern "C" __global__ void conv2d_depthwise_backward_input(Windows g, int ratio,
           const real* by = w + (kh * g.KW.by + kw) * C * ratio;
           for (int q = 0; q < ratio; ++q) {
             for (int a = 0; a < AT_ONCE; ++a) {
-              int o = channel(c, C, a) * ratio + q;
+              int o = member(c, C, a) * ratio + q;
               sum[a] += wide(from[o]) * wide(by[o]);
             }
           }
         }
       }
-      write_channels(dx, (blockIdx.x * g.W + column) * C + c, c, C, sum);
+      write_group(dx + (blockIdx.x * g.W + column) * C, c, C, sum);
     }
   }
 }

@@ -13,13 +13,13 @@ struct alignas(16) Vector {
 
 constexpr unsigned WIDTH = 16 / sizeof(real), NUMBERS = 2 * WIDTH;  // 32 bytes, as in _launch.py
 
-struct Piece {  // of arrays, which a block takes: numbers first to last
-  unsigned first, last;
+struct Piece {  // of arrays, which a block takes
+  unsigned first, size;
 };
 
 __device__ __forceinline__ Piece piece(unsigned place, unsigned n) {
   unsigned first = place * NUMBERS * blockDim.x;
-  return {first, min(first + NUMBERS * blockDim.x, n) - 1};
+  return {first, min(NUMBERS * blockDim.x, n - first)};
 }
 
 template <class T>
@@ -28,35 +28,27 @@ struct Held {  // a thread's numbers of an array, of whose piece this is the beg
   wide at[NUMBERS];
 };
 
-// BY_VECTOR: a whole piece that begins where 16 bytes do. Otherwise a thread's numbers are blockDim.x apart, and behind
-// the end there is the last one again: with a branch at every load, each of them would wait for the one before.
+// BY_VECTOR: from a whole piece that begins where 16 bytes do. From any other one: number by number, as a group.
 template <bool BY_VECTOR, class T>
 __device__ __forceinline__ Held<T> load(T* array, Piece p) {
   Held<T> held = {array + p.first};
+  if (!BY_VECTOR) read_group(held.array, threadIdx.x, p.size, held.at);
 #pragma unroll
-  for (unsigned k = 0; k < NUMBERS; k += BY_VECTOR ? WIDTH : 1) {
-    if constexpr (BY_VECTOR) {
-      Vector vector = ((const Vector*)held.array)[k / WIDTH * blockDim.x + threadIdx.x];
-      for (unsigned j = 0; j < WIDTH; ++j) held.at[k + j] = vector.at[j];
-    } else {
-      held.at[k] = held.array[min(k * blockDim.x + threadIdx.x, p.last - p.first)];
-    }
+  for (unsigned k = 0; BY_VECTOR && k < NUMBERS; k += WIDTH) {
+    Vector vector = ((const Vector*)held.array)[k / WIDTH * blockDim.x + threadIdx.x];
+    for (unsigned j = 0; j < WIDTH; ++j) held.at[k + j] = vector.at[j];
   }
   return held;
 }
 
 template <bool BY_VECTOR>
 __device__ __forceinline__ void store(const Held<real>& held, Piece p) {
+  if (!BY_VECTOR) write_group(held.array, threadIdx.x, p.size, held.at);
 #pragma unroll
-  for (unsigned k = 0; k < NUMBERS; k += BY_VECTOR ? WIDTH : 1) {
-    unsigned i = k * blockDim.x + threadIdx.x;
-    if constexpr (BY_VECTOR) {
-      Vector vector;
-      for (unsigned j = 0; j < WIDTH; ++j) vector.at[j] = held.at[k + j];
-      ((Vector*)held.array)[k / WIDTH * blockDim.x + threadIdx.x] = vector;
-    } else if (i <= p.last - p.first) {
-      held.array[i] = held.at[k];
-    }
+  for (unsigned k = 0; BY_VECTOR && k < NUMBERS; k += WIDTH) {
+    Vector vector;
+    for (unsigned j = 0; j < WIDTH; ++j) vector.at[j] = held.at[k + j];
+    ((Vector*)held.array)[k / WIDTH * blockDim.x + threadIdx.x] = vector;
   }
 }
 
@@ -72,7 +64,7 @@ __device__ __forceinline__ void compute(Piece p, const Formula& formula, Held<T>
 
 template <class... T>
 __device__ __forceinline__ bool by_vector(Piece p, T*... arrays) {
-  return p.last - p.first == NUMBERS * blockDim.x - 1 && ((size_t(arrays) % 16 == 0) && ...);
+  return p.size == NUMBERS * blockDim.x && ((size_t(arrays) % 16 == 0) && ...);
 }
 
 // In place: formula(a, b ...) for the numbers of all arrays; those that are not const it may change.

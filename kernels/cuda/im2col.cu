@@ -14,7 +14,7 @@ extern "C" __global__ void im2col(int n, Windows g, Divider taps, const real* __
     const real* p = cell(g, x, window_part(g, window), tap_part(g, i - window * taps.by));
     values[a] = p ? *p : real(0);
   }
-  write_channels(columns, first, first, n, values);
+  write_group(columns, first, n, values);
 }
 
 // image (N, H, W, C): each cell gathers what stands in the rows of the windows that it lies in.
@@ -30,11 +30,11 @@ extern "C" __global__ void col2im(Windows g, Divider SH, Divider SW, int KH, con
           int ow = window_over(int(w) + g.left - kw * g.DW, SW, g.OW.by);
           if (ow < 0) continue;
           real values[AT_ONCE];
-          read_channels(columns, ((n * g.OH.by + oh) * g.OW.by + ow) * g.taps + (kh * g.KW.by + kw) * C + c, c, C, values);
+          read_group(columns + ((n * g.OH.by + oh) * g.OW.by + ow) * g.taps + (kh * g.KW.by + kw) * C, c, C, values);
           for (int a = 0; a < AT_ONCE; ++a) total[a] += wide(values[a]);
         }
       }
-      write_channels(image, (blockIdx.x * g.W + w) * C + c, c, C, total);
+      write_group(image + (blockIdx.x * g.W + w) * C, c, C, total);
     }
   }
 }

@@ -23,12 +23,13 @@ extern "C" __global__ void cross_entropy_forward(int N, int K, const real* __res
   logits += n * K, p += n * K;
   Exponentials row = exponentials(K, logits);
   wide scale = 1 / row.total, logarithm = log(row.total), cost = 0;
-  ALONG(k, K) {
-    wide shifted = logits[k] - row.largest;
-    p[k] = exp(shifted) * scale;
-    if (!classes) cost += wide(rows[n * K + k]) * (logarithm - shifted);
+  along(K, p, [=](wide x) { return exp(x - row.largest) * scale; }, logits);
+  if (classes) {
+    cost = logarithm - (logits[classes[n]] - row.largest);
+  } else {
+    ALONG(k, K) cost += wide(rows[n * K + k]) * (logarithm - (logits[k] - row.largest));
+    cost = over_row<add>(cost);
   }
-  cost = classes ? logarithm - (logits[classes[n]] - row.largest) : over_row<add>(cost);
   if (threadIdx.x == 0) costs[n] = cost;
 }
 

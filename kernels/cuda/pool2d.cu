@@ -47,7 +47,7 @@ extern "C" __global__ void max_pool2d_forward(Pooling p, const real* __restrict_
       }
       for (int h = rows.first; h < rows.last; ++h) {
         for (int w = columns.first; w < columns.last; ++w) {
-          read_channels(x, ((n * p.H + h) * p.W + w) * p.C + c, c, p.C, values);
+          read_group(x + ((n * p.H + h) * p.W + w) * p.C, c, p.C, values);
           for (int a = 0; a < AT_ONCE; ++a) {
             // A later cell must be larger. NaN is larger than every number, but not than another NaN.
             bool wins = values[a] > most[a] || (values[a] != values[a] && most[a] == most[a]);
@@ -56,9 +56,9 @@ extern "C" __global__ void max_pool2d_forward(Pooling p, const real* __restrict_
           }
         }
       }
-      unsigned o = (blockIdx.x * p.OW + ow) * p.C + c;
-      write_channels(y, o, c, p.C, most);
-      write_channels(index, o, c, p.C, winner);
+      unsigned o = (blockIdx.x * p.OW + ow) * p.C;
+      write_group(y + o, c, p.C, most);
+      write_group(index + o, c, p.C, winner);
     }
   }
 }
@@ -75,13 +75,13 @@ extern "C" __global__ void max_pool2d_backward(Pooling p, const real* __restrict
         for (int ow = columns.first; ow < columns.last; ++ow) {
           real gradients[AT_ONCE];
           int winners[AT_ONCE], k = (h + p.top - oh * p.SH) * p.KW + w + p.left - ow * p.SW;
-          unsigned o = ((n * p.OH + oh) * p.OW + ow) * p.C + c;
-          read_channels(dy, o, c, p.C, gradients);  // all of them: those of winners alone could not be sent for yet
-          read_channels(index, o, c, p.C, winners);
+          unsigned o = ((n * p.OH + oh) * p.OW + ow) * p.C;
+          read_group(dy + o, c, p.C, gradients);  // all of them: those of winners alone could not be sent for yet
+          read_group(index + o, c, p.C, winners);
           for (int a = 0; a < AT_ONCE; ++a) total[a] += winners[a] == k ? wide(gradients[a]) : wide(0);
         }
       }
-      write_channels(dx, (blockIdx.x * p.W + w) * p.C + c, c, p.C, total);
+      write_group(dx + (blockIdx.x * p.W + w) * p.C, c, p.C, total);
     }
   }
 }
@@ -98,13 +98,13 @@ extern "C" __global__ void avg_pool2d_forward(Pooling p, const real* __restrict_
         wide row[AT_ONCE] = {};  // a large window is added up row by row, which loses fewer digits
         for (int w = columns.first; w < columns.last; ++w) {
           real values[AT_ONCE];
-          read_channels(x, ((n * p.H + h) * p.W + w) * p.C + c, c, p.C, values);
+          read_group(x + ((n * p.H + h) * p.W + w) * p.C, c, p.C, values);
           for (int a = 0; a < AT_ONCE; ++a) row[a] += wide(values[a]);
         }
         for (int a = 0; a < AT_ONCE; ++a) total[a] += row[a];
       }
       for (int a = 0; a < AT_ONCE; ++a) total[a] /= cells;
-      write_channels(y, (blockIdx.x * p.OW + ow) * p.C + c, c, p.C, total);
+      write_group(y + (blockIdx.x * p.OW + ow) * p.C, c, p.C, total);
     }
   }
 }
@@ -119,12 +119,12 @@ extern "C" __global__ void avg_pool2d_backward(Pooling p, const real* __restrict
       for (int oh = rows.first; oh < rows.last; ++oh) {
         for (int ow = columns.first; ow < columns.last; ++ow) {
           real gradients[AT_ONCE];
-          read_channels(dy, ((n * p.OH + oh) * p.OW + ow) * p.C + c, c, p.C, gradients);
+          read_group(dy + ((n * p.OH + oh) * p.OW + ow) * p.C, c, p.C, gradients);
           wide share = 1 / cells_in(p, oh, ow);  // one division for all of them
           for (int a = 0; a < AT_ONCE; ++a) total[a] += wide(gradients[a]) * share;
         }
       }
-      write_channels(dx, (blockIdx.x * p.W + w) * p.C + c, c, p.C, total);
+      write_group(dx + (blockIdx.x * p.W + w) * p.C, c, p.C, total);
     }
   }
 }

@@ -7,12 +7,32 @@
 
 #define ROW int(blockIdx.x * blockDim.y + threadIdx.y)  // of this thread
 
-// ALONG(k, K) { ... } runs the body for the k below K that are this thread's, AT_ONCE of them in one go, so that their
-// loads are on the way together.
+// ALONG(k, K) { ... } runs the body for the k below K that are this thread's: for sums.
 #define ALONG(k, K)                                                                                 \
   for (unsigned first = threadIdx.x; first < K; first += AT_ONCE * blockDim.x)                       \
     _Pragma("unroll") for (unsigned each = 0, k = first; each < AT_ONCE; ++each, k += blockDim.x)    \
   if (k < K)
+
+template <class T>
+struct Group {
+  wide at[AT_ONCE];
+  __device__ __forceinline__ Group(const T* row, unsigned k, int K) { read_group(row, k, K, at); }
+};
+
+template <class Formula, class... T>
+__device__ __forceinline__ void write_results(real* y, unsigned k, int K, const Formula& formula, Group<T>... x) {
+  wide results[AT_ONCE];
+  for (int a = 0; a < AT_ONCE; ++a) results[a] = formula(x.at[a]...);
+  write_group(y, k, K, results);
+}
+
+// y[k] = formula(x[k] ...) for all k below K: a thread reads a group of each row, then computes, then writes.
+template <class Formula, class... T>
+__device__ __forceinline__ void along(int K, real* y, const Formula& formula, const T*... x) {
+  for (unsigned k = threadIdx.x; k < K; k += AT_ONCE * blockDim.x) {
+    write_results(y, k, K, formula, Group<T>(x, k, K)...);
+  }
+}
 
 __device__ __forceinline__ wide add(wide a, wide b) { return a + b; }
 __device__ __forceinline__ wide larger(wide a, wide b) { return max(a, b); }

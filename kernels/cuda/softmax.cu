@@ -7,7 +7,7 @@ extern "C" __global__ void softmax_forward(int M, int K, const real* __restrict_
   x += ROW * K, y += ROW * K;
   Exponentials row = exponentials(K, x);
   wide scale = 1 / row.total;
-  ALONG(k, K) y[k] = exp(x[k] - row.largest) * scale;
+  along(K, y, [=](wide x) { return exp(x - row.largest) * scale; }, x);
 }
 
 extern "C" __global__ void softmax_backward(int M, int K, const real* __restrict__ dy, const real* __restrict__ y,
@@ -17,7 +17,7 @@ extern "C" __global__ void softmax_backward(int M, int K, const real* __restrict
   wide total = 0;
   ALONG(k, K) total += wide(dy[k]) * wide(y[k]);
   total = over_row<add>(total);
-  ALONG(k, K) dx[k] = wide(y[k]) * (dy[k] - total);
+  along(K, dx, [=](wide dy, wide y) { return y * (dy - total); }, dy, y);
 }
 
 extern "C" __global__ void log_softmax_forward(int M, int K, const real* __restrict__ x, real* __restrict__ y) {
@@ -26,7 +26,7 @@ extern "C" __global__ void log_softmax_forward(int M, int K, const real* __restr
   Exponentials row = exponentials(K, x);
   wide logarithm = log(row.total);
   // First the difference of the two large numbers, then the small one: the other order loses digits.
-  ALONG(k, K) y[k] = (x[k] - row.largest) - logarithm;
+  along(K, y, [=](wide x) { return (x - row.largest) - logarithm; }, x);
 }
 
 extern "C" __global__ void log_softmax_backward(int M, int K, const real* __restrict__ dy, const real* __restrict__ y,
@@ -36,5 +36,5 @@ extern "C" __global__ void log_softmax_backward(int M, int K, const real* __rest
   wide total = 0;
   ALONG(k, K) total += wide(dy[k]);
   total = over_row<add>(total);
-  ALONG(k, K) dx[k] = dy[k] - exp(wide(y[k])) * total;
+  along(K, dx, [=](wide dy, wide y) { return dy - exp(y) * total; }, dy, y);
 }
