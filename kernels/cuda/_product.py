@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _launch
+from ._grid import column_block
 from ._launch import THREADS, empty, launch, wide
 
 Array = Any
@@ -71,12 +72,7 @@ def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int
     sums = result if whole else empty((parts, *result.shape), wide(result.dtype))
     fill(sums, parts, -(-terms // parts))
     if not whole:
-        width = across(parts)
-        grid = (-(-result.size // width),)
-        launch("columns", "add_parts", result.dtype, grid, (THREADS,), parts, result.size, width, sums, result)
+        block = column_block(parts, result.size)
+        grid = (-(-result.size // block[0]),)
+        launch("columns", "add_parts", result.dtype, grid, block, parts, result.size, sums, result)
     return result
-
-
-def across(rows: int) -> int:
-    """How many columns a block of columns.cuh takes: a warp's width if there are rows enough for the other warps."""
-    return 32 if rows > THREADS // 32 else THREADS

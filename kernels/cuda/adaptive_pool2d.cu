@@ -1,7 +1,7 @@
 // Average pooling into a given number of windows. Forward: a block has one window and a group of channels, and its
 // threads share the cells out among them, as a global average has few windows and many cells. Backward: a thread has a
 // few channels of one cell (pixels.cuh).
-#include "channel_sums.cuh"
+#include "columns.cuh"
 #include "pixels.cuh"
 
 struct Sharing {  // (N, H, W, C) to (N, OH, OW, C)
@@ -25,10 +25,10 @@ extern "C" __global__ void adaptive_avg_pool2d_forward(Sharing p, const real* __
   // Thread y has the cells y, y + blockDim.y ... of the window: `down` rows and `right` columns further on each time.
   int down = blockDim.y / width, right = blockDim.y % width;
   int h = rows.first + threadIdx.y / width, w = columns.first + threadIdx.y % width;
-  int count = c < p.C && threadIdx.y < cells ? (cells - threadIdx.y + blockDim.y - 1) / blockDim.y : 0;
+  unsigned count = c < p.C ? rows_between(threadIdx.y, cells) : 0;
   double sum = 0;
 #pragma unroll 4
-  for (int i = 0; i < count; ++i) {
+  for (unsigned i = 0; i < count; ++i) {
     sum += double(wide(x[((n * p.H + h) * p.W + w) * p.C + c]));
     h += down, w += right;
     if (w >= columns.last) w -= width, ++h;

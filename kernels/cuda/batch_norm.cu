@@ -1,5 +1,5 @@
 // Batch normalisation. Where the statistics are those of the batch, each direction is three launches: the sums of parts
-// of the rows (a block a part, channel_sums.cuh), the sums of those (a block a channel), and the result. The first and the
+// of the rows (a block a part, columns.cuh), the sums of those (a block a channel), and the result. The first and the
 // last read whole arrays from memory, and take as long as that takes; the second is short.
 //
 // x is a matrix here, (M, C). A thread keeps to its channel, so that it computes the constants of that only once, and
@@ -11,7 +11,8 @@
 // times the variance, so that of the 16 digits of a double at most those of M are lost.
 //
 // ReLU: `bottom` is what y must not fall below: 0, or NaN where there is no ReLU, for nothing is below or equal to NaN.
-#include "channel_sums.cuh"
+#include "columns.cuh"
+#include "rows.cuh"
 
 __device__ __forceinline__ int channel() { return blockIdx.x * blockDim.x + threadIdx.x; }
 
@@ -22,11 +23,10 @@ struct Rows {  // the number of the first one in the array, how far it is to the
 // This thread's rows of a part of `rows` rows: none if there is no channel for it.
 __device__ __forceinline__ Rows rows_of(unsigned part, unsigned rows, unsigned M, int C) {
   unsigned first = part * rows + threadIdx.y, last = channel() < C ? min((part + 1) * rows, M) : 0;
-  return {first * C + channel(), blockDim.y * C, first < last ? (last - first + blockDim.y - 1) / blockDim.y : 0};
+  return {first * C + channel(), blockDim.y * C, rows_between(first, last)};
 }
 
-// EACH_ROW(i, mine) { ... } runs the body for the place i in the array of each row. Rows are counted, so that the
-// compiler knows that four are left: it does them in one go, and sends for the numbers of all four first.
+// EACH_ROW(i, mine) { ... } runs the body for the place i in the array of each row.
 #define EACH_ROW(i, mine)  \
   unsigned i = mine.start; \
   _Pragma("unroll 4") for (unsigned count = 0; count < mine.count; ++count, i += mine.step)
@@ -81,8 +81,7 @@ __device__ __forceinline__ Sums sums_of(int c, int C, int parts, const double* _
   for (int part = threadIdx.x; part < parts; part += blockDim.x) {
     first += sums[c * parts + part], second += sums[(C + c) * parts + part];
   }
-  first = block_sum(first), second = block_sum(second);
-  return {first, second};
+  return {over_row<Sum>(first), over_row<Sum>(second)};
 }
 
 extern "C" __global__ void batch_norm_statistics(int M, int C, int parts, const real* __restrict__ x,

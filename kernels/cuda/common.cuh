@@ -1,4 +1,4 @@
-// What all kernels share: the types of numbers, how a thread reads and writes some of a row, and a sum.
+// What all kernels share: the types of numbers, and how a thread reads and writes some of a row.
 #pragma once
 
 typedef REAL real;  // what arrays hold
@@ -24,11 +24,4 @@ __device__ __forceinline__ void write_group(T* __restrict__ row, unsigned i, uns
   for (int a = 0; a < SIZE; ++a) {
     if (i + a * blockDim.x < n) row[i + a * blockDim.x] = values[a];
   }
-}
-
-// The sum over a warp: after log2(32) exchanges every lane has the whole.
-template <class T>
-__device__ __forceinline__ T warp_sum(T v) {
-  for (int other = 16; other > 0; other /= 2) v += __shfl_xor_sync(0xFFFFFFFFu, v, other);
-  return v;
 }

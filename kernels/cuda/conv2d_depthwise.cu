@@ -73,13 +73,13 @@ __device__ __forceinline__ wide seen(const Windows& g, const real* x, const Part
 
 // dw (KH, KW, 1, O): for the tap blockIdx.z the column sums of x times dy, a part of `depth` windows in a block:
 // sums (parts, KH, KW, 1, O), which become dw by add_parts.
-extern "C" __global__ void conv2d_depthwise_backward_weight(Windows g, Divider O, Divider ratio, int width, int depth,
+extern "C" __global__ void conv2d_depthwise_backward_weight(Windows g, Divider O, Divider ratio, int depth,
                                                             const real* __restrict__ dy, const real* __restrict__ x,
                                                             wide* __restrict__ sums) {
   int first = blockIdx.y * depth, kh = blockIdx.z / g.KW.by, kw = blockIdx.z % g.KW.by;
   wide* row = sums + (size_t(blockIdx.y) * gridDim.z + blockIdx.z) * O.by;
   add_columns(
-      O.by, width, first, min(g.windows, first + depth),
+      O.by, first, min(g.windows, first + depth),
       [&](int window, int o) {
         return seen(g, x, window_part(g, window), kh, kw, ratio(o)) * wide(dy[window * O.by + o]);
       },

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ._grid import launch_pixels
-from ._launch import THREADS, empty, launch
-from ._product import across, split_sum
+from ._grid import column_block, launch_pixels
+from ._launch import empty, launch
+from ._product import split_sum
 from ._windows import Where, as_argument, windows
 from .activation import CODES
 
@@ -34,11 +34,11 @@ def weight_gradient(dy: Array, x: Array, w_shape: tuple[int, ...], where: Where)
     KH, KW, _, O = w_shape
     g, filters, ratio = windows(x.shape, w_shape[:2], where), as_argument(O), as_argument(O // x.shape[3])
     terms = g["windows"].item()
-    width = across(terms)
-    blocks, kernel = -(-O // width), "conv2d_depthwise_backward_weight"
+    block = column_block(terms, O)
+    blocks, kernel = -(-O // block[0]), "conv2d_depthwise_backward_weight"
 
     def fill(sums: Array, parts: int, depth: int) -> None:
         grid = blocks, parts, KH * KW
-        launch(FILE, kernel, dy.dtype, grid, (THREADS,), g, filters, ratio, width, depth, dy, x, sums)
+        launch(FILE, kernel, dy.dtype, grid, block, g, filters, ratio, depth, dy, x, sums)
 
     return split_sum(empty(w_shape, dy.dtype), terms, blocks * KH * KW, fill)

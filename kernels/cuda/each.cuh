@@ -11,7 +11,7 @@ struct alignas(16) Vector {
   real at[16 / sizeof(real)];
 };
 
-constexpr unsigned WIDTH = 16 / sizeof(real), NUMBERS = 2 * WIDTH;  // 32 bytes, as in _launch.py
+constexpr unsigned PER_VECTOR = 16 / sizeof(real), NUMBERS = 2 * PER_VECTOR;  // 32 bytes, as in _launch.py
 
 struct Piece {  // of arrays, which a block takes
   unsigned first, size;
@@ -34,9 +34,9 @@ __device__ __forceinline__ Held<T> load(T* array, Piece p) {
   Held<T> held = {array + p.first};
   if (!BY_VECTOR) read_group(held.array, threadIdx.x, p.size, held.at);
 #pragma unroll
-  for (unsigned k = 0; BY_VECTOR && k < NUMBERS; k += WIDTH) {
-    Vector vector = ((const Vector*)held.array)[k / WIDTH * blockDim.x + threadIdx.x];
-    for (unsigned j = 0; j < WIDTH; ++j) held.at[k + j] = vector.at[j];
+  for (unsigned k = 0; BY_VECTOR && k < NUMBERS; k += PER_VECTOR) {
+    Vector vector = ((const Vector*)held.array)[k / PER_VECTOR * blockDim.x + threadIdx.x];
+    for (unsigned j = 0; j < PER_VECTOR; ++j) held.at[k + j] = vector.at[j];
   }
   return held;
 }
@@ -45,10 +45,10 @@ template <bool BY_VECTOR>
 __device__ __forceinline__ void store(const Held<real>& held, Piece p) {
   if (!BY_VECTOR) write_group(held.array, threadIdx.x, p.size, held.at);
 #pragma unroll
-  for (unsigned k = 0; BY_VECTOR && k < NUMBERS; k += WIDTH) {
+  for (unsigned k = 0; BY_VECTOR && k < NUMBERS; k += PER_VECTOR) {
     Vector vector;
-    for (unsigned j = 0; j < WIDTH; ++j) vector.at[j] = held.at[k + j];
-    ((Vector*)held.array)[k / WIDTH * blockDim.x + threadIdx.x] = vector;
+    for (unsigned j = 0; j < PER_VECTOR; ++j) vector.at[j] = held.at[k + j];
+    ((Vector*)held.array)[k / PER_VECTOR * blockDim.x + threadIdx.x] = vector;
   }
 }
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ._launch import THREADS, dense, empty, launch
-from ._product import across, core, split_sum
+from ._grid import column_block
+from ._launch import dense, empty, launch
+from ._product import core, split_sum
 from .activation import CODES
 
 Array = Any
@@ -42,10 +43,10 @@ def bias_backward(dy: Array) -> Array:
     """As the reference; the rows are shared among blocks."""
     O = dy.shape[-1]
     dy, rows = dense(dy), dy.size // max(O, 1)
-    width = across(rows)
-    blocks = -(-O // width)
+    block = column_block(rows, O)
+    blocks = -(-O // block[0])
 
     def fill(sums: Array, parts: int, depth: int) -> None:
-        launch("columns", "bias_backward", dy.dtype, (blocks, parts), (THREADS,), rows, O, width, depth, dy, sums)
+        launch("columns", "bias_backward", dy.dtype, (blocks, parts), block, rows, O, depth, dy, sums)
 
     return split_sum(empty((O,), dy.dtype), rows, blocks, fill)

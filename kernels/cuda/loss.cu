@@ -9,7 +9,7 @@ extern "C" __global__ void __launch_bounds__(1024) mean(int count, const wide* _
                                                         real* __restrict__ loss) {
   wide total = 0;
   ALONG(i, count) total += parts[i];
-  total = over_row<add>(total);
+  total = over_row<Sum>(total);
   if (threadIdx.x == 0) *loss = total / divisor;
 }
 
@@ -28,7 +28,7 @@ extern "C" __global__ void cross_entropy_forward(int N, int K, const real* __res
     cost = logarithm - (logits[classes[n]] - row.largest);
   } else {
     ALONG(k, K) cost += wide(rows[n * K + k]) * (logarithm - (logits[k] - row.largest));
-    cost = over_row<add>(cost);
+    cost = over_row<Sum>(cost);
   }
   if (threadIdx.x == 0) costs[n] = cost;
 }
@@ -57,7 +57,7 @@ extern "C" __global__ void squared_error_forward(int n, const real* __restrict__
     wide difference = wide(y[i]) - wide(target[i]);
     total += difference * difference;
   }
-  total = over_row<add>(total);
+  total = over_row<Sum>(total);
   if (threadIdx.x == 0) parts[blockIdx.x] = total;
 }
 

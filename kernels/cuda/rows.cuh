@@ -34,21 +34,32 @@ __device__ __forceinline__ void along(int K, real* y, const Formula& formula, co
   }
 }
 
-__device__ __forceinline__ wide add(wide a, wide b) { return a + b; }
-__device__ __forceinline__ wide larger(wide a, wide b) { return max(a, b); }
+struct Sum {
+  template <class T>
+  static __device__ __forceinline__ T of(T a, T b) {
+    return a + b;
+  }
+};
+
+struct Larger {
+  template <class T>
+  static __device__ __forceinline__ T of(T a, T b) {
+    return max(a, b);
+  }
+};
 
 // Combine the numbers of all threads of a row, in a fixed order: over a warp in 5 exchanges, then over its warps.
 // Every thread of the row must come here, and gets the result.
-template <wide combine(wide, wide)>
-__device__ __forceinline__ wide over_row(wide v) {
-  for (int other = 16; other > 0; other /= 2) v = combine(v, __shfl_xor_sync(0xFFFFFFFFu, v, other));
+template <class Way, class T>
+__device__ __forceinline__ T over_row(T v) {
+  for (int other = 16; other > 0; other /= 2) v = Way::of(v, __shfl_xor_sync(0xFFFFFFFFu, v, other));
   if (blockDim.x == 32) return v;
-  __shared__ wide of_warp[32];
+  __shared__ T of_warp[32];
   __syncthreads();  // the last call's numbers have been read
   if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = v;
   __syncthreads();
   v = of_warp[0];
-  for (int warp = 1; warp < blockDim.x / 32; ++warp) v = combine(v, of_warp[warp]);
+  for (int warp = 1; warp < blockDim.x / 32; ++warp) v = Way::of(v, of_warp[warp]);
   return v;
 }
 
@@ -59,8 +70,8 @@ struct Exponentials {
 
 __device__ __forceinline__ Exponentials exponentials(int K, const real* __restrict__ x) {
   wide largest = x[0], total = 0;
-  ALONG(k, K) largest = larger(largest, x[k]);  // a NaN may lose here, but not in the sum
-  largest = over_row<larger>(largest);
+  ALONG(k, K) largest = max(largest, wide(x[k]));  // a NaN may lose here, but not in the sum
+  largest = over_row<Larger>(largest);
   ALONG(k, K) total += exp(x[k] - largest);
-  return {largest, over_row<add>(total)};
+  return {largest, over_row<Sum>(total)};
 }

@@ -16,7 +16,7 @@ extern "C" __global__ void softmax_backward(int M, int K, const real* __restrict
   dy += ROW * K, y += ROW * K, dx += ROW * K;
   wide total = 0;
   ALONG(k, K) total += wide(dy[k]) * wide(y[k]);
-  total = over_row<add>(total);
+  total = over_row<Sum>(total);
   along(K, dx, [=](wide dy, wide y) { return y * (dy - total); }, dy, y);
 }
 
@@ -35,6 +35,6 @@ extern "C" __global__ void log_softmax_backward(int M, int K, const real* __rest
   dy += ROW * K, y += ROW * K, dx += ROW * K;
   wide total = 0;
   ALONG(k, K) total += wide(dy[k]);
-  total = over_row<add>(total);
+  total = over_row<Sum>(total);
   along(K, dx, [=](wide dy, wide y) { return dy - exp(y) * total; }, dy, y);
 }

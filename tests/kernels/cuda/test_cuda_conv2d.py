@@ -85,6 +85,23 @@ def test_large_cases_are_the_reference(emulator, name, dtype):
     assert_all_directions_agree(LARGE[name], "implicit_gemm", dtype)
 
 
+# More channels than a block takes at once, more columns than one block has, and several filters for a channel.
+WIDE = {
+    "depthwise": [
+        case((1, 2, 2, 1030), (2, 1, 1, 1030), padding=ONE, groups=1030),
+        case((1, 2, 2, 520), (1, 2, 1, 1040), groups=520),
+        case((2, 2, 300, 2), (2, 3, 1, 6), (1, 2), ONE, groups=2),
+    ],
+    "im2col": [case((1, 2, 2, 1030), (2, 1, 1030, 2), padding=ONE), case((2, 2, 300, 2), (2, 3, 2, 3), (1, 2), ONE)],
+}
+
+
+@pytest.mark.parametrize(("algorithm", "problem"), [(name, problem) for name in WIDE for problem in WIDE[name]])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_wide_images_are_the_reference(emulator, algorithm, problem, dtype):
+    assert_all_directions_agree(problem, algorithm, dtype)
+
+
 @pytest.mark.parametrize("problem", [case((3, 9, 10, 6), (3, 2, 3, 4), (1, 2), ONE, groups=2),
                                      case((3, 9, 10, 300), (2, 2, 1, 300), (2, 1), groups=300)])  # fmt: skip
 def test_the_weight_gradient_is_added_up_in_parts_of_one_order(emulator, monkeypatch, problem):

@@ -9,7 +9,7 @@ from test_cpu_update import LAYOUTS, TOLERANCE, UPDATES, steps
 from minicnn.kernels import cuda, reference
 from minicnn.kernels.cuda import update
 
-SHAPES = [(), (1,), (3, 5), (4096,), (3, 33, 47)]  # the last has a chunk and a piece
+SHAPES = [(), (1,), (3, 5), (2048,), (3, 33, 47)]  # a piece of float32 and two of float64, and pieces with a rest
 OPTIMIZERS = pytest.mark.parametrize("optimizer", UPDATES)
 
 
@@ -43,6 +43,21 @@ def test_the_memory_layout_changes_no_bit(emulator, optimizer, layout):
     got, plain = (steps(cuda, name, states, (3, 4, 5), settings[1], np.float32, each) for each in (layout, "plain"))
     for a, b in zip(got, plain, strict=True):
         assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("moved", [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 1), (3, 3, 3, 3)])
+@OPTIMIZERS
+def test_arrays_may_begin_anywhere(emulator, optimizer, moved, dtype):
+    """Not only where 16 bytes do, as vectors must: parameters that lie one behind the other in one flat array."""
+    name, numbers, arrays = together(optimizer, [(4099,)], [dtype])
+    expected = [[a.copy() for a in row] for row in arrays]
+    getattr(reference, name)(*expected, *numbers)
+    given = [[np.pad(a, (by, 1), constant_values=7)] for (a,), by in zip(arrays, moved, strict=False)]
+    getattr(cuda, name)(*([a[by:-1]] for (a,), by in zip(given, moved, strict=False)), *numbers)
+    for (a,), (b,), by in zip(given, expected, moved, strict=False):
+        assert_allclose(a[by:-1], b, **TOLERANCE[dtype])
+        assert_array_equal(a[[*range(by), -1]], 7)
 
 
 @OPTIMIZERS
