@@ -3,11 +3,13 @@
 // Such a kernel takes as long as its numbers take from memory and back, provided that enough of them are on their way
 // at any time. So a thread has NUMBERS of every array: it sends for all of them, then computes, then stores. A block's
 // numbers are neighbours, and so are those of neighbouring threads: 16 bytes for each, the most that one instruction
-// moves, and further on 16 more.
+// moves, and further on 16 more. Where arrays do not begin at 16 bytes, or end within a piece, it takes single numbers.
+//
+//     each(n, y, [](wide x) { return relu(x); }, x);      y[i] = relu(x[i]) for all i below n
 #pragma once
 #include "common.cuh"
 
-struct alignas(16) Vector {
+struct alignas(16) Vector {  // what one instruction reads or writes
   real at[16 / sizeof(real)];
 };
 
@@ -32,62 +34,66 @@ struct Held {  // a thread's numbers of an array, of whose piece this is the beg
 template <bool BY_VECTOR, class T>
 __device__ __forceinline__ Held<T> load(T* array, Piece p) {
   Held<T> held = {array + p.first};
-  if (!BY_VECTOR) read_group(held.array, threadIdx.x, p.size, held.at);
+  if constexpr (BY_VECTOR) {
 #pragma unroll
-  for (unsigned k = 0; BY_VECTOR && k < NUMBERS; k += PER_VECTOR) {
-    Vector vector = ((const Vector*)held.array)[k / PER_VECTOR * blockDim.x + threadIdx.x];
-    for (unsigned j = 0; j < PER_VECTOR; ++j) held.at[k + j] = vector.at[j];
+    for (unsigned k = 0; k < NUMBERS; k += PER_VECTOR) {
+      Vector vector = ((const Vector*)held.array)[k / PER_VECTOR * blockDim.x + threadIdx.x];
+      for (unsigned j = 0; j < PER_VECTOR; ++j) held.at[k + j] = vector.at[j];
+    }
+  } else {
+    read_group(held.array, threadIdx.x, p.size, held.at);
   }
   return held;
 }
 
 template <bool BY_VECTOR>
 __device__ __forceinline__ void store(const Held<real>& held, Piece p) {
-  if (!BY_VECTOR) write_group(held.array, threadIdx.x, p.size, held.at);
+  if constexpr (BY_VECTOR) {
 #pragma unroll
-  for (unsigned k = 0; BY_VECTOR && k < NUMBERS; k += PER_VECTOR) {
-    Vector vector;
-    for (unsigned j = 0; j < PER_VECTOR; ++j) vector.at[j] = held.at[k + j];
-    ((Vector*)held.array)[k / PER_VECTOR * blockDim.x + threadIdx.x] = vector;
+    for (unsigned k = 0; k < NUMBERS; k += PER_VECTOR) {
+      Vector vector;
+      for (unsigned j = 0; j < PER_VECTOR; ++j) vector.at[j] = held.at[k + j];
+      ((Vector*)held.array)[k / PER_VECTOR * blockDim.x + threadIdx.x] = vector;
+    }
+  } else {
+    write_group(held.array, threadIdx.x, p.size, held.at);
   }
 }
 
 template <bool BY_VECTOR>
-__device__ __forceinline__ void store(const Held<const real>&, Piece) {}  // was only read
-
-template <bool BY_VECTOR, class Formula, class... T>
-__device__ __forceinline__ void compute(Piece p, const Formula& formula, Held<T>... held) {
-#pragma unroll
-  for (unsigned k = 0; k < NUMBERS; ++k) formula(held.at[k]...);
-  (store<BY_VECTOR>(held, p), ...);
-}
+__device__ __forceinline__ void store(const Held<const real>&, Piece) {}  // it was only read
 
 template <class... T>
 __device__ __forceinline__ bool by_vector(Piece p, T*... arrays) {
   return p.size == NUMBERS * blockDim.x && ((size_t(arrays) % 16 == 0) && ...);
 }
 
-// In place: formula(a, b ...) for the numbers of all arrays; those that are not const it may change.
-template <class Formula, class... T>
-__device__ __forceinline__ void each(Piece p, const Formula& formula, T*... arrays) {
-  if (by_vector(p, arrays...)) compute<true>(p, formula, load<true>(arrays, p)...);
-  else compute<false>(p, formula, load<false>(arrays, p)...);
+template <bool BY_VECTOR, class Formula, class... T>
+__device__ __forceinline__ void write_results(Piece p, real* y, const Formula& formula, const Held<T>&... x) {
+  Held<real> results = {y + p.first};
+#pragma unroll
+  for (unsigned k = 0; k < NUMBERS; ++k) results.at[k] = formula(x.at[k]...);
+  store<BY_VECTOR>(results, p);
 }
-
-template <class Formula>
-struct Result {  // its first array gets what the formula makes of the others
-  const Formula& formula;
-  template <class... T>
-  __device__ __forceinline__ void operator()(wide& y, T... x) const {
-    y = formula(x...);
-  }
-};
 
 // y[i] = formula(x[i] ...) for all i below n, a piece in each block.
 template <class Formula, class... T>
 __device__ __forceinline__ void each(int n, real* y, const Formula& formula, const T*... x) {
   Piece p = piece(blockIdx.x, n);
-  Result<Formula> result = {formula};
-  if (by_vector(p, y, x...)) compute<true>(p, result, Held<real>{y + p.first}, load<true>(x, p)...);
-  else compute<false>(p, result, Held<real>{y + p.first}, load<false>(x, p)...);
+  if (by_vector(p, y, x...)) write_results<true>(p, y, formula, load<true>(x, p)...);
+  else write_results<false>(p, y, formula, load<false>(x, p)...);
+}
+
+template <bool BY_VECTOR, class Formula, class... T>
+__device__ __forceinline__ void change(Piece p, const Formula& formula, Held<T>... held) {
+#pragma unroll
+  for (unsigned k = 0; k < NUMBERS; ++k) formula(held.at[k]...);
+  (store<BY_VECTOR>(held, p), ...);
+}
+
+// In place: formula(a[i], b[i] ...), which may change the numbers of those arrays that are not const.
+template <class Formula, class... T>
+__device__ __forceinline__ void each(Piece p, const Formula& formula, T*... arrays) {
+  if (by_vector(p, arrays...)) change<true>(p, formula, load<true>(arrays, p)...);
+  else change<false>(p, formula, load<false>(arrays, p)...);
 }

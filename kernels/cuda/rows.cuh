@@ -14,7 +14,7 @@
   if (k < K)
 
 template <class T>
-struct Group {
+struct Group {  // of a thread's numbers of a row: see common.cuh
   wide at[AT_ONCE];
   __device__ __forceinline__ Group(const T* row, unsigned k, int K) { read_group(row, k, K, at); }
 };

@@ -10,6 +10,8 @@ What it finds that a run on a GPU may not:
     a write outside of an array                 there are bytes of a known pattern at both ends
     a read of memory that nobody has written    it is NaN: around the arrays, in fresh results, in shared memory of each
                                                 block; an index behind the end of a constant-size array is a trap
+    a vector read or written at an address      a trap
+        that is no multiple of its size
     a missing barrier                           `order`: 0 runs the threads forwards, 1 backwards, any other number
                                                 shuffles them with this seed, and lets some warps run ahead of the
                                                 others up to the next barrier; a test compares
