@@ -27,7 +27,7 @@ extern "C" __global__ void adaptive_avg_pool2d_forward(Sharing p, const real* __
   int h = rows.first + threadIdx.y / width, w = columns.first + threadIdx.y % width;
   unsigned count = c < p.C ? rows_between(threadIdx.y, cells) : 0;
   double sum = 0;
-#pragma unroll 4
+#pragma unroll 8
   for (unsigned i = 0; i < count; ++i) {
     sum += double(wide(x[((n * p.H + h) * p.W + w) * p.C + c]));
     h += down, w += right;

@@ -10,7 +10,7 @@
 #define ADDERS 256  // threads of a block, at most: THREADS of _launch.py
 
 // How many of the rows from `first` up to `last` are this thread's, of which `first` is one. Loops over them count, so that
-// the compiler knows when four are left: it does them in one go, and sends for the numbers of all four first.
+// the compiler knows when eight are left: it does them in one go, and sends for the numbers of all eight first.
 __device__ __forceinline__ unsigned rows_between(unsigned first, unsigned last) {
   return first < last ? (last - first + blockDim.y - 1) / blockDim.y : 0;
 }
@@ -37,7 +37,7 @@ __device__ __forceinline__ void add_columns(int columns, int first, int last, co
   int column = blockIdx.x * blockDim.x + threadIdx.x;
   unsigned row = first + threadIdx.y, count = column < columns ? rows_between(row, last) : 0;
   wide sum = 0;
-#pragma unroll 4
+#pragma unroll 8
   for (unsigned i = 0; i < count; ++i, row += blockDim.y) sum += term(row, column);
   sum = column_sum(sum);
   if (threadIdx.y == 0 && column < columns) store(column, sum);
