@@ -1,6 +1,6 @@
 """How a matrix product is laid out on the GPU: the size of its tiles, and into how many parts its sums are cut.
 
-Both depend on shapes alone, so the same call gives the same bits on every card.
+Both depend on shapes alone, and so does the order of every sum: the same call gives the same bits.
 """
 
 from collections.abc import Callable
@@ -39,21 +39,23 @@ class Core(NamedTuple):
 
 SIMT = Core(64, 64, 0, ())
 FILLED = (64, 32, 32)  # M, N, K: from there on a product fills half a tile of the tensor cores
-STAGES = 3 * (128 + 64) * (32 + 4) * 4  # bytes of shared memory for three stages of tensor.cuh
+MANY = 256  # tiles of 128 x 128, from which on there are enough of them for all processors
 TERMS = {"highest": 3, "high": 1}
 
 
-def core(M: int, N: int, K: int, *operands: tuple[Array, int]) -> Core:
+def core(M: int, N: int, K: int, *operands: tuple[Array, int], cut: bool = False) -> Core:
     """The way for a product of that size: tensor cores for large ones of float32, the ordinary units for the others.
 
     operands: both arrays, and how many neighbours in them belong together. Tensor cores are fed with 16 bytes at a time
-    if those begin and end where 16 bytes do.
+    if those begin and end where 16 bytes do. cut: the sums may be cut into parts, so there are always blocks enough.
     """
     if operands[0][0].dtype != np.float32 or any(n < least for n, least in zip((M, N, K), FILLED, strict=True)):
         return SIMT
     vectors = all(_launch.gpu.address(array) % 16 == 0 and together % 4 == 0 for array, together in operands)
     terms = TERMS[_launch.float32_matmul_precision]
-    return Core(128, 64, STAGES, (f"-DTERMS={terms}", f"-DVECTOR={4 if vectors else 1}"))
+    columns = 128 if N > 64 and (cut or -(-M // 128) * -(-N // 128) >= MANY) else 64
+    stages = 3 * (128 + columns) * (32 + 4) * 4  # bytes of the three stages of tensor.cuh
+    return Core(128, columns, stages, (f"-DTERMS={terms}", f"-DVECTOR={4 if vectors else 1}", f"-DCOLUMNS={columns}"))
 
 
 def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int, int], None]) -> Array:

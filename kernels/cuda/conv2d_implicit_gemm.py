@@ -45,7 +45,7 @@ def weight_gradient(dy: Array, x: Array, w_shape: tuple[int, ...], where: Where)
     """dw (KH, KW, C // groups, O) from dy (N, OH, OW, O) and x (N, H, W, C); the windows are shared among blocks."""
     g, C, O = windows(x.shape, w_shape[:2], where), w_shape[2], w_shape[3] // where.groups
     M, K = g["taps"].item(), g["windows"].item()
-    way = core(M, O, K, (x, C), (dy, O))
+    way = core(M, O, K, (x, C), (dy, O), cut=True)
 
     def fill(sums: Array, parts: int, depth: int) -> None:
         way.launch(

@@ -23,7 +23,7 @@
 // memory are neighbours in k, a warp has to write 2 lines of 16 numbers each in columns; with rows of 64 words these
 // columns would lie in 2 banks, with rows of 64 + PAD they are spread over 16.
 //
-// The order in which a sum is added up is that of k: it depends on nothing.
+// Every sum is added up in the order of k, by one thread.
 #pragma once
 #include "activation.cuh"
 

@@ -30,7 +30,7 @@ def linear_backward_weight(dy: Array, x: Array) -> Array:
     """As the reference; the samples are shared among blocks, because there may be few weights and many samples."""
     (K, M), N = x.shape, dy.shape[1]
     dy, x = dense(dy), dense(x)
-    way = core(M, N, K, (x, M), (dy, N))
+    way = core(M, N, K, (x, M), (dy, N), cut=True)
 
     def fill(sums: Array, parts: int, depth: int) -> None:
         way.launch("linear", "linear_backward_weight", dy.dtype, M, N, M, N, K, depth, x, dy, sums, parts=parts)

@@ -9,8 +9,9 @@
 //               (Ootomo & Yokota, "Recovering single precision accuracy from Tensor Cores while surpassing the FP32
 //               theoretical peak performance", 2022, section 3)
 //
-// A block of 8 warps has a tile of 128 x 64 sums, each warp 32 x 32 of them: per step of 8 in k it reads 2 fragments of a
-// and 4 of b, and makes 8 products of them. The operands come to shared memory by asynchronous copies, in three stages:
+// A block of 8 warps has a tile of 128 x 64 or 128 x 128 sums (COLUMNS), each warp 32 rows and half of the columns: per
+// step of 8 in k it reads 2 fragments of a and 4 or 8 of b, and makes 8 or 16 products of them. The larger tile reads less
+// for the same products, if there are enough tiles for all processors. The operands come to shared memory by asynchronous copies, in three stages:
 // one is multiplied while two are on their way, so that no register holds numbers that only pass through.
 //
 // The numbers lie in shared memory in the order of the global one, neighbours beside each other. A fragment is read by
@@ -19,9 +20,9 @@
 #pragma once
 #include "ptx.cuh"
 
-constexpr int HEIGHT = 128, WIDTH = 64, DEPTH = 32, STAGES = 3;  // `_product.py` knows how much memory that takes
-constexpr int SIDE = 32;                                         // of a warp's part of the tile
-constexpr int RESIDENT = 2;  // blocks that a processor shall have registers for; there is shared memory for so many
+constexpr int HEIGHT = 128, WIDTH = COLUMNS, DEPTH = 32, STAGES = 3;  // `_product.py` knows how much memory that takes
+constexpr int DOWN = 2, ACROSS = WIDTH / 16;     // fragments of a warp's part of the tile, of 16 x 8 sums each
+constexpr int RESIDENT = WIDTH == 64 ? 2 : 1;    // blocks that a processor shall have registers for
 
 // How an operand's part of a stage lies in shared memory.
 template <class Operand, int LINES>
@@ -46,27 +47,27 @@ struct Fragment {
 // sums += the product of one stage, of which this warp's parts begin at line m of `left` and line n of `right`.
 template <class Left, class Right>
 __device__ __forceinline__ void multiply_stage(const float* left, const float* right, int m, int n,
-                                               float (&sums)[2][4][4]) {
+                                               float (&sums)[DOWN][ACROSS][4]) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
   for (int k = 0; k < DEPTH; k += 8) {
-    Fragment<4> a[2];
-    Fragment<2> b[4];
+    Fragment<4> a[DOWN];
+    Fragment<2> b[ACROSS];
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
+    for (int i = 0; i < DOWN; ++i)
 #pragma unroll
       for (int r = 0; r < 4; ++r) a[i].set(r, left[Left::at(m + 16 * i + g + r % 2 * 8, k + t + r / 2 * 4)]);
 #pragma unroll
-    for (int j = 0; j < 4; ++j)
+    for (int j = 0; j < ACROSS; ++j)
 #pragma unroll
       for (int r = 0; r < 2; ++r) b[j].set(r, right[Right::at(n + 8 * j + g, k + t + r * 4)]);
-    // The next instruction that adds to the same sums comes 8 later: none waits for its neighbour.
+    // The next instruction that adds to the same sums comes 8 or 16 later: none waits for its neighbour.
 #pragma unroll
     for (int term = TERMS == 3 ? 0 : 2; term < 3; ++term)
 #pragma unroll
-      for (int i = 0; i < 2; ++i)
+      for (int i = 0; i < DOWN; ++i)
 #pragma unroll
-        for (int j = 0; j < 4; ++j)
+        for (int j = 0; j < ACROSS; ++j)
           mma(sums[i][j], term == 0 ? a[i].small : a[i].large, term == 1 ? b[j].small : b[j].large);
   }
 }
@@ -80,9 +81,9 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
   const Corner tile = corner<HEIGHT, WIDTH>(b.lines);
   const Fetch<A, HEIGHT, DEPTH, VECTOR> from_a(a, tile.m);
   const Fetch<B, WIDTH, DEPTH, VECTOR> from_b(b, tile.n);
-  const int warp = threadIdx.x / 32, m0 = warp / 2 * SIDE, n0 = warp % 2 * SIDE;
+  const int warp = threadIdx.x / 32, m0 = warp / 2 * (HEIGHT / 4), n0 = warp % 2 * (WIDTH / 2);
   const bool needed = tile.m + m0 < a.lines && tile.n + n0 < b.lines;  // or this warp only helps to copy
-  float sums[2][4][4] = {};
+  float sums[DOWN][ACROSS][4] = {};
 
   auto bring = [&](int stage, int k) {
     if (k < end) {
@@ -106,21 +107,21 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
     if (needed) multiply_stage<Left, Right>(left, left + Left::SIZE, m0, n0, sums);
   }
 
-  // Sum i of this lane: of the fragment (i / 16, i / 4 % 4) the number i % 4.
-  auto m_of = [&](int i) { return tile.m + m0 + i / 16 * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8; };
-  auto n_of = [&](int i) { return tile.n + n0 + i / 4 % 4 * 8 + threadIdx.x % 4 * 2 + i % 2; };
+  // Sum i of this lane: of the fragment (i / 4 / ACROSS, i / 4 % ACROSS) the number i % 4.
+  auto m_of = [&](int i) { return tile.m + m0 + i / 4 / ACROSS * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8; };
+  auto n_of = [&](int i) { return tile.n + n0 + i / 4 % ACROSS * 8 + threadIdx.x % 4 * 2 + i % 2; };
   bool spoilt = false;
 #pragma unroll
-  for (int i = 0; i < SIDE * SIDE / 32; ++i)
+  for (int i = 0; i < DOWN * ACROSS * 4; ++i)
     if (m_of(i) < a.lines && n_of(i) < b.lines) {
-      float sum = sums[i / 16][i / 4 % 4][i % 4];
+      float sum = sums[i / 4 / ACROSS][i / 4 % ACROSS][i % 4];
       store(m_of(i), n_of(i), sum);
       spoilt = spoilt || !is_finite(sum);
     }
   // What is left over of infinity is NaN, and a gap was multiplied as a zero: such sums are added up anew.
   if (spoilt)
 #pragma unroll 1
-    for (int i = 0; i < SIDE * SIDE / 32; ++i)
+    for (int i = 0; i < DOWN * ACROSS * 4; ++i)
       if (m_of(i) < a.lines && n_of(i) < b.lines)
         store(m_of(i), n_of(i), plain_sum(a, b, m_of(i), n_of(i), begin, end));
 }

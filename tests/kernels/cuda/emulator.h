@@ -80,6 +80,7 @@ inline std::vector<char *> stacks;  // that no fiber uses
 inline std::vector<std::pair<void *, size_t>> shared;
 inline std::vector<char> dynamic;
 inline char error[256];
+inline bool misaligned;  // an asynchronous copy
 inline void (*body)(void *);
 inline void *body_arguments;
 
@@ -290,14 +291,14 @@ inline bool run_grid(const unsigned *grid, const unsigned *block, size_t bytes, 
     snprintf(error, sizeof error, "%zu bytes of shared memory are more than a block can have", bytes);
     return false;
   }
-  threads = (int)in_block;
+  threads = (int)in_block, misaligned = false;
   dynamic.resize(bytes + 128);
   for (uint64_t i = 0; i < blocks; ++i) {
     uint64_t k = order == 1 ? blocks - 1 - i : i;
     blockIdx = {unsigned(k % grid[0]), unsigned(k / grid[0] % grid[1]), unsigned(k / grid[0] / grid[1])};
     for (auto &[start, size] : shared) memset(start, POISON, size);
     memset(dynamic.data(), POISON, dynamic.size());
-    if (!run_block(order)) return false;
+    if (!run_block(order) || misaligned) return false;
   }
   return true;
 }
@@ -366,7 +367,11 @@ T shuffle(unsigned mask, T value, int lane, bool inside) {
 }
 
 inline void copy_later(void *to, const void *from, unsigned bytes) {
-  if (((uintptr_t)to | (uintptr_t)from) % bytes) __builtin_trap();  // as a GPU would
+  if (((uintptr_t)to | (uintptr_t)from) % bytes) {
+    snprintf(error, sizeof error, "in block (%u, %u, %u) a copy of %u bytes does not begin at a multiple of them",
+             blockIdx.x, blockIdx.y, blockIdx.z, bytes);
+    misaligned = true;
+  }
   fibers[current].copies.back().push_back({to, from, bytes});
 }
 inline void commit_copies() { fibers[current].copies.push_back({}); }

@@ -15,6 +15,7 @@ What it finds that a run on a GPU may not:
                                                 others up to the next barrier; a test compares
     a barrier that some threads never reach     an error that says how many wait where
     a missing wait for an asynchronous copy     the copy is not made before the wait
+    an asynchronous copy that is misaligned     an error that says so
 
 What it cannot do: a grid-wide barrier or a block that waits for another (blocks run one by one), wgmma, TMA, clusters,
 what the memory model allows between two barriers within a warp.

@@ -28,14 +28,15 @@ class Unrepaired(Emulator):
 
     def compile(self, file, options):
         text = source(f"{file}.cu", (HERE, SOURCES))
-        assert "if (spoilt)" in text
+        assert ("if (spoilt)" in text) == ("mma(" in text)
         return Module(compiled(text.replace("if (spoilt)", "if (false)"), options), self)
 
 
-@pytest.fixture(params=[(0, "highest"), (1, "highest"), (7, "highest"), (7, "high")], ids=str)
+@pytest.fixture(params=[(0, "highest", 1), (1, "highest", 256), (7, "highest", 256), (7, "high", 1)], ids=str)
 def precision(request, monkeypatch):
-    """Tensor cores multiply in this precision, however small the product is, with threads in several orders."""
-    order, name = request.param
+    """Tensor cores multiply in this precision, however small the product is, in several orders, in tiles of both sizes."""
+    order, name, many = request.param
+    monkeypatch.setattr(_product, "MANY", many)
     monkeypatch.setattr(_launch, "gpu", Unrepaired(order))
     monkeypatch.setattr(_product, "FILLED", (1, 1, 1))
     monkeypatch.setattr(_launch, "float32_matmul_precision", name)
@@ -101,7 +102,8 @@ def test_convolutions_in_steps_of_16_bytes_are_the_reference(precision, rows, co
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_large_cases_are_the_reference(precision, name):
+def test_large_cases_are_the_reference(precision, monkeypatch, name):
+    monkeypatch.setattr(_product, "DEEP", 30)  # the weight gradient in parts, which end somewhere within a stage
     for kernel, arguments in calls(LARGE[name], np.float32):
         assert_sums_agree(kernel, with_algorithm(arguments), cuda, DIGITS[precision])
 
@@ -137,22 +139,26 @@ def test_numbers_too_large_for_tf32_are_multiplied_nevertheless(repaired):
     assert_sums_agree("linear_forward", (x, w, None, None), cuda, DIGITS[repaired])
 
 
-def test_what_chooses_the_way(emulator, monkeypatch):
+def test_what_chooses_the_way(monkeypatch):
     """Large products of float32 take tensor cores, in vectors where 16 bytes begin at each row; others do not."""
-    a, b = np.zeros((512, 512), np.float32), np.zeros((512, 512), np.float32)
-    vectors, three = "-DVECTOR=4", "-DTERMS=3"
-    assert _product.core(64, 32, 32, (a, 32), (b, 32)).options == (three, vectors)
-    assert _product.core(64, 32, 33, (a, 33), (b, 32)).options == (three, "-DVECTOR=1")
-    shifted = a.reshape(-1)[1:]
-    assert _product.core(64, 32, 32, (shifted, 32), (b, 32)).options == (three, "-DVECTOR=1")
-    for few in [(63, 32, 32), (64, 31, 32), (64, 32, 31)]:
-        assert _product.core(*few, (a, 32), (b, 32)) == _product.SIMT
-    assert _product.core(64, 32, 32, (a.astype(float), 32), (b.astype(float), 32)) == _product.SIMT
+    monkeypatch.setattr(_launch, "gpu", Emulator())
     monkeypatch.setattr(_launch, "float32_matmul_precision", "highest")  # so that it is put back
+    a, b = np.zeros((512, 512), np.float32), np.zeros((512, 512), np.float32)
+
+    def options(M, N, K, a=a, b=b, cut=False):
+        return " ".join(_product.core(M, N, K, (a, K), (b, N), cut=cut).options).replace("-D", "")
+
+    assert options(64, 32, 32) == "TERMS=3 VECTOR=4 COLUMNS=64"
+    assert options(64, 32, 33) == "TERMS=3 VECTOR=1 COLUMNS=64"
+    assert options(64, 34, 32) == "TERMS=3 VECTOR=1 COLUMNS=64"
+    assert options(64, 32, 32, a=a.reshape(-1)[1:]) == "TERMS=3 VECTOR=1 COLUMNS=64"
+    assert options(128 * 256, 68, 32) == options(128 * 128, 256, 32) == "TERMS=3 VECTOR=4 COLUMNS=128"
+    assert options(128 * 256, 64, 32) == options(128 * 255, 68, 32) == "TERMS=3 VECTOR=4 COLUMNS=64"
+    assert options(64, 68, 32, cut=True) == "TERMS=3 VECTOR=4 COLUMNS=128"
+    assert options(63, 32, 32) == options(64, 31, 32) == options(64, 32, 31) == ""
+    assert options(64, 32, 32, a=a.astype(float), b=b.astype(float)) == ""
     _launch.set_float32_matmul_precision("high")
-    assert _product.core(64, 32, 32, (a, 32), (b, 32)).options == ("-DTERMS=1", vectors)
-    _launch.set_float32_matmul_precision("highest")
-    assert _product.core(64, 32, 32, (a, 32), (b, 32)).options == (three, vectors)
+    assert options(64, 32, 32) == "TERMS=1 VECTOR=4 COLUMNS=64"
     with pytest.raises(ValueError, match="must be 'highest' or 'high', got 'medium'"):
         _launch.set_float32_matmul_precision("medium")
 

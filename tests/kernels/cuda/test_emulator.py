@@ -158,6 +158,23 @@ def test_lanes_see_each_other():
     assert (y[2] == np.where(t < 32, 5, 37)).all()
 
 
+def test_a_copy_must_begin_at_a_multiple_of_its_bytes_and_comes_with_the_wait_for_it():
+    copy = kernel("""(const float* x, float* y, int i) {
+      __shared__ __align__(16) float s[4];
+      emulator::copy_later(s, x + i, 16);
+      emulator::commit_copies();
+      y[0] = s[1];
+      emulator::wait_for_copies(0);
+      y[1] = s[1];
+    }""")
+    x, y = np.arange(12, dtype=np.float32), np.zeros(2, np.float32)
+    copy((1,), (1,), (x, y, np.int32(4)))
+    assert np.isnan(y[0])
+    assert y[1] == 5
+    with pytest.raises(RuntimeError, match="a copy of 16 bytes does not begin at a multiple"):
+        copy((1,), (1,), (x, y, np.int32(2)))
+
+
 def test_what_does_not_compile_is_an_error():
     with pytest.raises(RuntimeError, match="does not compile"):
         kernel("(float* y) { undeclared = 1; }")
