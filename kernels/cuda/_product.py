@@ -39,6 +39,7 @@ class Core(NamedTuple):
 
 SIMT = Core(64, 64, 0, ())
 FILLED = (64, 32, 32)  # M, N, K: from there on a product fills half a tile of the tensor cores
+STAGES = {64: 3 * (128 + 64) * (32 + 4) * 4, 128: 4 * (128 + 128) * (16 + 4) * 4}  # bytes of tensor.cuh, by COLUMNS
 MANY = 256  # tiles of 128 x 128, from which on there are enough of them for all processors
 TERMS = {"highest": 3, "high": 1}
 
@@ -54,8 +55,9 @@ def core(M: int, N: int, K: int, *operands: tuple[Array, int], cut: bool = False
     vectors = all(_launch.gpu.address(array) % 16 == 0 and together % 4 == 0 for array, together in operands)
     terms = TERMS[_launch.float32_matmul_precision]
     columns = 128 if N > 64 and (cut or -(-M // 128) * -(-N // 128) >= MANY) else 64
-    stages = 3 * (128 + columns) * (32 + 4) * 4  # bytes of the three stages of tensor.cuh
-    return Core(128, columns, stages, (f"-DTERMS={terms}", f"-DVECTOR={4 if vectors else 1}", f"-DCOLUMNS={columns}"))
+    return Core(
+        128, columns, STAGES[columns], (f"-DTERMS={terms}", f"-DVECTOR={4 if vectors else 1}", f"-DCOLUMNS={columns}")
+    )
 
 
 def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int, int], None]) -> Array:

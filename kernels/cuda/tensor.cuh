@@ -11,18 +11,21 @@
 //
 // A block of 8 warps has a tile of 128 x 64 or 128 x 128 sums (COLUMNS), each warp 32 rows and half of the columns: per
 // step of 8 in k it reads 2 fragments of a and 4 or 8 of b, and makes 8 or 16 products of them. The larger tile reads less
-// for the same products, if there are enough tiles for all processors. The operands come to shared memory by asynchronous copies, in three stages:
-// one is multiplied while two are on their way, so that no register holds numbers that only pass through.
+// for the same products, if there are enough tiles for all processors.
+//
+// The operands come to shared memory by asynchronous copies, in stages: one is multiplied while the others are on their
+// way, so that no register holds numbers that only pass through.
 //
 // The numbers lie in shared memory in the order of the global one, neighbours beside each other. A fragment is read by
-// lanes 4 g + t at line g and step t: rows of DEPTH + 4 numbers (k fastest) give them the banks 4 g + t, rows of LINES + 8
-// (lines fastest) the banks g + 8 t. Both are all 32.
+// lanes 4 g + t at line g and step t. Rows of DEPTH + 4 numbers (k fastest) give them the banks 4 g + t or 20 g + t, rows
+// of LINES + 8 (lines fastest) the banks g + 8 t: all 32, whichever it is.
 #pragma once
 #include "ptx.cuh"
 
-constexpr int HEIGHT = 128, WIDTH = COLUMNS, DEPTH = 32, STAGES = 3;  // `_product.py` knows how much memory that takes
-constexpr int DOWN = 2, ACROSS = WIDTH / 16;     // fragments of a warp's part of the tile, of 16 x 8 sums each
-constexpr int RESIDENT = WIDTH == 64 ? 2 : 1;    // blocks that a processor shall have registers for
+// `_product.py` knows how much memory that takes: no more than every GPU with tensor cores for TF32 has for a block.
+constexpr int HEIGHT = 128, WIDTH = COLUMNS, DEPTH = WIDTH == 64 ? 32 : 16, STAGES = WIDTH == 64 ? 3 : 4;
+constexpr int DOWN = 2, ACROSS = WIDTH / 16;   // fragments of a warp's part of the tile, of 16 x 8 sums each
+constexpr int RESIDENT = WIDTH == 64 ? 2 : 1;  // blocks that a processor shall have registers for
 
 // How an operand's part of a stage lies in shared memory.
 template <class Operand, int LINES>

@@ -34,7 +34,7 @@ class Unrepaired(Emulator):
 
 @pytest.fixture(params=[(0, "highest", 1), (1, "highest", 256), (7, "highest", 256), (7, "high", 1)], ids=str)
 def precision(request, monkeypatch):
-    """Tensor cores multiply in this precision, however small the product is, in several orders, in tiles of both sizes."""
+    """Tensor cores multiply in this precision, however small the product; several orders of threads, both tiles."""
     order, name, many = request.param
     monkeypatch.setattr(_product, "MANY", many)
     monkeypatch.setattr(_launch, "gpu", Unrepaired(order))
