@@ -43,6 +43,15 @@ STAGES = {64: 3 * (128 + 64) * (32 + 4) * 4, 128: 4 * (128 + 128) * (16 + 4) * 4
 MANY = 256  # tiles of 128 x 128, from which on there are enough of them for all processors
 TERMS = {"highest": 3, "high": 1}
 
+TENSOR_CORES = {  # numbers in TERMS; numbers that are copied at a time; columns of a tile: tensor.cuh
+    (terms, vector, columns): Core(
+        128, columns, shared, (f"-DTERMS={terms}", f"-DVECTOR={vector}", f"-DCOLUMNS={columns}")
+    )
+    for terms in TERMS.values()
+    for vector in (1, 4)
+    for columns, shared in STAGES.items()
+}
+
 
 def core(M: int, N: int, K: int, *operands: tuple[Array, int], cut: bool = False) -> Core:
     """The way for a product of that size: tensor cores for large ones of float32, the ordinary units for the others.
@@ -55,9 +64,7 @@ def core(M: int, N: int, K: int, *operands: tuple[Array, int], cut: bool = False
     vectors = all(_launch.gpu.address(array) % 16 == 0 and together % 4 == 0 for array, together in operands)
     terms = TERMS[_launch.float32_matmul_precision]
     columns = 128 if N > 64 and (cut or -(-M // 128) * -(-N // 128) >= MANY) else 64
-    return Core(
-        128, columns, STAGES[columns], (f"-DTERMS={terms}", f"-DVECTOR={4 if vectors else 1}", f"-DCOLUMNS={columns}")
-    )
+    return TENSOR_CORES[terms, 4 if vectors else 1, columns]
 
 
 def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int, int], None]) -> Array:

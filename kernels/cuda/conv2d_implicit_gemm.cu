@@ -65,8 +65,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT)
 // a convolution of dy with stride 1 by those taps of w (Dumoulin & Visin, "A guide to convolution arithmetic for deep
 // learning", 2016, section 4.6; but they put zeros between the numbers of dy, and here none is multiplied).
 struct Phase {
-  Windows dy;                         // windows.OH and OW count the cells of this phase, KW and taps its part of w
-  int w_first, w_down, w_right;       // in w: to its first tap, and from tap to tap
+  Windows dy;                                 // OH and OW count the cells of this phase, KW and taps its part of w
+  int w_first, w_down, w_right;               // in w: to its first tap, and from tap to tap
   int dx_first, dx_image, dx_down, dx_right;  // the same for its cells in dx
 };
 

@@ -174,6 +174,7 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
     }
   // A gap was multiplied as a zero. That spoils the sum where it met an infinity or NaN, so those are added up anew.
   if (A::gaps && spoilt)
+#pragma unroll 1
     for (int i = 0; i < SIDE * SIDE; ++i) {
       int m = tile.m + m0 + i / SIDE, n = tile.n + n0 + i % SIDE;
       if (m < a.lines && n < b.lines) store(m, n, plain_sum(a, b, m, n, begin, end));

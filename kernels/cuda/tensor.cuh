@@ -25,7 +25,8 @@
 // `_product.py` knows how much memory that takes: no more than every GPU with tensor cores for TF32 has for a block.
 constexpr int HEIGHT = 128, WIDTH = COLUMNS, DEPTH = WIDTH == 64 ? 32 : 16, STAGES = WIDTH == 64 ? 3 : 4;
 constexpr int DOWN = 2, ACROSS = WIDTH / 16;   // fragments of a warp's part of the tile, of 16 x 8 sums each
-constexpr int RESIDENT = WIDTH == 64 ? 2 : 1;  // blocks that a processor shall have registers for
+// Blocks that a processor shall have registers for; the way with the most numbers on the move needs those of two.
+constexpr int RESIDENT = WIDTH == 64 && !(TERMS == 3 && VECTOR == 1) ? 2 : 1;
 
 // How an operand's part of a stage lies in shared memory.
 template <class Operand, int LINES>

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, files
 from typing import NamedTuple
 
 from minicnn.kernels.cuda._launch import SOURCES, TYPES, _module, source
+from minicnn.kernels.cuda._product import TENSOR_CORES
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")  # A100, H100 and H200, B200
 FILES = sorted(path.stem for path in SOURCES.glob("*.cu"))
@@ -84,12 +85,12 @@ def kernels(log):
 
 
 COMPILERS = {architecture: Nvrtc(architecture) for architecture in ARCHITECTURES}
-TENSOR_CORES = [(f"-DTERMS={terms}", f"-DVECTOR={vector}") for terms in (1, 3) for vector in (1, 4)]
 
 
 def variants(file, dtype):
     """The options beside the type that the room compiles a file with: products of float32 have tensor cores too."""
-    return [(), *(TENSOR_CORES if dtype == "float32" and "TERMS" in source(f"{file}.cu") else [])]
+    cores = TENSOR_CORES.values() if dtype == "float32" and "TERMS" in source(f"{file}.cu") else []
+    return [(), *(core.options for core in cores)]
 
 
 def compiled(file, dtype, architecture, options=()):
