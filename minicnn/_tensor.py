@@ -83,10 +83,15 @@ class Tensor:
         return self.data.item()
 
     def to(self, device: str | None = None, dtype: Any = None) -> Tensor:
-        """This Tensor on another device or in another float dtype; gradients flow back through the move."""
+        """This Tensor on another device or in another float dtype; gradients flow back through the move.
+
+        float16 is for a GPU: layers take it there, round their float32 weights to it, and return it.
+        """
         if device is None and dtype is None:
             raise TypeError('to expected a device ("cpu", "cuda") or a dtype, got neither')
-        return movement.To(device or self.device, self.dtype if dtype is None else _float_dtype(dtype))(self)
+        return movement.To(
+            device or self.device, self.dtype if dtype is None else _float_dtype(dtype, device or self.device)
+        )(self)
 
     def detach(self) -> Tensor:
         """The same array in a Tensor that remembers nothing: gradients stop here."""
@@ -252,13 +257,14 @@ def _scalar(number: Any, like: Array) -> Array:
             f"an operator expected a whole number beside a Tensor of {like.dtype}, got {number!r}: "
             'convert the Tensor with .to(dtype="float32")'
         )
-    return _device.array_module(like).asarray(number, dtype=like.dtype)
+    # Not asarray: a step that is recorded on a GPU must not fetch anything from the CPU's memory.
+    return _device.array_module(like).full((), number, dtype=like.dtype)
 
 
-def _float_dtype(dtype: Any) -> np.dtype[Any]:
+def _float_dtype(dtype: Any, device: str) -> np.dtype[Any]:
     wanted = np.dtype(dtype)
-    if wanted not in (np.float32, np.float64):
-        raise TypeError(f"to expected dtype float32 or float64, got {wanted}")
+    if wanted not in (np.float32, np.float64) and not (wanted == np.float16 and device == "cuda"):
+        raise TypeError(f"to expected dtype float32 or float64, or on a GPU float16, got {wanted}")
     return wanted
 
 

@@ -19,7 +19,11 @@ from ...device import no_room
 Array = Any
 
 SOURCES = Path(__file__).parent
-TYPES = {"float32": ("float", "float"), "float64": ("double", "double")}  # dtype: real, wide
+TYPES = {
+    "float16": ("half", "float"),
+    "float32": ("float", "float"),
+    "float64": ("double", "double"),
+}  # dtype: real, wide
 THREADS = 256  # of a block that works element by element
 AT_ONCE = 4  # numbers that a thread reads from memory in one go, as in common.cuh
 BYTES = 32  # of every array that a thread of each.cuh has

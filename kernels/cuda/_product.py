@@ -40,25 +40,44 @@ class Core(NamedTuple):
 
 SIMT = Core(64, 64, 0, ())
 FILLED = (64, 32, 32)  # M, N, K: from there on a product fills half a tile of the tensor cores
-STAGES = {64: 3 * (128 + 64) * (32 + 4) * 4, 128: 4 * (128 + 128) * (16 + 4) * 4}  # bytes of tensor.cuh, by COLUMNS
 MANY = 256  # tiles of 128 x 128, from which on there are enough of them for all processors
 TERMS = {"highest": 3, "high": 1}
 
 
-def core(M: int, N: int, K: int, *operands: tuple[Array, int], cut: bool = False) -> Core:
-    """The way for a product of that size: tensor cores for large ones of float32, the ordinary units for the others.
+def tensor_core(itemsize: int, terms: int, bytes_at_once: int, columns: int) -> Core:
+    """Tensor cores on numbers of so many bytes, which are made of `terms` numbers: see tensor.cuh."""
+    stages, depth = (3, 32) if columns == 64 else (4, 16)
+    shared = stages * (128 + columns) * (depth * itemsize + 16)
+    options = f"-DTERMS={terms}", f"-DVECTOR={bytes_at_once // itemsize}", f"-DCOLUMNS={columns}"
+    return Core(128, columns, shared, options)
 
-    operands: both arrays, and how many neighbours in them belong together. Tensor cores are fed with 16 bytes at a time
-    if those begin and end where 16 bytes do. cut: the sums may be cut into parts, so there are always blocks enough.
+
+TENSOR_CORES = {
+    (dtype, terms, bytes_at_once, columns): tensor_core(itemsize, terms, bytes_at_once, columns)
+    for dtype, itemsize, every_terms in (("float32", 4, (1, 3)), ("float16", 2, (1,)))
+    for terms in every_terms
+    for bytes_at_once in (4, 16)
+    for columns in (64, 128)
+}
+
+
+def core(M: int, N: int, K: int, *operands: tuple[Array, int], cut: bool = False) -> Core:
+    """The way for a product of that size: tensor cores for large ones, the ordinary units for small ones and float64.
+
+    operands: both arrays, and how many neighbours in them belong together. Tensor cores are fed with 16 or 4 bytes at a
+    time, those that begin and end where so many bytes do. cut: the sums may be cut into parts, so there are always
+    blocks enough.
     """
-    if operands[0][0].dtype != np.float32 or any(n < least for n, least in zip((M, N, K), FILLED, strict=True)):
+    dtype = operands[0][0].dtype
+    if dtype == np.float64 or any(n < least for n, least in zip((M, N, K), FILLED, strict=True)):
         return SIMT
-    vectors = all(_launch.gpu.address(array) % 16 == 0 and together % 4 == 0 for array, together in operands)
-    terms = TERMS[_launch.float32_matmul_precision]
+    steps = [(_launch.gpu.address(array), together * dtype.itemsize) for array, together in operands]
+    bytes_at_once = next((n for n in (16, 4) if all(address % n == size % n == 0 for address, size in steps)), 0)
+    if not bytes_at_once:  # an odd number of float16
+        return SIMT
+    terms = TERMS[_launch.float32_matmul_precision] if dtype == np.float32 else 1
     columns = 128 if N > 64 and (cut or -(-M // 128) * -(-N // 128) >= MANY) else 64
-    return Core(
-        128, columns, STAGES[columns], (f"-DTERMS={terms}", f"-DVECTOR={4 if vectors else 1}", f"-DCOLUMNS={columns}")
-    )
+    return TENSOR_CORES[dtype.name, terms, bytes_at_once, columns]
 
 
 def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int, int], None]) -> Array:

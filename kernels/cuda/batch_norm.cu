@@ -2,10 +2,10 @@
 // of the rows (a block a part, columns.cuh), the sums of those (a block a channel), and the result. The first and the
 // last read whole arrays from memory, and take as long as that takes; the second is short.
 //
-// x is a matrix here, (M, C). A thread keeps to its channel, so that it computes the constants of that only once, and
-// has the numbers of several rows on their way at the same time: of eight where nothing is written (more loads would stand
-// between stores in the other kernels). The last launch begins with the rows that the first one read last: they may still
-// be in the cache.
+// x is a matrix here, (M, C); what a channel has one of (gamma, beta, mean, variance and their gradients) is `wide`. A
+// thread keeps to its channel, so that it computes the constants of that only once, and has the numbers of several rows on
+// their way at the same time: of eight where nothing is written (in the other kernels more loads would stand between
+// stores). The last launch begins with the rows that the first one read last: they may still be in the cache.
 //
 // Variance: the sums are of the differences from a pivot, the channel's first value, and of their squares. Around 0
 // they would lose a small variance beside a large mean. The square of the pivot's distance from the mean is at most M
@@ -34,11 +34,11 @@ struct Constants {  // of a channel
   wide mean, inverse, scale, beta;  // inverse: of the standard deviation; scale: gamma * inverse
 };
 
-__device__ __forceinline__ Constants constants_of(int C, const real* gamma, const real* beta, const real* mean,
-                                                  const real* var, wide eps) {
+__device__ __forceinline__ Constants constants_of(int C, const wide* gamma, const wide* beta, const wide* mean,
+                                                  const wide* var, wide eps) {
   int c = min(channel(), C - 1);
-  wide inverse = 1 / sqrt(wide(var[c]) + eps);
-  return {wide(mean[c]), inverse, wide(gamma[c]) * inverse, wide(beta[c])};
+  wide inverse = 1 / sqrt(var[c] + eps);
+  return {mean[c], inverse, gamma[c] * inverse, beta[c]};
 }
 
 // y before residual and ReLU. Both directions need the same bits: what let something through on the way there must do
@@ -85,8 +85,8 @@ __device__ __forceinline__ Sums sums_of(int c, int C, int parts, const double* _
 }
 
 extern "C" __global__ void batch_norm_statistics(int M, int C, int parts, const real* __restrict__ x,
-                                                 const double* __restrict__ sums, real* __restrict__ mean,
-                                                 real* __restrict__ var) {
+                                                 const double* __restrict__ sums, wide* __restrict__ mean,
+                                                 wide* __restrict__ var) {
   int c = blockIdx.x;
   Sums total = sums_of(c, C, parts, sums);
   if (threadIdx.x != 0) return;
@@ -96,8 +96,8 @@ extern "C" __global__ void batch_norm_statistics(int M, int C, int parts, const 
 }
 
 extern "C" __global__ void batch_norm_forward(int M, int C, int rows, const real* __restrict__ x,
-                                              const real* __restrict__ gamma, const real* __restrict__ beta,
-                                              const real* __restrict__ mean, const real* __restrict__ var, wide eps,
+                                              const wide* __restrict__ gamma, const wide* __restrict__ beta,
+                                              const wide* __restrict__ mean, const wide* __restrict__ var, wide eps,
                                               const real* __restrict__ residual, wide bottom, real* __restrict__ y) {
   int c = channel();
   Rows mine = rows_of(gridDim.y - 1 - blockIdx.y, rows, M, C);
@@ -113,9 +113,9 @@ extern "C" __global__ void batch_norm_forward(int M, int C, int rows, const real
 // sums: (2, C, parts), of g and of g * (x - mean), where g is the gradient before the ReLU. With constant statistics dx
 // does not wait for these sums, and is written here; otherwise it is null.
 extern "C" __global__ void batch_norm_backward_parts(int M, int C, int rows, const real* __restrict__ dy,
-                                                     const real* __restrict__ x, const real* __restrict__ gamma,
-                                                     const real* __restrict__ beta, const real* __restrict__ mean,
-                                                     const real* __restrict__ var, wide eps, wide bottom,
+                                                     const real* __restrict__ x, const wide* __restrict__ gamma,
+                                                     const wide* __restrict__ beta, const wide* __restrict__ mean,
+                                                     const wide* __restrict__ var, wide eps, wide bottom,
                                                      real* __restrict__ dx, double* __restrict__ sums) {
   int c = channel(), part = blockIdx.y, parts = gridDim.y;
   Rows mine = rows_of(part, rows, M, C);
@@ -132,23 +132,23 @@ extern "C" __global__ void batch_norm_backward_parts(int M, int C, int rows, con
 }
 
 extern "C" __global__ void batch_norm_backward_parameters(int C, int parts, const double* __restrict__ sums,
-                                                          const real* __restrict__ var, wide eps,
-                                                          real* __restrict__ dgamma, real* __restrict__ dbeta) {
+                                                          const wide* __restrict__ var, wide eps,
+                                                          wide* __restrict__ dgamma, wide* __restrict__ dbeta) {
   int c = blockIdx.x;
   Sums total = sums_of(c, C, parts, sums);
-  if (threadIdx.x == 0) dbeta[c] = total.first, dgamma[c] = total.second / sqrt(double(wide(var[c])) + eps);
+  if (threadIdx.x == 0) dbeta[c] = total.first, dgamma[c] = total.second / sqrt(double(var[c]) + eps);
 }
 
 extern "C" __global__ void batch_norm_backward(int M, int C, int rows, const real* __restrict__ dy,
-                                               const real* __restrict__ x, const real* __restrict__ gamma,
-                                               const real* __restrict__ beta, const real* __restrict__ mean,
-                                               const real* __restrict__ var, wide eps, wide bottom,
-                                               const real* __restrict__ dgamma, const real* __restrict__ dbeta,
+                                               const real* __restrict__ x, const wide* __restrict__ gamma,
+                                               const wide* __restrict__ beta, const wide* __restrict__ mean,
+                                               const wide* __restrict__ var, wide eps, wide bottom,
+                                               const wide* __restrict__ dgamma, const wide* __restrict__ dbeta,
                                                real* __restrict__ dx) {
   int c = channel(), last = min(c, C - 1);
   Rows mine = rows_of(gridDim.y - 1 - blockIdx.y, rows, M, C);
   Constants k = constants_of(C, gamma, beta, mean, var, eps);
-  wide offset = wide(dbeta[last]) / M, slope = wide(dgamma[last]) * k.inverse / M;
+  wide offset = dbeta[last] / M, slope = dgamma[last] * k.inverse / M;
 #pragma unroll 4
   EACH_ROW(i, mine) {
     dx[i] = k.scale * (passed(dy[i], x[i], k, bottom) - offset - (wide(x[i]) - k.mean) * slope);

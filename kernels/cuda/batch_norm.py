@@ -1,4 +1,7 @@
-"""Batch normalisation: the kernels of batch_norm.cu; the array is a matrix (M, C) there."""
+"""Batch normalisation: the kernels of batch_norm.cu; the array is a matrix (M, C) there.
+
+Of float16 images what a channel has one of is float32: gamma, beta, mean, variance and their gradients.
+"""
 
 import math
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._grid import column_grid, fold_block
-from ._launch import dense, empty, launch
+from ._launch import dense, empty, launch, wide
 
 Array = Any
 
@@ -18,7 +21,7 @@ def batch_norm_forward(
     x, C = dense(x), x.shape[-1]
     M = x.size // C
     parts = column_grid(M, C)[0][1]
-    sums, mean, var = empty((2, C, parts), np.float64), empty((C,), x.dtype), empty((C,), x.dtype)
+    sums, mean, var = empty((2, C, parts), np.float64), empty((C,), wide(x.dtype)), empty((C,), wide(x.dtype))
     _launch("batch_norm_parts", x, x, sums)
     launch("batch_norm", "batch_norm_statistics", x.dtype, (C,), fold_block(parts), M, C, parts, x, sums, mean, var)
     return batch_norm_inference_forward(x, gamma, beta, mean, var, eps, residual, activation), mean, var
@@ -61,7 +64,7 @@ def _parameter_gradients(given: tuple[Any, ...], dx: Array | None) -> tuple[Arra
     x, var, eps = given[1], given[5], given[6]
     C = x.shape[-1]
     parts = column_grid(x.size // C, C)[0][1]
-    sums, dgamma, dbeta = empty((2, C, parts), np.float64), empty((C,), x.dtype), empty((C,), x.dtype)
+    sums, dgamma, dbeta = empty((2, C, parts), np.float64), empty((C,), wide(x.dtype)), empty((C,), wide(x.dtype))
     _launch("batch_norm_backward_parts", x, *given, dx, sums)
     launch("batch_norm", "batch_norm_backward_parameters", x.dtype, (C,), fold_block(parts),
            C, parts, sums, var, eps, dgamma, dbeta)  # fmt: skip

@@ -1,6 +1,8 @@
 // What all kernels share: the types of numbers, and how a thread reads and writes some of a row.
 #pragma once
 
+#include "half.cuh"
+
 typedef REAL real;  // what arrays hold
 typedef WIDE wide;  // what is computed with, and what sums are kept in
 

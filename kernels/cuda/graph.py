@@ -31,6 +31,8 @@ class Graph:
 
         self._pool = cupy.cuda.MemoryPool()
         self._steps, self._known = cupy.zeros((), cupy.uint32), 0  # what the array holds, without asking for it
+        self._steps += 1  # compiled now: while a stream records nothing can be
+        self._steps[...] = 0
         stream = cupy.cuda.Stream(non_blocking=True)
         cupy.cuda.get_current_stream().synchronize()  # what came before must be done: the stream does not wait for it
         with cupy.cuda.using_allocator(self._pool.malloc), stream:

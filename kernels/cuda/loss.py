@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ._launch import AT_ONCE, THREADS, dense, empty, launch, launch_each
+from ._launch import AT_ONCE, THREADS, dense, empty, launch, launch_each, wide
 from .softmax import launch_rows
 
 Array = Any
@@ -15,9 +15,9 @@ MEAN_THREADS = 1024  # of the one block that adds the parts
 
 def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
     """As the reference."""
-    p, costs = empty(logits.shape, logits.dtype), empty(logits.shape[:1], logits.dtype)
+    p, costs = empty(logits.shape, logits.dtype), empty(logits.shape[:1], wide(logits.dtype))
     launch_rows("loss", "cross_entropy_forward", p, dense(logits), *_target(p, target), costs, p)
-    return _mean(costs, len(p)), p
+    return _mean(costs, len(p), p.dtype), p
 
 
 def cross_entropy_backward(dloss: Array, p: Array, target: Array) -> Array:
@@ -56,10 +56,10 @@ def _target(p: Array, target: Array) -> tuple[Array | None, Array | None]:
 
 def _squared_error(y: Array, target: Array, divisor: int) -> Array:
     share = THREADS * AT_ONCE * -(-y.size // (THREADS * AT_ONCE * MOST_PARTS))
-    parts = empty((-(-y.size // max(share, 1)),), y.dtype)
+    parts = empty((-(-y.size // max(share, 1)),), wide(y.dtype))
     launch("loss", "squared_error_forward", y.dtype, parts.shape, (THREADS,),
            y.size, dense(y), dense(target), share, parts)  # fmt: skip
-    return _mean(parts, divisor)
+    return _mean(parts, divisor, y.dtype)
 
 
 def _squared_error_backward(dloss: Array, y: Array, target: Array, factor: float) -> Array:
@@ -68,8 +68,8 @@ def _squared_error_backward(dloss: Array, y: Array, target: Array, factor: float
     return dy
 
 
-def _mean(parts: Array, divisor: int) -> Array:
+def _mean(parts: Array, divisor: int, dtype: Any) -> Array:
     """The sum of the parts, divided, as an array without axes."""
-    loss = empty((), parts.dtype)
+    loss = empty((), dtype)
     launch("loss", "mean", loss.dtype, (1,), (MEAN_THREADS,), parts.size, parts, float(divisor), loss)
     return loss

@@ -2,7 +2,7 @@
 //
 // Their factors are TF32: as large as a float can be, but with 11 of its 24 digits. Two precisions are made of that:
 //
-//     TERMS 1   TF32: every factor is rounded
+//     TERMS 1   TF32: every factor is rounded; a float16 has 11 digits, and stays what it is
 //     TERMS 3   float32: a factor is a sum of two TF32 numbers, large + small, which have 22 digits together, and
 //               a * b = a_small * b_large + a_large * b_small + a_large * b_large, and what is missing is as small as the
 //               rounding error of a float. The small terms come first, as they would be lost beside a large sum.
@@ -17,20 +17,22 @@
 // way, so that no register holds numbers that only pass through.
 //
 // The numbers lie in shared memory in the order of the global one, neighbours beside each other. A fragment is read by
-// lanes 4 g + t at line g and step t. Rows of DEPTH + 4 numbers (k fastest) give them the banks 4 g + t or 20 g + t, rows
-// of LINES + 8 (lines fastest) the banks g + 8 t: all 32, whichever it is.
+// lanes 4 g + t at line g and step t. Rows of DEPTH numbers and 16 bytes (k fastest) give those of floats the banks
+// 4 g + t or 20 g + t, rows of LINES + 8 (lines fastest) the banks g + 8 t: all 32, whichever it is. Of float16 two
+// neighbours share a bank, and no two lanes want different words of it either.
 #pragma once
 #include "ptx.cuh"
 
 // `_product.py` knows how much memory that takes: no more than every GPU with tensor cores for TF32 has for a block.
 constexpr int HEIGHT = 128, WIDTH = COLUMNS, DEPTH = WIDTH == 64 ? 32 : 16, STAGES = WIDTH == 64 ? 3 : 4;
 constexpr int DOWN = 2, ACROSS = WIDTH / 16;   // fragments of a warp's part of the tile, of 16 x 8 sums each
-constexpr int RESIDENT = WIDTH == 64 ? 2 : 1;  // blocks that a processor shall have registers for
+// Blocks that a processor shall have registers for; the way with the most numbers on the move needs those of two.
+constexpr int RESIDENT = WIDTH == 64 && !(TERMS == 3 && VECTOR == 1) ? 2 : 1;
 
 // How an operand's part of a stage lies in shared memory.
 template <class Operand, int LINES>
 struct Layout {
-  static constexpr int ROW = Operand::k_fastest ? DEPTH + 4 : LINES + 8;
+  static constexpr int ROW = Operand::k_fastest ? DEPTH + 16 / int(sizeof(real)) : LINES + 8;
   static constexpr int SIZE = (Operand::k_fastest ? LINES : DEPTH) * ROW;
   static __device__ __forceinline__ int at(int line, int k) {
     return Operand::k_fastest ? line * ROW + k : k * ROW + line;
@@ -49,7 +51,7 @@ struct Fragment {
 
 // sums += the product of one stage, of which this warp's parts begin at line m of `left` and line n of `right`.
 template <class Left, class Right>
-__device__ __forceinline__ void multiply_stage(const float* left, const float* right, int m, int n,
+__device__ __forceinline__ void multiply_stage(const real* left, const real* right, int m, int n,
                                                float (&sums)[DOWN][ACROSS][4]) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
@@ -80,7 +82,7 @@ template <class A, class B, class Store>
 __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int end, const Store& store) {
   typedef Layout<A, HEIGHT> Left;
   typedef Layout<B, WIDTH> Right;
-  extern __shared__ __align__(16) float stages[];
+  extern __shared__ __align__(16) real stages[];
   const Corner tile = corner<HEIGHT, WIDTH>(b.lines);
   const Fetch<A, HEIGHT, DEPTH, VECTOR> from_a(a, tile.m);
   const Fetch<B, WIDTH, DEPTH, VECTOR> from_b(b, tile.n);
@@ -90,13 +92,13 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
 
   auto bring = [&](int stage, int k) {
     if (k < end) {
-      float* left = stages + stage * (Left::SIZE + Right::SIZE);
+      real* left = stages + stage * (Left::SIZE + Right::SIZE);
 #pragma unroll
       for (int i = 0; i < from_a.COUNT; ++i)
-        copy_async<4 * VECTOR>(left + Left::at(from_a.line(i), from_a.k(i)), from_a.at(i, k, end));
+        copy_async<sizeof(real) * VECTOR>(left + Left::at(from_a.line(i), from_a.k(i)), from_a.at(i, k, end));
 #pragma unroll
       for (int i = 0; i < from_b.COUNT; ++i)
-        copy_async<4 * VECTOR>(left + Left::SIZE + Right::at(from_b.line(i), from_b.k(i)), from_b.at(i, k, end));
+        copy_async<sizeof(real) * VECTOR>(left + Left::SIZE + Right::at(from_b.line(i), from_b.k(i)), from_b.at(i, k, end));
     }
     commit_copies();
   };
@@ -106,7 +108,7 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
     wait_for_copies<STAGES - 2>();
     __syncthreads();  // everybody's copies have come, and nobody reads the stage before this one any more
     bring((stage + STAGES - 1) % STAGES, k + (STAGES - 1) * DEPTH);
-    const float* left = stages + stage * (Left::SIZE + Right::SIZE);
+    const real* left = stages + stage * (Left::SIZE + Right::SIZE);
     if (needed) multiply_stage<Left, Right>(left, left + Left::SIZE, m0, n0, sums);
   }
 

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -80,24 +81,47 @@ def real(value: Any, what: str, name: str) -> float:
 
 
 def check_float(x: Any, what: str) -> None:
-    """Raise TypeError unless x is a Tensor of float32 or float64."""
+    """Raise TypeError unless x is a Tensor of float32 or float64, or on a GPU of float16."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{what} expected a Tensor, got {type(x).__name__}: wrap arrays with mc.tensor(array)")
-    if x.data.dtype not in (np.float32, np.float64):
+    if x.data.dtype not in (np.float32, np.float64) and not (x.data.dtype == np.float16 and x.device == "cuda"):
         raise TypeError(
             f"{what} expected float32 or float64, got {x.dtype}: "
             'convert with mc.tensor(array.astype("float32")), images also divided by 255'
         )
 
 
+def rounded(x: Tensor, *parameters: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Parameters of float32 beside float16 images are rounded to float16 too; their gradients come back as float32."""
+    if not isinstance(x, Tensor) or x.data.dtype != np.float16:
+        return parameters
+    half = np.dtype(np.float16)
+    return tuple(p.to(dtype=half) if isinstance(p, Tensor) and p.data.dtype == np.float32 else p for p in parameters)
+
+
+def channel_dtype(x: Tensor) -> np.dtype[Any]:
+    """The dtype of what a channel has one of: that of x, but of float16 images float32."""
+    return np.dtype(np.float32) if x.data.dtype == np.float16 else x.dtype
+
+
 def check_dtypes(what: str, x: Tensor, **others: Tensor | None) -> None:
     """Raise TypeError unless every Tensor given has the dtype of x."""
     check_float(x, what)
+    _check_others(what, x, x.dtype, others)
+
+
+def check_channels(what: str, x: Tensor, **others: Tensor) -> None:
+    """Raise TypeError unless every Tensor given has the dtype that goes with x: see `channel_dtype`."""
+    check_float(x, what)
+    _check_others(what, x, channel_dtype(x), others)
+
+
+def _check_others(what: str, x: Tensor, dtype: np.dtype[Any], others: Mapping[str, Tensor | None]) -> None:
     for name, other in others.items():
         if other is None:
             continue
         check_float(other, f"{what}: {name}")
-        if other.data.dtype != x.data.dtype:
+        if other.data.dtype != dtype:
             raise TypeError(
                 f"{what} expected one dtype, got an input of {x.dtype} and {name} of {other.dtype}: "
                 f'convert with .to(dtype="{other.dtype}")'

@@ -6,7 +6,7 @@ from .. import kernels
 from .._function import Function
 from .._tensor import Tensor
 from .activation import activation_backward
-from .checks import check_activation, check_dtypes
+from .checks import check_activation, check_dtypes, rounded
 
 Array = Any
 
@@ -44,6 +44,7 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None, activation: str | None
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes.
     """
+    w, b = rounded(x, w, b)
     check_dtypes("Linear", x, w=w, b=b)
     if w.ndim != 2 or 0 in w.shape:
         raise ValueError(f"Linear expected a weight (in, out), got shape {w.shape}")

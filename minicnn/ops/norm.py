@@ -8,7 +8,17 @@ from .._function import Function
 from .._tensor import Tensor
 from ..device import is_array
 from .activation import activation_backward
-from .checks import check_activation, check_dtypes, check_flag, check_float, check_images, is_whole, real
+from .checks import (
+    channel_dtype,
+    check_activation,
+    check_channels,
+    check_dtypes,
+    check_flag,
+    check_float,
+    check_images,
+    is_whole,
+    real,
+)
 
 Array = Any
 
@@ -91,7 +101,8 @@ def batch_norm(
     Raises ValueError for shapes that do not fit, and in training for a single value per channel, which has no variance.
     Source: Ioffe and Szegedy 2015, section 3.
     """
-    check_dtypes("BatchNorm2d", x, gamma=gamma, beta=beta, residual=residual)
+    check_dtypes("BatchNorm2d", x, residual=residual)
+    check_channels("BatchNorm2d", x, gamma=gamma, beta=beta)
     check_activation(activation, "BatchNorm2d", ("relu",))
     check_flag(training, "BatchNorm2d", "training")
     momentum, eps = real(momentum, "BatchNorm2d", "momentum"), real(eps, "BatchNorm2d", "eps")
@@ -107,9 +118,9 @@ def batch_norm(
     for name, array in (("beta", beta.data), ("running_mean", running_mean), ("running_var", running_var)):
         if not is_array(array):
             raise TypeError(f"BatchNorm2d expected {name} as an array, got {type(array).__name__}")
-        if array.shape != (C,) or array.dtype != x.dtype:
+        if array.shape != (C,) or array.dtype != channel_dtype(x):
             raise ValueError(
-                f"BatchNorm2d expected {name} as {x.dtype} of shape ({C},), got {array.dtype} {array.shape}"
+                f"BatchNorm2d expected {name} as {channel_dtype(x)} of shape ({C},), got {array.dtype} {array.shape}"
             )
     if residual is not None and residual.shape != x.shape:
         raise ValueError(f"BatchNorm2d expected a residual of the input's shape {x.shape}, got {residual.shape}")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import device
-from .._tensor import Tensor
 from ..data import ArrayDataset, DataLoader
 from ..nn import BatchNorm2d
 
@@ -147,11 +146,9 @@ class Step:
         if images.dtype == np.uint8:  # as data.to_input
             images = self.xp.divide(images, np.float32(255), dtype=np.float32)
         weights = next(trainer.model.parameters())
-        outputs = trainer.model(Tensor(images.astype(weights.dtype, copy=False)))
+        outputs = trainer.forward(images.astype(weights.dtype, copy=False))
         loss = trainer.loss(outputs, self.steps.labels[self.numbers])
-        trainer.optimizer.zero_grad()
-        loss.backward()
-        trainer.optimizer.step()
+        trainer.update(loss)
         return loss.data, outputs.data
 
     def _counts(self) -> list[Array]:

@@ -15,7 +15,7 @@ from .._function import no_grad
 from .._tensor import Tensor
 from ..data import ArrayDataset, DataLoader, to_input
 from ..data.loader import Dataset
-from ..device import array_module, to_device
+from ..device import array_module, device_of, to_device
 from ..nn import Module
 from ..nn.checks import flag, positive
 from ..optim import Optimizer, Schedule
@@ -27,6 +27,7 @@ from .progress import EpochBar
 Array = Any
 Loss = Callable[[Tensor, Array], Tensor]
 BATCH_SIZE = 128
+LOSS_SCALE = 1024.0  # a power of 2: it costs no digit
 
 
 class Trainer:
@@ -40,6 +41,10 @@ class Trainer:
     schedule: of this optimizer, stepped after each epoch; None leaves the learning rate alone.
     capture: whether steps on a GPU are recorded as a CUDA graph where they are all alike: on a data set that has room
         there, without augmentation. The result is the same, bit for bit.
+    precision: "float32", or on a GPU "float16": images, everything that is computed from them and its gradients are
+        float16, which halves the memory of a step; sums, weights and what the optimizer keeps stay float32. The
+        gradients of the loss are multiplied by LOSS_SCALE on their way back, since small ones would become 0, and
+        divided at the end (Micikevicius et al. 2018, "Mixed Precision Training", sections 3.1 and 3.2).
 
     epoch: how many epochs are done. history: one number an epoch under "loss", "accuracy", "val_loss", "val_accuracy",
     "lr" (what the epoch was trained with) and "seconds"; NaN where an epoch had none, as without validation.
@@ -56,6 +61,7 @@ class Trainer:
         metrics: Sequence[str | Metric] = ("accuracy",),
         schedule: Schedule | None = None,
         capture: bool = True,
+        precision: str = "float32",
     ) -> None:
         for name, part, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
             if not isinstance(part, kind):
@@ -74,7 +80,10 @@ class Trainer:
         self.loss = loss
         self.metrics = named_metrics(metrics)
         self.schedule = schedule
+        if precision not in ("float32", "float16"):
+            raise ValueError(f'Trainer expected precision to be "float32" or "float16", got {precision!r}')
         self.capture = flag(capture, "Trainer", "capture")
+        self.precision = precision
         self._gpu_steps: GpuSteps | None = None
         self.epoch = 0
         self.history: dict[str, list[float]] = {}
@@ -206,16 +215,35 @@ class Trainer:
         value = self.check_loss(loss.item(), batch)
         if not loss.requires_grad:
             raise RuntimeError("the loss does not depend on the weights: is fit inside no_grad, or a layer detached?")
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        self.update(loss)
         return self.measure(outputs.numpy(), labels, value)
+
+    def update(self, loss: Tensor) -> None:
+        """A step of the optimizer along the gradients of this loss."""
+        self.optimizer.zero_grad()
+        if self.precision == "float32":
+            loss.backward()
+        else:
+            loss.backward(array_module(loss.data).full(loss.shape, LOSS_SCALE, dtype=loss.dtype))
+            for parameter in self.optimizer.params:
+                if parameter.grad is not None:
+                    parameter.grad *= 1 / LOSS_SCALE
+        self.optimizer.step()
+
+    def forward(self, x: Array) -> Tensor:
+        """What the model returns for images on its device, computed in `precision`, of the dtype of x."""
+        if self.precision == "float32":
+            return self.model(Tensor(x))
+        if device_of(x) == "cpu":
+            raise RuntimeError('precision="float16" is for a GPU: move the model with .to("cuda"), or use "float32"')
+        outputs = self.model(Tensor(x.astype(np.float16)))
+        return outputs.to(dtype=x.dtype) if isinstance(outputs, Tensor) else outputs
 
     def _outputs(self, x: Array) -> Tensor:
         """What the model returns for a batch, brought to the model's device and dtype."""
         first = next((p.data for p in self.model.parameters() if p.is_filled), x)
         device = "cpu" if first is x else Tensor(first).device
-        outputs = self.model(Tensor(to_device(x.astype(first.dtype, copy=False), device)))
+        outputs = self.forward(to_device(x.astype(first.dtype, copy=False), device))
         if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(x):
             got = f"shape {outputs.shape}" if isinstance(outputs, Tensor) else type(outputs).__name__
             raise ValueError(

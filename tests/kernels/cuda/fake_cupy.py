@@ -169,6 +169,15 @@ class FakeGpu(Emulator):
         return types.SimpleNamespace(get_function=get_function)
 
 
+def _array(values, dtype=None):
+    """A copy; of the CPU's memory it cannot be captured, for that may be gone when the graph is launched."""
+    if isinstance(values, ndarray):
+        return values.astype(dtype or values.dtype)
+    if _recording is not None:
+        raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+    return _ours(np.array(values, dtype))
+
+
 def module():
     """The module to put into sys.modules["cupy"]."""
     made = types.ModuleType("cupy")
@@ -178,10 +187,7 @@ def module():
     made.asarray = lambda a, dtype=None: (
         a if isinstance(a, ndarray) and dtype in (None, a.dtype) else made.array(a, dtype)
     )
-    # From the CPU's memory a copy is made at once, captured or not.
-    made.array = lambda a, dtype=None: (
-        a.astype(dtype or a.dtype) if isinstance(a, ndarray) else _ours(np.array(a, dtype))
-    )
+    made.array = _array
     made.cuda = types.SimpleNamespace(
         MemoryPool=lambda: types.SimpleNamespace(malloc=None),
         using_allocator=lambda malloc: contextlib.nullcontext(),

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, files
 from typing import NamedTuple
 
 from minicnn.kernels.cuda._launch import SOURCES, TYPES, _module, source
+from minicnn.kernels.cuda._product import TENSOR_CORES
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")  # A100, H100 and H200, B200
 FILES = sorted(path.stem for path in SOURCES.glob("*.cu"))
@@ -84,12 +85,13 @@ def kernels(log):
 
 
 COMPILERS = {architecture: Nvrtc(architecture) for architecture in ARCHITECTURES}
-TENSOR_CORES = [(f"-DTERMS={terms}", f"-DVECTOR={vector}") for terms in (1, 3) for vector in (1, 4)]
 
 
 def variants(file, dtype):
-    """The options beside the type that the room compiles a file with: products of float32 have tensor cores too."""
-    return [(), *(TENSOR_CORES if dtype == "float32" and "TERMS" in source(f"{file}.cu") else [])]
+    """The options beside the type that the room compiles a file with: products have tensor cores too."""
+    if "TERMS" not in source(f"{file}.cu"):
+        return [()]
+    return [(), *(core.options for (name, *_), core in TENSOR_CORES.items() if name == dtype)]
 
 
 def compiled(file, dtype, architecture, options=()):
@@ -102,12 +104,13 @@ def table():
     yield f"{'':38}" + "".join(f"{architecture:>14}" for architecture in ARCHITECTURES)
     yield f"{'':38}" + " reg loc  smem" * len(ARCHITECTURES)
     for file in FILES:
-        for options in variants(file, "float32"):
+        for options in dict.fromkeys(options for dtype in TYPES for options in variants(file, dtype)):
             yield " ".join([f"{file}.cu", *options])
-            for name in sorted(compiled(file, "float32", ARCHITECTURES[0], options)[0]):
+            dtypes = [dtype for dtype in TYPES if options in variants(file, dtype)]
+            for name in sorted(compiled(file, dtypes[0], ARCHITECTURES[0], options)[0]):
                 if len(name) > 30:
                     yield f" {name}"
-                for dtype in (dtype for dtype in TYPES if options in variants(file, dtype)):
+                for dtype in dtypes:
                     columns = (compiled(file, dtype, architecture, options)[0][name] for architecture in ARCHITECTURES)
                     numbers = "".join("{:4}{:4}{:6}".format(*column) for column in columns)
                     yield f" {name if len(name) <= 30 else '':30} {TYPES[dtype][0]:6}{numbers}"

@@ -14,6 +14,27 @@ EVERY_CALL = pytest.mark.parametrize(
 )
 
 
+def halved(name, arguments):
+    """Arguments and results in float16; what batch norm has one of for each channel stays float32."""
+    given = convert(arguments, np.float16)
+    if not name.startswith("batch_norm"):
+        return given
+    return [a.astype(np.float32) if isinstance(a, np.ndarray) and a.ndim == 1 else a for a in given]
+
+
+@EVERY_CALL
+def test_half_precision_is_the_reference_rounded(emulator, name, arguments):
+    """A float16 has 11 binary digits: rounding a result to it changes it by at most 5e-4 of itself."""
+    given = halved(name, arguments)
+    for result, expected in zip(
+        call(cuda, name, given), call(reference, name, converted(given, np.float64)), strict=True
+    ):
+        channels = name.startswith("batch_norm") and result.ndim == 1
+        assert result.dtype == (np.int32 if result.dtype.kind == "i" else np.float32 if channels else np.float16)
+        assert result.shape == expected.shape
+        assert_allclose(result, expected, rtol=1e-3, atol=1e-3)
+
+
 @EVERY_CALL
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_results_are_those_of_the_reference_and_fresh_and_inputs_are_untouched(emulator, name, arguments, dtype):

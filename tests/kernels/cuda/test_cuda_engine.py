@@ -73,11 +73,11 @@ def digits(count=22):
     return data.ArrayDataset(rng.integers(0, 256, (count, 8, 8, 1), np.uint8), rng.integers(0, 3, count))
 
 
-def trained(device, epochs=3, capture=True, make=lambda p: optim.SGD(p, 0.1, momentum=0.9), **settings):
-    model = network(**settings).to(device)
+def trained(device, epochs=3, make=lambda p: optim.SGD(p, 0.1, momentum=0.9), **settings):
+    model = network().to(device)
     optimizer = make(model.parameters())
     schedule = optim.CosineAnnealingLR(optimizer, epochs)
-    trainer = mc.Trainer(model, optimizer, schedule=schedule, capture=capture)
+    trainer = mc.Trainer(model, optimizer, schedule=schedule, **settings)
     trainer.fit(digits(), epochs, batch_size=5, validation=digits(9), progress=False)
     return trainer
 
@@ -97,9 +97,10 @@ def test_training_is_that_of_the_cpu(cupy, make):
             assert_allclose(there.history[name], values, rtol=1e-4)
 
 
-def test_recorded_steps_give_the_same_bits(cupy):
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_recorded_steps_give_the_same_bits(cupy, precision):
     """Four batches of five samples and one of two an epoch, each epoch with a learning rate of its own."""
-    recorded, eager = trained("cuda", capture=True), trained("cuda", capture=False)
+    recorded, eager = (trained("cuda", capture=capture, precision=precision) for capture in (True, False))
     assert recorded._gpu_steps.sizes.keys() == {5, 2}
     assert all(step.graph is not None for step in recorded._gpu_steps.sizes.values())
     assert all(step.graph is None for step in eager._gpu_steps.sizes.values())
@@ -138,3 +139,34 @@ def test_a_step_that_waits_for_a_result_is_not_recorded_and_says_so(cupy):
     with pytest.warns(UserWarning, match=r"cannot be recorded as a CUDA graph: .*training goes on without one"):
         trainer.fit(digits(), 1, batch_size=5, progress=False)
     assert trainer.history["loss"][0] > 0
+
+
+def test_mixed_precision_is_near_float32(cupy):
+    """A float16 has 11 binary digits, so losses agree to about 3 decimal ones, and weights stay float32."""
+    small_steps = {"make": lambda p: optim.SGD(p, 0.01)}
+    mixed, exact = (trained("cuda", 2, precision=precision, **small_steps) for precision in ("float16", "float32"))
+    for name in ("loss", "val_loss"):
+        assert mixed.history[name] != exact.history[name]
+        assert_allclose(mixed.history[name], exact.history[name], rtol=5e-3)
+    assert {p.dtype for p in mixed.model.parameters()} == {np.dtype(np.float32)}
+    assert {b.dtype for b in mixed.model.buffers()} == {np.dtype(np.float32), np.dtype(np.int64)}
+    assert mixed.predict(digits().images).dtype == np.float32
+
+
+def test_what_layers_make_of_half_images_is_half_and_their_gradients_are_float32(cupy):
+    model = network().to("cuda")
+    x = mc.tensor(np.ones((2, 8, 8, 1), np.float32)).to("cuda", dtype="float16")
+    for layer in model:
+        x = layer(x)
+        assert x.dtype == np.float16
+    (x.to(dtype="float32") * 3.0).sum().backward()
+    assert {p.grad.dtype for p in model.parameters()} == {np.dtype(np.float32)}
+
+
+def test_half_precision_is_for_a_gpu(cupy):
+    with pytest.raises(TypeError, match="or on a GPU float16, got float16"):
+        mc.tensor([1.0]).to(dtype="float16")
+    with pytest.raises(RuntimeError, match=r'precision="float16" is for a GPU: move the model with .to\("cuda"\)'):
+        trained("cpu", 1, precision="float16")
+    with pytest.raises(ValueError, match="got 'half'"):
+        trained("cpu", 1, precision="half")

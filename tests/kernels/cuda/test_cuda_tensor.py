@@ -101,6 +101,26 @@ def test_convolutions_in_steps_of_16_bytes_are_the_reference(precision, rows, co
         assert_sums_agree(name, with_algorithm(arguments), cuda, DIGITS[precision])
 
 
+@SETTINGS
+@given(M=SIZES, N=st.integers(1, 20) | st.sampled_from([64, 66, 72]), K=st.sampled_from([1, 2, 6, 8, 32, 34, 64, 97]))
+def test_half_precision_is_the_reference_rounded(precision, M, N, K):
+    """Products of float16 are exact in TF32 and added up in float32: what is lost is that the sum becomes a float16."""
+    x, w, b, dy = arrays(M, N, K, np.float16)
+    for name, arguments in [
+        ("linear_forward", (x, w, b, None)),
+        ("linear_backward_input", (dy, w)),
+        ("linear_backward_weight", (dy, x)),
+    ]:
+        assert_sums_agree(name, arguments, cuda, 1)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_cases_in_half_precision_are_the_reference_rounded(precision, monkeypatch, name):
+    monkeypatch.setattr(_product, "DEEP", 30)
+    for kernel, arguments in calls(LARGE[name], np.float16):
+        assert_sums_agree(kernel, with_algorithm(arguments), cuda, 1)
+
+
 @pytest.mark.parametrize("name", LARGE)
 def test_large_cases_are_the_reference(precision, monkeypatch, name):
     monkeypatch.setattr(_product, "DEEP", 30)  # the weight gradient in parts, which end somewhere within a stage
@@ -157,6 +177,10 @@ def test_what_chooses_the_way(monkeypatch):
     assert options(64, 68, 32, cut=True) == "TERMS=3 VECTOR=4 COLUMNS=128"
     assert options(63, 32, 32) == options(64, 31, 32) == options(64, 32, 31) == ""
     assert options(64, 32, 32, a=a.astype(float), b=b.astype(float)) == ""
+    half = {"a": a.astype(np.float16), "b": b.astype(np.float16)}
+    assert options(64, 32, 32, **half) == "TERMS=1 VECTOR=8 COLUMNS=64"
+    assert options(64, 34, 36, **half) == "TERMS=1 VECTOR=2 COLUMNS=64"
+    assert options(64, 33, 32, **half) == ""
     _launch.set_float32_matmul_precision("high")
     assert options(64, 32, 32) == "TERMS=1 VECTOR=4 COLUMNS=64"
     with pytest.raises(ValueError, match="must be 'highest' or 'high', got 'medium'"):
