@@ -124,7 +124,10 @@ def main() -> int:
         _print(result)
     described = report.machine(options.threads) | {"numba threads": ", ".join(sorted(pools))}
     if options.device == "cuda":
-        described |= report.gpu() | {"precision": options.precision}
+        from gpu_settings import describe_torch
+
+        torch = describe_torch("cuda" if harness.has_torch(options) else None)
+        described |= report.gpu() | torch | {"precision": options.precision}
     print(f"\n{report.describe(described)}")
     if options.json:
         settings = {"inference": options.inference, "rounds": pace.rounds, "separate": options.separate,

@@ -1,7 +1,7 @@
 """`bench_kernels.py --device cuda`: the rows of `gpu_rows.py` measured, printed, and written to a file.
 
-The table's GB/s are those of the cuda room. "limit" is the share it reaches of what the same run measured the card to do
-at best (`gpu_roofs.py`): of the time that the operations need, or the bytes, whichever is longer.
+The table's GB/s are those of the cuda room. "limit" is the share that it reaches of what the same run found the card to
+do at best (`gpu_roofs.py`): by that the operations need a time, and the bytes, of which the longer counts.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Memory: a copy within the GPU of an array that no cache holds; each byte is read once and written once. float32: the
 multiply-adds of the ordinary units (peak.cu). TF32: the faster of two, as nothing can exceed a roof. One is the
-instruction `mma` of a warp, on numbers in its registers (peak.cu); the other cuBLAS on a large product, which uses other
-instructions on GPUs where those are faster.
+instruction `mma` of a warp, on numbers in its registers (peak.cu); the other cuBLAS on a large product, which has other
+instructions to choose from on newer GPUs.
 
 A product of float32 that is made of three of TF32 does not use the ordinary units, and so may exceed their peak.
 """
@@ -54,16 +54,16 @@ class Limits:
         }
 
 
-def measure(with_torch: bool, seconds: float = SECONDS) -> Limits:
+def measure(with_torch: bool) -> Limits:
     """All limits: of many calls the fastest."""
     gpu_settings.set_precision("tf32", with_torch)
     a, b = (_random(SIDE, SIDE) for _ in range(2))
-    product = 2 * SIDE**3 / _seconds(lambda: a @ b, seconds)
+    product = 2 * SIDE**3 / _seconds(lambda: a @ b)
     source = _random(COPIED)
     target = array_module(source).empty_like(source)
-    copy = 2 * source.nbytes * COPIES / _seconds(lambda: _copy(source, target), seconds)
+    copy = 2 * source.nbytes * COPIES / _seconds(lambda: _copy(source, target))
     # An operation of `multiply_adds` is that of a thread, one of `tensor_cores` that of a warp on 16 x 8 x 8 numbers.
-    return Limits(copy, _peak("multiply_adds", 2, 1, seconds), _peak("tensor_cores", 64, 4, seconds), product)
+    return Limits(copy, _peak("multiply_adds", 2, 1), _peak("tensor_cores", 64, 4), product)
 
 
 def run_peak(kernel: str, rounds: int, x: Array, out: Array) -> None:
@@ -76,11 +76,11 @@ def factors() -> Array:
     return to_device(np.random.default_rng(0).random(32 * 6, np.float32), "cuda")
 
 
-def _peak(kernel: str, operations: int, results: int, seconds: float) -> float:
+def _peak(kernel: str, operations: int, results: int) -> float:
     """Operations a second; `operations`: of a thread, for each instruction."""
     threads, rounds, x = THREADS * BLOCKS * _multiprocessors(), ROUNDS[kernel], factors()
     out = empty((threads, results), np.float32)
-    return operations * CHAINS * rounds * threads / _seconds(lambda: run_peak(kernel, rounds, x, out), seconds)
+    return operations * CHAINS * rounds * threads / _seconds(lambda: run_peak(kernel, rounds, x, out))
 
 
 def _copy(source: Array, target: Array) -> None:
@@ -88,12 +88,12 @@ def _copy(source: Array, target: Array) -> None:
         array_module(source).copyto(target, source)
 
 
-def _seconds(call: Callable[[], Any], seconds: float) -> float:
+def _seconds(call: Callable[[], Any]) -> float:
     def done() -> None:
         call()
         gpu_settings.finish()
 
-    return fastest(done, seconds)
+    return fastest(done, SECONDS)
 
 
 def _random(*shape: int) -> Array:

@@ -22,7 +22,7 @@ def cases() -> list[Case]:
     made = [
         *convolutions(), *columns(), *linears(LINEARS), *biases(BIASES), *pools(POOLS), *adaptive_pools(ADAPTIVE_POOLS),
         *batch_norms(BATCH_NORMS), *local_response_norms(LOCAL_RESPONSE_NORMS), *activations(ELEMENTS),
-        *softmaxes(ROWS), *losses(ROWS), *dropouts(DROPOUTS), *updates(PARAMETERS),
+        *softmaxes(ROWS), *losses(ROWS), *dropouts(DROPOUTS), *philoxes(PHILOXES), *updates(PARAMETERS),
     ]  # fmt: skip
     return sorted_by_kernel(made)
 
@@ -42,6 +42,7 @@ BIASES = [(1, 1), (128, 10), (128, 120), (4, 4096), (128, 28, 28, 6), (1, 224, 2
 
 
 def linears(shapes: Sequence[tuple[int, int, int]]) -> Iterator[Case]:
+    """Fully connected layers (N, in, out), in three directions."""
     for N, I, O in shapes:
         name = f"{N}x{I}->{O}"
         work: dict[str, Any] = {"multiply_adds": N * I * O, "numbers": N * I + I * O + N * O}
@@ -54,6 +55,7 @@ def linears(shapes: Sequence[tuple[int, int, int]]) -> Iterator[Case]:
 
 
 def biases(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """The gradient of a bias, of these gradients."""
     for shape in shapes:
         yield Case("bias_backward", joined(shape), lambda rng, shape=shape: (normal(rng, *shape),))
 
@@ -79,6 +81,7 @@ ADAPTIVE_POOLS = [
 
 
 def pools(shapes: Sequence[tuple[Shape, int, int, int]]) -> Iterator[Case]:
+    """Pooling by maximum, average and sum: x (N, H, W, C), window, stride, padding."""
     for x_shape, K, S, P in shapes:
         where = (K, K), (S, S), ((P, P), (P, P))
         y_shape = (x_shape[0], *output_sizes(x_shape, *where), x_shape[3])
@@ -104,6 +107,7 @@ def pools(shapes: Sequence[tuple[Shape, int, int, int]]) -> Iterator[Case]:
 
 
 def adaptive_pools(shapes: Sequence[tuple[Shape, int]]) -> Iterator[Case]:
+    """Adaptive average pooling: x (N, H, W, C), and the side of what comes out."""
     for shape, out in shapes:
         label = f"{joined(shape)}->{out}x{out}"
         yield Case("adaptive_avg_pool2d_forward", label, lambda rng, s=shape, o=out: (normal(rng, *s), (o, o)))
@@ -123,6 +127,7 @@ ALEXNET = (5, 5e-4, 0.75, 2.0)  # size, alpha, beta, k
 
 
 def batch_norms(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Batch normalisation of x (N, H, W, C), training and inference."""
     for shape in shapes:
 
         def given(rng: np.random.Generator, shape: Shape = shape) -> tuple[Array, ...]:
@@ -140,6 +145,7 @@ def batch_norms(shapes: Sequence[Shape]) -> Iterator[Case]:
 
 
 def local_response_norms(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Local response normalisation of x (N, H, W, C)."""
     for shape in shapes:
         yield Case("local_response_norm_forward", joined(shape), lambda rng, s=shape: (normal(rng, *s), *ALEXNET))
         yield Case("local_response_norm_backward", joined(shape), lambda rng, s=shape: (
@@ -151,9 +157,11 @@ def local_response_norms(shapes: Sequence[Shape]) -> Iterator[Case]:
 ELEMENTS = [(1,), (1, 28, 28, 6), (128, 120), (128, 28, 28, 6), (1, 224, 224, 64)]
 ROWS = [(1, 1), (1, 10), (128, 10), (128, 1000), (50176, 64)]
 DROPOUTS = [(1, 1), (1, 4096), (128, 128), (128, 9216), (1, 224, 224, 64)]
+PHILOXES = [1, 1024, 1 << 18]
 
 
 def activations(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of x in any shape."""
     for name in ("relu", "tanh", "sigmoid"):
         for shape in shapes:
             yield Case(f"{name}_forward", joined(shape), lambda rng, s=shape: (normal(rng, *s),))
@@ -163,6 +171,7 @@ def activations(shapes: Sequence[Shape]) -> Iterator[Case]:
 
 
 def softmaxes(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of rows (N, K)."""
     for name in ("softmax", "log_softmax"):
         for shape in shapes:
             yield Case(f"{name}_forward", joined(shape), lambda rng, s=shape: (normal(rng, *s),))
@@ -171,6 +180,7 @@ def softmaxes(shapes: Sequence[Shape]) -> Iterator[Case]:
 
 
 def losses(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of rows (N, K)."""
     share = np.array(0.5, np.float32)
     for N, K in shapes:
 
@@ -187,10 +197,15 @@ def losses(shapes: Sequence[Shape]) -> Iterator[Case]:
 
 
 def dropouts(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of x in any shape."""
     for shape in shapes:
         for direction in ("forward", "backward"):
             yield Case(f"dropout_{direction}", joined(shape), lambda rng, s=shape: (normal(rng, *s), 0.5, 1, 2, 3, 0))
-    for count in (1, 1024, 1 << 18):
+
+
+def philoxes(counts: Sequence[int]) -> Iterator[Case]:
+    """Random words for so many counters."""
+    for count in counts:
         yield Case("philox4x32", f"{count}x4", lambda rng, n=count: (
             rng.integers(0, 2**32, (n, 4), np.uint32), rng.integers(0, 2**32, 2, np.uint32)))  # fmt: skip
 
@@ -201,6 +216,7 @@ PARAMETERS = [(1,), (5, 5, 6, 16), (400, 120), (9216, 128), (3, 3, 512, 512), (4
 
 
 def updates(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """A step of one weight of each shape."""
     for shape in shapes:
         label = joined(shape)
         yield Case("sgd_update", label, lambda rng, s=shape: (

@@ -68,6 +68,17 @@ def test_a_race_measures_each_contender_once_a_round(harness):
     assert race.ratio("slow", "fast") > 10
 
 
+def test_what_a_contender_prepares_holds_for_its_own_calls_alone(harness):
+    state, seen = [], {"a": set(), "b": set()}
+
+    def contender(name):
+        return harness.Contender(lambda: seen[name].add(state[-1]), lambda _: 0, prepare=lambda: state.append(name))
+
+    harness.race({name: contender(name) for name in seen}, harness.Pace(2, 0, 0), harness.agree)
+    assert seen == {"a": {"a"}, "b": {"b"}}
+    assert len(state) == 2 + 2 * 2  # where they are compared, and before every burst
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0.00 us"), (1.234e-6, "1.23 us"), (9.996e-6, "10.0 us"), (99.96e-6, "100 us"), (999.6e-6, "1.00 ms")],
