@@ -58,7 +58,10 @@ columns with --device cuda:
                           bytes, if that is longer. What a cache holds may
                           exceed 100 %, and float32 made of three TF32 products
                           too.
-  tf32                    factors have 10 binary digits behind the point
+  tf32                    factors have 10 binary digits behind the point; of
+                          PyTorch's flags cudnn.allow_tf32 and
+                          cuda.matmul.allow_tf32 both are on there, and off
+                          in the lines without
 
 means:
   short                   calls that PyTorch does in less than 10 microseconds;

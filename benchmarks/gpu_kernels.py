@@ -42,10 +42,9 @@ def run(options: argparse.Namespace, chosen: list[Case]) -> int:
     print(f"\n{report.table(MEANS, [cells for mean in means for cells in _mean_cells(mean)], MEAN_WIDTHS)}")
     if options.json:
         settings = {"rounds": options.rounds, "quick": options.quick, "device": "cuda", "tolerances": TOLERANCES}
-        content = {"machine": described, "settings": settings, "limits": measured.as_json(),
-                   "cpu peak GFLOP/s": limits["cpu"].peak / 1e9, "cpu memory GB/s": limits["cpu"].bandwidth / 1e9,
-                   "means": means, "rows": [row.as_json() for row in rows]}  # fmt: skip
-        report.write_json(options.json, content)
+        cpu = {"cpu peak GFLOP/s": limits["cpu"].peak / 1e9, "cpu memory GB/s": limits["cpu"].bandwidth / 1e9}
+        content = {"machine": described, "settings": settings, "limits": measured.as_json() | cpu, "means": means}
+        report.write_json(options.json, content | {"rows": [row.as_json() for row in rows]})
     title = f"{described['gpu']}, and {described['threads']} threads of {described['processor']}"
     if options.plot:
         plots.draw_ratios(options.plot, {name: ratios(group) for name, group in groups(rows).items()}, title)
@@ -77,6 +76,7 @@ def _measured(chosen: list[Case], options: argparse.Namespace, limits: Mapping[s
             if case.multiply_adds:
                 print(report.table_line(DETAILS, WIDTHS))
         rows.append(measure(case, pace, limits, field))
+        gpu_settings.give_back(field.torch)
         print(report.table(rows[-1].cells(), list(rows[-1].details()), WIDTHS), flush=True)
     return rows
 

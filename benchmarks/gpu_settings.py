@@ -69,6 +69,17 @@ def finish() -> None:
     cupy.cuda.get_current_stream().synchronize()
 
 
+def give_back(torch: str | None) -> None:
+    """Give the GPU back the memory that CuPy and PyTorch keep for later: neither knows that the other needs it."""
+    import cupy
+
+    cupy.get_default_memory_pool().free_all_blocks()
+    if torch == "cuda":
+        from torch.cuda import empty_cache
+
+        empty_cache()
+
+
 def describe_torch(device: str | None) -> dict[str, Any]:
     """Versions and settings of PyTorch on the GPU."""
     if device is None:
@@ -78,5 +89,6 @@ def describe_torch(device: str | None) -> dict[str, Any]:
     return {
         "torch cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
+        "torch tf32": "cudnn.allow_tf32 and cuda.matmul.allow_tf32: on for tf32 alone",
         "cudnn autotune": "on" if torch.backends.cudnn.benchmark else "off",
     }

@@ -24,11 +24,21 @@ def cupy(monkeypatch):
     properties = {"name": b"Emulated GPU", "totalGlobalMem": 10**9, "multiProcessorCount": 1}
     cupy.cuda.runtime.getDeviceProperties = lambda device: properties
     cupy.cuda.runtime.driverGetVersion = lambda: 13000
+    cupy.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=lambda: None)
     linalg = SimpleNamespace(COMPUTE_TYPE_DEFAULT=1, COMPUTE_TYPE_TF32=TF32)
     linalg.set_compute_type = lambda dtype, kind: cupy.types.append(kind)
     cupy._core = SimpleNamespace(_routines_linalg=linalg)
     monkeypatch.setattr(_launch, "float32_matmul_precision", "highest")  # and so again when the test is over
     return cupy
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, whose settings are again what they were when the test is over."""
+    torch = pytest.importorskip("torch")
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark
+    yield torch
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark = before
 
 
 @pytest.fixture
@@ -107,7 +117,7 @@ def test_table_file_and_picture(bench, tmp_path):
     assert content["machine"]["precision"] == "float32 and tf32"
     assert content["settings"]["device"] == "cuda"
     assert content["limits"].keys() == {"copy GB/s", "multiply_adds TFLOP/s", "tensor_cores TFLOP/s",
-                                        "cublas_tf32 TFLOP/s"}  # fmt: skip
+                                        "cublas_tf32 TFLOP/s", "cpu peak GFLOP/s", "cpu memory GB/s"}  # fmt: skip
     assert all(value > 0 for value in content["limits"].values())
     products = {"cpu", "cuda", "cuda tf32"}
     algorithms = {f"cuda {name}" for name in ("im2col", "implicit_gemm", "im2col tf32", "implicit_gemm tf32")}
@@ -135,7 +145,21 @@ def test_one_precision_alone(bench):
     _, text, content = bench(linear(3, 5, 2)[:1], "--precision", "tf32")
     assert set(content["rows"][0]["contenders"]) == {"cpu", "cuda tf32", "cublas tf32"}
     assert content["machine"]["precision"] == "tf32"
-    assert [line for line in text.splitlines() if line.startswith("linear_forward short tf32")]
+    (mean,) = (line for line in text.split("geometric means")[1].splitlines() if line.startswith("linear_forward"))
+    assert " tf32 " in mean
+
+
+def test_the_settings_of_pytorch_are_said(bench, monkeypatch, torch):
+    import gpu_settings
+    import kernel_cases
+
+    monkeypatch.setattr(gpu_settings, "torch_device", lambda options: "cpu")
+    for more, said in ([], "off"), (["--autotune"], "on"):
+        _, text, content = bench([next(kernel_cases.activations([(2, 3)]))], *more)
+        assert f"cudnn autotune {said}" in text
+        assert content["machine"]["cudnn autotune"] == said
+        assert "allow_tf32" in content["machine"]["torch tf32"]
+        assert content["rows"][0]["contenders"].keys() == {"cpu", "cuda", "torch"}
 
 
 def test_a_picture_of_nothing_is_refused_before_anything_is_measured(bench):
@@ -207,11 +231,9 @@ def test_the_cpu_takes_no_part_in_the_largest(cupy, harness, monkeypatch):
     assert list(measured(harness, linear(3, 5, 2)[0], "float32").race.bursts) == ["cuda", "cublas"]
 
 
-def test_pytorch_races_in_both_layouts_and_precisions(cupy, harness):
-    torch = pytest.importorskip("torch")
+def test_pytorch_races_in_both_layouts_and_precisions(cupy, harness, torch):
     import kernel_cases
 
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     raced = measured(harness, convolution(1, 4, 2, 3, 3)[0], "float32", "tf32", torch="cpu")
     known = {f"torch {layout}{end}" for layout in ("nchw", "nhwc") for end in ("", " tf32")}
     assert {name for name in raced.race.bursts if name.startswith("torch")} == known
@@ -219,21 +241,17 @@ def test_pytorch_races_in_both_layouts_and_precisions(cupy, harness):
     assert raced.ratios.keys() == ratios | {"cpu/cuda"}
     flat = measured(harness, next(kernel_cases.activations([(2, 3)])), "float32", torch="cpu")
     assert flat.ratios.keys() == {"cpu/cuda", "cuda/torch"}
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def test_pytorch_has_the_precision_and_the_autotuner_that_is_asked_for(cupy):
-    torch = pytest.importorskip("torch")
+def test_pytorch_has_the_precision_and_the_autotuner_that_is_asked_for(cupy, torch):
     import gpu_settings
 
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark
     for precision in ("tf32", "float32"):
         gpu_settings.set_precision(precision, True)
         assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
     for on in (True, False):
         gpu_settings.set_autotuner(on)
         assert gpu_settings.describe_torch("cuda")["cudnn autotune"] == ("on" if on else "off")
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark = before
 
 
 # A row
