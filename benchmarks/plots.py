@@ -59,7 +59,7 @@ def draw_roofline(
     colours = {kernel: f"C{i}" for i, kernel in enumerate(dict.fromkeys(kernel for kernel, _, _ in every))}
     for i, (each, marker) in enumerate(zip(points.values(), MARKERS, strict=False)):
         for kernel, colour in colours.items():
-            mine = [(x, y) for name, x, y in each if name == kernel]
+            mine = [(x, y / 1e9) for name, x, y in each if name == kernel]
             axes.plot([x for x, _ in mine], [y for _, y in mine], marker, ms=4 if i else 5, mfc="none", color=colour,
                       alpha=0.6 if i else 1, label="" if i else kernel)  # fmt: skip
     _logarithmic(axes.set_xscale, axes.xaxis)
