@@ -78,7 +78,8 @@ examples:
   python benchmarks/bench_kernels.py -k pool -k 224x224   rows with one of both
   python benchmarks/bench_kernels.py -k resnet18 -k resnet50 -k vgg16
   python benchmarks/bench_kernels.py -k vgg16 --roofline vgg16.png
-  python benchmarks/bench_kernels.py --device cuda -k resnet50-b64
+  python benchmarks/bench_kernels.py --device cuda -k resnet50-b64 --json a.json
+  python benchmarks/bench_kernels.py --device cuda -k pool --json a.json --add
 """
 
 
@@ -138,10 +139,15 @@ def _options() -> argparse.Namespace:
                         "(default: both)")  # fmt: skip
     result.add_argument("--autotune", action="store_true", help="PyTorch on a GPU tries all algorithms of cuDNN "
                         "(torch.backends.cudnn.benchmark); by default a heuristic picks one")  # fmt: skip
+    result.add_argument("--add", action="store_true", help="on a GPU, keep the other rows that the file of --json has "
+                        "from before")  # fmt: skip
     result.add_argument("--strict", action="store_true", help="exit with status 1 where a row does not hold")
     result.add_argument("--roofline", type=harness.plot_path, metavar="PATH", help="draw speed over arithmetic "
                         "intensity below the roofs of this machine")  # fmt: skip
-    return result.parse_args()
+    options = result.parse_args()
+    if options.add and not (options.device == "cuda" and options.json):
+        result.error("--add goes with --device cuda and --json")
+    return options
 
 
 def _cases(device: str) -> list[Any]:

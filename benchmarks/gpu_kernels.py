@@ -7,12 +7,16 @@ do at best (`gpu_roofs.py`): by that the operations need a time, and the bytes, 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gpu_roofs
 import gpu_settings
+import harness
 import plots
 import report
 import roofs
@@ -31,26 +35,39 @@ MEANS = ("geometric means", "rows", "cu/nchw", "cu/tor", "cu/cubl", "limit")
 def run(options: argparse.Namespace, chosen: list[Case]) -> int:
     """Measure, print, write. Returns the exit status."""
     gpu_settings.require()
+    earlier = _earlier(options)
     field = _field(options)
     measured = gpu_roofs.measure(field.torch is not None)
     limits = {"cpu": roofs.measure(options.threads), **measured.roofs()}
     described = report.machine(options.threads, " and ".join(field.precisions)) | report.gpu()
     described |= gpu_settings.describe_torch(field.torch)
     print(f"{report.describe(described)}\n\n{_describe_limits(limits)}")
-    rows = _measured(chosen, options, limits, field)
+    rows, refused = _measured(chosen, options, limits, field)
     means = _means(rows)
     print(f"\n{report.table(MEANS, [cells for mean in means for cells in _mean_cells(mean)], MEAN_WIDTHS)}")
     if options.json:
         settings = {"rounds": options.rounds, "quick": options.quick, "device": "cuda", "tolerances": TOLERANCES}
         cpu = {"cpu peak GFLOP/s": limits["cpu"].peak / 1e9, "cpu memory GB/s": limits["cpu"].bandwidth / 1e9}
-        content = {"machine": described, "settings": settings, "limits": measured.as_json() | cpu, "means": means}
-        report.write_json(options.json, content | {"rows": [row.as_json() for row in rows]})
+        content = {"machine": described, "settings": settings, "limits": measured.as_json() | cpu, "means": means,
+                   "rows": [row.as_json() for row in rows], "disagreements": refused}  # fmt: skip
+        report.write_json(options.json, _added(earlier, content) if earlier else content)
     title = f"{described['gpu']}, and {described['threads']} threads of {described['processor']}"
+    _draw(options, rows, {name: limits[name] for name in ("cpu", *field.precisions)}, title)
+    for line in refused:
+        _warn(line)
+    return 1 if refused else 0
+
+
+def _draw(options: argparse.Namespace, rows: Sequence[GpuRow], limits: Mapping[str, Any], title: str) -> None:
+    """The pictures that are asked for."""
     if options.plot:
         plots.draw_ratios(options.plot, {name: ratios(group) for name, group in groups(rows).items()}, title)
     if options.roofline:
-        plots.draw_roofline(options.roofline, _points(rows), _named(limits, field), title)
-    return 0
+        plots.draw_roofline(options.roofline, _points(rows), limits, title)
+
+
+def _warn(line: str) -> None:
+    print(textwrap.fill(f"! {line}", report.WIDTH, subsequent_indent="    "), flush=True)
 
 
 def _field(options: argparse.Namespace) -> Field:
@@ -61,24 +78,53 @@ def _field(options: argparse.Namespace) -> Field:
     return Field(tuple(ENDS) if options.precision == "both" else (options.precision,), torch)
 
 
+def _earlier(options: argparse.Namespace) -> dict[str, Any] | None:
+    """What the file has that --add adds to; ends the script if another GPU or other settings wrote it."""
+    if not options.add or not options.json or not options.json.exists():
+        return None
+    earlier: dict[str, Any] = json.loads(options.json.read_text())
+    found = earlier["machine"].get("gpu"), earlier["settings"]["quick"]
+    if found != (report.gpu()["gpu"], options.quick):
+        sys.exit(f"--add: {options.json} is of another GPU, or of another --quick: give another --json")
+    return earlier
+
+
+def _added(earlier: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """The content, and what an earlier run measured beside it; of what both have this run's counts."""
+    kept = {}
+    for part, keys in (("means", ("rows",)), ("rows", ("kernel", "shape", "networks"))):
+        again = [[each[key] for key in keys] for each in json.loads(json.dumps(content[part]))]
+        kept[part] = [each for each in earlier[part] if [each[key] for key in keys] not in again] + content[part]
+    return content | kept | {"disagreements": earlier["disagreements"] + content["disagreements"]}
+
+
 def _describe_limits(limits: Mapping[str, Any]) -> str:
     lines = (f"{name:<14} {r.peak / 1e12:.3g} TFLOP/s, {r.bandwidth / 1e9:.0f} GB/s" for name, r in limits.items())
     return "\n".join(("limits, measured now", *lines))
 
 
-def _measured(chosen: list[Case], options: argparse.Namespace, limits: Mapping[str, Any], field: Field) -> list[GpuRow]:
-    """Measure the cases one by one, printing each row as it comes."""
+def _measured(
+    chosen: list[Case], options: argparse.Namespace, limits: Mapping[str, Any], field: Field
+) -> tuple[list[GpuRow], list[str]]:
+    """Measure the cases one by one, printing each row as it comes; and who disagreed, which is not measured."""
     pace = Pace(options.rounds, burst=0.002, patience=0, calls=1) if options.quick else Pace(options.rounds)
     rows: list[GpuRow] = []
-    for case in chosen:
-        if not rows or rows[-1].case.kernel != case.kernel:
+    refused: list[str] = []
+    for before, case in zip([None, *chosen], chosen, strict=False):
+        if before is None or before.kernel != case.kernel:
             print(f"\n{case.kernel}\n{report.table_line(HEAD, WIDTHS)}")
             if case.multiply_adds:
                 print(report.table_line(DETAILS, WIDTHS))
-        rows.append(measure(case, pace, limits, field))
+        try:
+            row = measure(case, pace, limits, field)
+        except harness.Disagreement as error:
+            refused.append(str(error))
+            _warn(str(error))
+        else:
+            rows.append(row)
+            print(report.table(row.cells(), list(row.details()), WIDTHS), flush=True)
         gpu_settings.give_back(field.torch)
-        print(report.table(rows[-1].cells(), list(rows[-1].details()), WIDTHS), flush=True)
-    return rows
+    return rows, refused
 
 
 def _means(rows: Sequence[GpuRow]) -> list[dict[str, Any]]:
@@ -118,7 +164,3 @@ def _points(rows: Sequence[GpuRow]) -> dict[str, list[tuple[str, float, float]]]
                 intensity = 2 * row.case.multiply_adds / row.moved
                 points.setdefault(label, []).append((row.case.kernel, intensity, row.speed(name)))
     return points
-
-
-def _named(limits: Mapping[str, Any], field: Field) -> dict[str, Any]:
-    return {name: each for name, each in limits.items() if name in ("cpu", *field.precisions)}

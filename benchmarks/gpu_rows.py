@@ -1,7 +1,8 @@
 """One row of `bench_kernels.py --device cuda`: who races on the GPU, whether they agree, and what is kept of it.
 
     cpu            minicnn's cpu room, on arrays in the CPU's memory; not where a call would take it seconds
-    cuda           minicnn's cuda room; cuda im2col, ..: convolution's algorithms by their names, where they serve
+    cuda           minicnn's cuda room; cuda im2col, ..: convolution's algorithms by their names, where they serve, in
+                   the first of the precisions
     cublas         CuPy's matrix product, and for a linear layer the sum with the bias, which is a kernel of its own
     torch nchw     PyTorch, in both memory layouts; plain "torch" for what knows no layout
     ... tf32       the same with factors rounded to TF32; for matrix products and convolutions alone
@@ -175,21 +176,28 @@ def contenders(case: Case, arguments: tuple[Any, ...], field: Field) -> Iterator
         layouts = counterparts(case, arguments, field.torch)
     for precision in field.precisions if case.multiply_adds else ("float32",):
         prepare = partial(gpu_settings.set_precision, precision, field.torch is not None)
-        on_gpu = {**dict(_on_gpu(case, there)), **{f"torch {name}".rstrip(): each for name, each in layouts.items()}}
+        on_gpu = dict(_on_gpu(case, there)) | {f"torch {name}".rstrip(): each for name, each in layouts.items()}
+        if precision == field.precisions[0]:
+            on_gpu |= dict(_algorithms(case, there))
         for name, contender in on_gpu.items():
             yield f"{name}{ENDS[precision]}", replace(contender, prepare=prepare)
 
 
 def _on_gpu(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Contender]]:
-    """The cuda room and its algorithms, and cuBLAS, on arrays that are on the GPU."""
+    """The cuda room and cuBLAS, on arrays that are on the GPU."""
     kernel, written = getattr(cuda, case.kernel), _written(case, arguments)
     yield "cuda", _waited_for(lambda: kernel(*arguments), written)
+    if case.kernel in _CUBLAS:
+        yield "cublas", _waited_for(partial(_CUBLAS[case.kernel], *arguments))
+
+
+def _algorithms(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Contender]]:
+    """A convolution's, by their names."""
+    kernel = getattr(cuda, case.kernel)
     for algorithm in ALGORITHMS if case.kernel.startswith("conv2d") else ():
         by_name = tuple(algorithm if isinstance(a, str) else a for a in arguments)
         if algorithm != "auto" and kernel_rows.accepts(kernel, by_name):
             yield f"cuda {algorithm}", _waited_for(partial(kernel, *by_name))
-    if case.kernel in _CUBLAS:
-        yield "cublas", _waited_for(partial(_CUBLAS[case.kernel], *arguments))
 
 
 def _waited_for(call: Callable[[], Any], written: tuple[Array, ...] = ()) -> Contender:

@@ -120,7 +120,7 @@ def test_table_file_and_picture(bench, tmp_path):
                                         "cublas_tf32 TFLOP/s", "cpu peak GFLOP/s", "cpu memory GB/s"}  # fmt: skip
     assert all(value > 0 for value in content["limits"].values())
     products = {"cpu", "cuda", "cuda tf32"}
-    algorithms = {f"cuda {name}" for name in ("im2col", "implicit_gemm", "im2col tf32", "implicit_gemm tf32")}
+    algorithms = {"cuda im2col", "cuda implicit_gemm"}
     raced = {each["kernel"]: set(each["contenders"]) for each in content["rows"]}
     assert raced["conv2d_forward"] == raced["conv2d_backward_weight"] == products | algorithms
     assert raced["linear_forward"] == raced["linear_backward_input"] == products | {"cublas", "cublas tf32"}
@@ -147,6 +147,35 @@ def test_one_precision_alone(bench):
     assert content["machine"]["precision"] == "tf32"
     (mean,) = (line for line in text.split("geometric means")[1].splitlines() if line.startswith("linear_forward"))
     assert " tf32 " in mean
+
+
+def test_who_is_wrong_is_not_measured_and_the_others_are(bench, monkeypatch):
+    import gpu_rows
+
+    right = gpu_rows.cuda.linear_backward_input
+    monkeypatch.setattr(gpu_rows.cuda, "linear_backward_input", lambda *given: 2 * right(*given))
+    status, text, content = bench(linear(3, 5, 2))
+    assert status == 1
+    assert text.count("! linear_backward_input 3x5->2: cuda and the float64 reference disagree") == 2
+    assert [each["kernel"] for each in content["rows"]] == ["linear_forward", "linear_backward_weight"]
+    assert len(content["disagreements"]) == 1
+
+
+def test_a_file_grows_by_what_is_added(bench, monkeypatch, report):
+    first, second, third = linear(3, 5, 2)
+    _, _, before = bench([first, second])
+    _, _, added = bench([second, third], "--add")
+    assert [each["kernel"] for each in added["rows"]] == [case.kernel for case in (first, second, third)]
+    assert added["rows"][0] == before["rows"][0]
+    assert added["rows"][1] != before["rows"][1]
+    assert len(added["means"]) == 3
+    assert added["machine"].keys() == before["machine"].keys()
+    _, _, alone = bench([third])
+    assert len(alone["rows"]) == 1
+    described = report.gpu()
+    monkeypatch.setattr(report, "gpu", lambda: described | {"gpu": "another"})
+    with pytest.raises(SystemExit, match="is of another GPU"):
+        bench([first], "--add")
 
 
 def test_the_settings_of_pytorch_are_said(bench, monkeypatch, torch):

@@ -22,6 +22,7 @@ def test_help_fits_the_screen(script):
 def test_wrong_options_are_refused_before_anything_is_measured(tmp_path):
     assert "its folder must exist" in run("bench_kernels.py", "--json", tmp_path / "no" / "a.json", status=2)
     assert "must end in one of .png, .svg, .pdf" in run("bench_train.py", "--plot", tmp_path / "a.txt", status=2)
+    assert "--add goes with --device cuda and --json" in run("bench_kernels.py", "--add", status=2)
     assert "--threads" in run("bench_train.py", "--threads", "0", status=2)
 
 
