@@ -6,7 +6,8 @@ the results are turned back to our layout only where they are compared. Backward
 PyTorch's own autograd calls; two operations that it puts together from others are run by autograd from a graph that is
 kept (local response normalisation and cross-entropy).
 
-On a GPU the arrays are moved there before the clock runs, and the results come back where they are compared.
+On a GPU the arrays are moved there before the clock runs, and the results come back where they are compared. Batch norm
+is PyTorch's own kernel there too, and not cuDNN's.
 
 Missing are dropout and Philox, which draw other random numbers there, and the half squared error.
 """

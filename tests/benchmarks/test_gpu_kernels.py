@@ -246,6 +246,18 @@ def test_what_is_written_into_belongs_to_one_contender(cupy, harness):
     assert raced.moved == 4 * 5 * (3 + 2)  # weights, gradients and velocities are read, the first and last written
 
 
+def test_arrays_are_moved_once_and_before_the_clock_runs(cupy, harness, monkeypatch):
+    import gpu_rows
+    import kernel_cases
+
+    seen = {"cpu": set(), "cuda": set()}
+    for name, room in (("cpu", gpu_rows.cpu), ("cuda", gpu_rows.cuda)):
+        note, right = seen[name].add, room.relu_forward
+        monkeypatch.setattr(room, "relu_forward", lambda x, note=note, right=right: note((id(x), type(x))) or right(x))
+    measured(harness, next(kernel_cases.activations([(2, 3)])), "float32")
+    assert [[kind for _, kind in seen[name]] for name in seen] == [[np.ndarray], [cupy.ndarray]]
+
+
 def test_every_byte_of_arguments_and_results_counts_once(cupy, harness):
     import kernel_cases
 
