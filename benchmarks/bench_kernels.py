@@ -7,6 +7,9 @@ rounds, and the second measurement counts (not with --quick, whose figures show 
 
 Matrix products and convolutions have a line for each contender below their row, the convolution's algorithms by name
 among them. The convolutions of whole networks are too many for the slow reference: they are raced against PyTorch.
+
+With --device cuda the cuda room is raced against PyTorch on the GPU, cuBLAS and the cpu room, on more and larger
+shapes, and compared with the limits of the card: no row holds or fails there.
 """
 
 from __future__ import annotations
@@ -27,7 +30,6 @@ HEAD = ("shape", "ref", "cpu", "cpu/ref", "nchw", "nhwc", "cpu/tor", "")
 DETAILS = ("  contender", "time", "GFLOP/s", "of peak", "error", "ulps", "", "")
 MEAN_WIDTHS = (38, 6, 9, 9, 9)
 MEANS = ("geometric means", "rows", "cpu/ref", "cpu/torch", "of peak")
-SHORT = 1e-5  # seconds: of a call that PyTorch does in less most of the time is Python's
 EPILOGUE = """\
 columns:
   ref, cpu, nchw, nhwc    median time of a call; nchw and nhwc are PyTorch in
@@ -46,8 +48,24 @@ columns:
                           over the largest number
   ulps                    median difference, in units of the last binary digit
 
+columns with --device cuda:
+  cpu, cuda, torch        median time of a call; PyTorch in its faster layout
+  cpu/cu, cu/tor          ratios of times; cu/nchw: PyTorch in its default
+                          layout, cu/cubl: cuBLAS (by way of CuPy)
+  GB/s                    bytes of all arguments and results over the time
+  limit                   share of what the card does at best, measured at the
+                          start: the time that the operations need, or the
+                          bytes, if that is longer. What a cache holds may
+                          exceed 100 %, and float32 made of three TF32 products
+                          too.
+  tf32                    factors have 10 binary digits behind the point; of
+                          PyTorch's flags cudnn.allow_tf32 and
+                          cuda.matmul.allow_tf32 both are on there, and off
+                          in the lines without
+
 means:
-  short                   calls that PyTorch does in less than 10 microseconds
+  short                   calls that PyTorch does in less than 10 microseconds;
+                          with --device cuda: whose limit is less than that
 
 shapes:
   128x14x14x6->16 5x5     images N x H x W x C, filters, window; s2: stride 2,
@@ -60,6 +78,8 @@ examples:
   python benchmarks/bench_kernels.py -k pool -k 224x224   rows with one of both
   python benchmarks/bench_kernels.py -k resnet18 -k resnet50 -k vgg16
   python benchmarks/bench_kernels.py -k vgg16 --roofline vgg16.png
+  python benchmarks/bench_kernels.py --device cuda -k resnet50-b64 --json a.json
+  python benchmarks/bench_kernels.py --device cuda -k pool --json a.json --add
 """
 
 
@@ -67,17 +87,27 @@ def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
     harness.start(options)
-    from kernel_cases import cases
-
-    chosen = [case for case in cases() if not options.kernel or any(part in case.name for part in options.kernel)]
+    chosen = [
+        case
+        for case in _cases(options.device)
+        if not options.kernel or any(part in case.name for part in options.kernel)
+    ]
     if not chosen:
         sys.exit(f"no kernel or shape contains {' or '.join(options.kernel)}: see --list")
     if options.list:
         print("\n".join(case.name for case in chosen))
         return 0
+    if options.roofline and not any(case.multiply_adds for case in chosen):
+        sys.exit("--roofline shows matrix products and convolutions: choose one of them too")
+    if options.device == "cuda":
+        import gpu_kernels
+
+        return gpu_kernels.run(options, chosen)
     import roofs
 
     limits = roofs.measure(options.threads)
+    from kernel_rows import groups, ratios
+
     rows = _measured(chosen, options, limits.peak)
     described = report.machine(options.threads)
     means = _means(rows)
@@ -92,9 +122,9 @@ def main() -> int:
         report.write_json(options.json, content)
     title = f"{described['processor']}, {described['threads']} threads, {described['precision']}"
     if options.plot:
-        plots.draw_ratios(options.plot, {name: _ratios(group) for name, group in _groups(rows).items()}, title)
+        plots.draw_ratios(options.plot, {name: ratios(group) for name, group in groups(rows).items()}, title)
     if options.roofline:
-        plots.draw_roofline(options.roofline, [row for row in rows if row.case.multiply_adds], limits, title)
+        plots.draw_roofline(options.roofline, _points(rows), {"roofs": limits}, title)
     return 1 if options.strict and not all(row.holds for row in rows) else 0
 
 
@@ -104,10 +134,28 @@ def _options() -> argparse.Namespace:
     result.add_argument("-k", "--kernel", action="append", metavar="TEXT", help="only rows whose kernel, shape or "
                         "network contains TEXT; may be given again for more")  # fmt: skip
     result.add_argument("--list", action="store_true", help="print the names of the rows and measure nothing")
+    result.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+    result.add_argument("--precision", default="both", choices=["float32", "tf32", "both"], help="of products on a GPU "
+                        "(default: both)")  # fmt: skip
+    result.add_argument("--autotune", action="store_true", help="PyTorch on a GPU tries all algorithms of cuDNN "
+                        "(torch.backends.cudnn.benchmark); by default a heuristic picks one")  # fmt: skip
+    result.add_argument("--add", action="store_true", help="on a GPU, keep the other rows that the file of --json has "
+                        "from before")  # fmt: skip
     result.add_argument("--strict", action="store_true", help="exit with status 1 where a row does not hold")
     result.add_argument("--roofline", type=harness.plot_path, metavar="PATH", help="draw speed over arithmetic "
                         "intensity below the roofs of this machine")  # fmt: skip
-    return result.parse_args()
+    options = result.parse_args()
+    if options.add and not (options.device == "cuda" and options.json):
+        result.error("--add goes with --device cuda and --json")
+    return options
+
+
+def _cases(device: str) -> list[Any]:
+    if device == "cuda":
+        from gpu_cases import cases
+    else:
+        from kernel_cases import cases
+    return cases()
 
 
 def _measured(chosen: list[Any], options: argparse.Namespace, peak: float) -> list[Any]:
@@ -127,28 +175,13 @@ def _measured(chosen: list[Any], options: argparse.Namespace, peak: float) -> li
     return rows
 
 
-def _groups(rows: list[Any]) -> dict[str, list[Any]]:
-    """The rows of each kernel; a network's layers are in a group for each network, short calls in one of their own."""
-    groups: dict[str, list[Any]] = {}
-    for row in rows:
-        short = row.torch is not None and row.race.seconds(row.torch) < SHORT
-        for label in row.case.networks or ("short" if short else "",):
-            groups.setdefault(f"{row.case.kernel} {label}".rstrip(), []).append(row)
-    return groups
-
-
-def _ratios(rows: list[Any]) -> dict[str, list[float]]:
-    """{"cpu/reference": the ratios of the rows that have one, ...}"""
-    keys = dict.fromkeys(key for row in rows for key in row.ratios)
-    return {key: [row.ratios[key] for row in rows if key in row.ratios] for key in keys}
-
-
 def _means(rows: list[Any]) -> list[dict[str, Any]]:
     """For each group its geometric means: of the ratios, and of the share of the peak."""
+    from kernel_rows import groups, mean_ratios
+
     means = []
-    for name, group in _groups(rows).items():
-        mean: dict[str, Any] = {"rows": name, "count": len(group)}
-        mean |= {key: statistics.geometric_mean(ratios) for key, ratios in _ratios(group).items()}
+    for name, group in groups(rows).items():
+        mean: dict[str, Any] = {"rows": name, "count": len(group), **mean_ratios(group)}
         if group[0].case.multiply_adds:
             mean["of peak"] = statistics.geometric_mean(row.speed("cpu") / row.peak for row in group)
         means.append(mean)
@@ -158,6 +191,17 @@ def _means(rows: list[Any]) -> list[dict[str, Any]]:
 def _mean_cells(mean: dict[str, Any]) -> tuple[str, ...]:
     ratios = [report.times(mean[key]) if key in mean else "-" for key in ("cpu/reference", "cpu/torch")]
     return mean["rows"], str(mean["count"]), *ratios, f"{100 * mean['of peak']:.0f} %" if "of peak" in mean else "-"
+
+
+def _points(rows: list[Any]) -> dict[str, list[tuple[str, float, float]]]:
+    """Of products and convolutions (kernel, operations a byte, operations a second): see plots.draw_roofline."""
+    points: dict[str, list[tuple[str, float, float]]] = {"cpu room": [], "PyTorch": []}
+    for row in rows:
+        for label, name in (("cpu room", "cpu"), ("PyTorch", row.torch)):
+            if row.case.multiply_adds and name:
+                intensity = 2 * row.case.multiply_adds / (4 * row.case.numbers)
+                points[label].append((row.case.kernel, intensity, row.speed(name)))
+    return points
 
 
 def _verdict(rows: list[Any]) -> str:

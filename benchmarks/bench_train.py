@@ -124,7 +124,10 @@ def main() -> int:
         _print(result)
     described = report.machine(options.threads) | {"numba threads": ", ".join(sorted(pools))}
     if options.device == "cuda":
-        described |= report.gpu() | {"precision": options.precision}
+        from gpu_settings import describe_torch
+
+        torch = describe_torch("cuda" if harness.has_torch(options) else None)
+        described |= report.gpu() | torch | {"precision": options.precision}
     print(f"\n{report.describe(described)}")
     if options.json:
         settings = {"inference": options.inference, "rounds": pace.rounds, "separate": options.separate,
@@ -195,14 +198,12 @@ def _gpu_names(options: argparse.Namespace) -> list[str]:
 def _on_gpu(options: argparse.Namespace) -> Any:
     """The measurement on a GPU, in one process."""
     import gpu_networks
+    import gpu_settings
 
-    from minicnn.device import check_device
-
-    try:
-        check_device("cuda")
-    except RuntimeError as error:
-        sys.exit(f"--device cuda: {error}")
-    gpu_networks.set_precision(options.precision, harness.has_torch(options))
+    gpu_settings.require()
+    gpu_settings.set_precision(options.precision, harness.has_torch(options))
+    if harness.has_torch(options):
+        gpu_settings.set_autotuner(False)
 
     def measure(task: Task, names: list[str], threads: int, pace: Pace) -> tuple[Result, str]:
         works = {name: gpu_networks.work(task, name) for name in names}

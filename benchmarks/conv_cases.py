@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from minicnn.kernels.geometry import output_sizes
 Array = Any
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
+Layer = tuple[int, int, int, int, int]  # H, C, O, K, stride
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,10 @@ NETWORKS = {
 }
 
 
-def layers() -> list[Convolution]:
-    """Every convolution of NETWORKS once, with the names of all that have it."""
+def layers(networks: Mapping[str, tuple[int, list[Layer]]] = NETWORKS) -> list[Convolution]:
+    """Every convolution of the networks once, with the names of all that have it."""
     found: dict[Convolution, Convolution] = {}
-    for network, (N, shapes) in NETWORKS.items():
+    for network, (N, shapes) in networks.items():
         for H, C, O, K, stride in shapes:
             plain = Convolution(N, H, C, O, K, stride, padding=K // 2)
             known = found.get(plain, plain)

@@ -22,21 +22,8 @@ NAMES = (
     "torch graph-nchw",
     "torch graph-nhwc",
 )
-TOLERANCES = {"float32": 1e-4, "tf32": 1e-2}  # of the largest loss; TF32 keeps 10 binary digits of a factor
+TOLERANCES = {"float32": 1e-4, "tf32": 1e-2}  # of the largest loss
 RANDOM_BATCHES = 8  # of a network that is not trained on digits
-
-
-def set_precision(precision: str, with_torch: bool) -> None:
-    """The precision of matrix products and convolutions in both libraries."""
-    import minicnn as mc
-
-    mc.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    if with_torch:
-        import torch
-
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.benchmark = False
 
 
 def work(task: Task, name: str, device: str = "cuda") -> Work:

@@ -121,11 +121,19 @@ class Contender:
     """call() does the work that is timed; view(what it returned) is what must agree with the other contenders.
 
     finish: waits until the work is done, on a GPU, where call() only asks for it; None where it is done anyway.
+    prepare: sets before a burst what holds for the whole process, as the precision of a library does.
     """
 
     call: Callable[[], Any]
     view: Callable[[Any], Any] = lambda result: result
     finish: Callable[[], Any] | None = None
+    prepare: Callable[[], Any] | None = None
+
+    def first(self) -> Any:
+        """What the first call returns, as it is compared."""
+        if self.prepare is not None:
+            self.prepare()
+        return self.view(self.call())
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dic
 
     compare: is given {name: viewed result}, and raises Disagreement unless they agree (see `agree`).
     """
-    compare({name: contender.view(contender.call()) for name, contender in contenders.items()})
+    compare({name: contender.first() for name, contender in contenders.items()})
     bursts: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(pace.rounds):
@@ -206,6 +214,8 @@ def burst(contender: Contender, pace: Pace) -> float:
     clock = time.perf_counter
     collecting = gc.isenabled()
     gc.disable()
+    if contender.prepare is not None:
+        contender.prepare()
     try:
         _repeat(contender, clock() + min(WARM_UP, 2 * pace.burst), 1)
         return statistics.median(_repeat(contender, clock() + pace.burst, pace.calls))

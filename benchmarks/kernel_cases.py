@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,15 @@ Array = Any
 def cases() -> list[Case]:
     """Every row, kernel by kernel."""
     made = [
-        *convolutions(), *columns(), *_linears(), *_pools(), *_adaptive_pools(), *_batch_norms(),
-        *_local_response_norms(), *_activations(), *_softmaxes(), *_losses(), *_dropouts(), *_updates(),
+        *convolutions(), *columns(), *linears(LINEARS), *biases(BIASES), *pools(POOLS), *adaptive_pools(ADAPTIVE_POOLS),
+        *batch_norms(BATCH_NORMS), *local_response_norms(LOCAL_RESPONSE_NORMS), *activations(ELEMENTS),
+        *softmaxes(ROWS), *losses(ROWS), *dropouts(DROPOUTS), *philoxes(PHILOXES), *updates(PARAMETERS),
     ]  # fmt: skip
+    return sorted_by_kernel(made)
+
+
+def sorted_by_kernel(made: Sequence[Case]) -> list[Case]:
+    """The same, kernel by kernel."""
     order = list(dict.fromkeys(case.kernel for case in made))
     return sorted(made, key=lambda case: order.index(case.kernel))
 
@@ -35,8 +41,9 @@ LINEARS += [(128, 9216, 128), (4, 25088, 4096), (4, 4096, 1000)]
 BIASES = [(1, 1), (128, 10), (128, 120), (4, 4096), (128, 28, 28, 6), (1, 224, 224, 64)]
 
 
-def _linears() -> Iterator[Case]:
-    for N, I, O in LINEARS:
+def linears(shapes: Sequence[tuple[int, int, int]]) -> Iterator[Case]:
+    """Fully connected layers (N, in, out), in three directions."""
+    for N, I, O in shapes:
         name = f"{N}x{I}->{O}"
         work: dict[str, Any] = {"multiply_adds": N * I * O, "numbers": N * I + I * O + N * O}
         yield Case("linear_forward", name, lambda rng, N=N, I=I, O=O: (
@@ -45,7 +52,11 @@ def _linears() -> Iterator[Case]:
             normal(rng, N, O), normal(rng, I, O)), **work)  # fmt: skip
         yield Case("linear_backward_weight", name, lambda rng, N=N, I=I, O=O: (
             normal(rng, N, O), normal(rng, N, I)), **work)  # fmt: skip
-    for shape in BIASES:
+
+
+def biases(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """The gradient of a bias, of these gradients."""
+    for shape in shapes:
         yield Case("bias_backward", joined(shape), lambda rng, shape=shape: (normal(rng, *shape),))
 
 
@@ -69,8 +80,9 @@ ADAPTIVE_POOLS = [
 ]
 
 
-def _pools() -> Iterator[Case]:
-    for x_shape, K, S, P in POOLS:
+def pools(shapes: Sequence[tuple[Shape, int, int, int]]) -> Iterator[Case]:
+    """Pooling by maximum, average and sum: x (N, H, W, C), window, stride, padding."""
+    for x_shape, K, S, P in shapes:
         where = (K, K), (S, S), ((P, P), (P, P))
         y_shape = (x_shape[0], *output_sizes(x_shape, *where), x_shape[3])
         label = f"{joined(x_shape)} {K}x{K} s{S}"
@@ -94,8 +106,9 @@ def _pools() -> Iterator[Case]:
         yield Case("sum_pool2d_backward", label, lambda rng, g=gradients, s=x_shape, a=where: (g(rng), s, *a))
 
 
-def _adaptive_pools() -> Iterator[Case]:
-    for shape, out in ADAPTIVE_POOLS:
+def adaptive_pools(shapes: Sequence[tuple[Shape, int]]) -> Iterator[Case]:
+    """Adaptive average pooling: x (N, H, W, C), and the side of what comes out."""
+    for shape, out in shapes:
         label = f"{joined(shape)}->{out}x{out}"
         yield Case("adaptive_avg_pool2d_forward", label, lambda rng, s=shape, o=out: (normal(rng, *s), (o, o)))
         yield Case("adaptive_avg_pool2d_backward", label, lambda rng, s=shape, o=out: (
@@ -113,8 +126,9 @@ LOCAL_RESPONSE_NORMS = [(1, 1, 1, 1), (1, 55, 55, 96), (1, 27, 27, 256), (1, 224
 ALEXNET = (5, 5e-4, 0.75, 2.0)  # size, alpha, beta, k
 
 
-def _batch_norms() -> Iterator[Case]:
-    for shape in BATCH_NORMS:
+def batch_norms(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Batch normalisation of x (N, H, W, C), training and inference."""
+    for shape in shapes:
 
         def given(rng: np.random.Generator, shape: Shape = shape) -> tuple[Array, ...]:
             """x, gamma, beta, and the mean and variance of x."""
@@ -130,8 +144,9 @@ def _batch_norms() -> Iterator[Case]:
         yield Case("batch_norm_inference_backward", joined(shape), backward)
 
 
-def _local_response_norms() -> Iterator[Case]:
-    for shape in LOCAL_RESPONSE_NORMS:
+def local_response_norms(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Local response normalisation of x (N, H, W, C)."""
+    for shape in shapes:
         yield Case("local_response_norm_forward", joined(shape), lambda rng, s=shape: (normal(rng, *s), *ALEXNET))
         yield Case("local_response_norm_backward", joined(shape), lambda rng, s=shape: (
             normal(rng, *s), normal(rng, *s), *ALEXNET))  # fmt: skip
@@ -142,28 +157,32 @@ def _local_response_norms() -> Iterator[Case]:
 ELEMENTS = [(1,), (1, 28, 28, 6), (128, 120), (128, 28, 28, 6), (1, 224, 224, 64)]
 ROWS = [(1, 1), (1, 10), (128, 10), (128, 1000), (50176, 64)]
 DROPOUTS = [(1, 1), (1, 4096), (128, 128), (128, 9216), (1, 224, 224, 64)]
+PHILOXES = [1, 1024, 1 << 18]
 
 
-def _activations() -> Iterator[Case]:
+def activations(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of x in any shape."""
     for name in ("relu", "tanh", "sigmoid"):
-        for shape in ELEMENTS:
+        for shape in shapes:
             yield Case(f"{name}_forward", joined(shape), lambda rng, s=shape: (normal(rng, *s),))
             # y must be an output of this activation: the derivative is written in it.
             yield Case(f"{name}_backward", joined(shape), lambda rng, s=shape, f=name: (
                 normal(rng, *s), getattr(reference, f"{f}_forward")(normal(rng, *s))))  # fmt: skip
 
 
-def _softmaxes() -> Iterator[Case]:
+def softmaxes(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of rows (N, K)."""
     for name in ("softmax", "log_softmax"):
-        for shape in ROWS:
+        for shape in shapes:
             yield Case(f"{name}_forward", joined(shape), lambda rng, s=shape: (normal(rng, *s),))
             yield Case(f"{name}_backward", joined(shape), lambda rng, s=shape, f=name: (
                 normal(rng, *s), getattr(reference, f"{f}_forward")(normal(rng, *s))))  # fmt: skip
 
 
-def _losses() -> Iterator[Case]:
+def losses(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of rows (N, K)."""
     share = np.array(0.5, np.float32)
-    for N, K in ROWS:
+    for N, K in shapes:
 
         def classes(rng: np.random.Generator, N: int = N, K: int = K) -> Array:
             return rng.integers(0, K, N)
@@ -177,11 +196,16 @@ def _losses() -> Iterator[Case]:
                 share, normal(rng, N, K), normal(rng, N, K)))  # fmt: skip
 
 
-def _dropouts() -> Iterator[Case]:
-    for shape in DROPOUTS:
+def dropouts(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of x in any shape."""
+    for shape in shapes:
         for direction in ("forward", "backward"):
             yield Case(f"dropout_{direction}", joined(shape), lambda rng, s=shape: (normal(rng, *s), 0.5, 1, 2, 3, 0))
-    for count in (1, 1024, 1 << 18):
+
+
+def philoxes(counts: Sequence[int]) -> Iterator[Case]:
+    """Random words for so many counters."""
+    for count in counts:
         yield Case("philox4x32", f"{count}x4", lambda rng, n=count: (
             rng.integers(0, 2**32, (n, 4), np.uint32), rng.integers(0, 2**32, 2, np.uint32)))  # fmt: skip
 
@@ -191,8 +215,9 @@ def _dropouts() -> Iterator[Case]:
 PARAMETERS = [(1,), (5, 5, 6, 16), (400, 120), (9216, 128), (3, 3, 512, 512), (4096, 4096)]
 
 
-def _updates() -> Iterator[Case]:
-    for shape in PARAMETERS:
+def updates(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """A step of one weight of each shape."""
+    for shape in shapes:
         label = joined(shape)
         yield Case("sgd_update", label, lambda rng, s=shape: (
             [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)],

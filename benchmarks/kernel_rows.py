@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from minicnn.kernels.cpu.conv2d import ALGORITHMS
 Array = Any
 
 RATIO, SLACK = 1.05, 20e-6
+SHORT = 1e-5  # seconds: of a call that PyTorch does in less most of the time is Python's
 TOLERANCE = 1e-4  # of the largest number: float32 sums in another order
 
 
@@ -54,6 +56,11 @@ class Row:
         """Time of the cpu room over those of the others."""
         others = {"reference": "reference" if "reference" in self.race.bursts else None, "torch": self.torch}
         return {f"cpu/{name}": self.race.ratio("cpu", other) for name, other in others.items() if other}
+
+    @property
+    def short(self) -> bool:
+        """Whether it says more of calls than of kernels."""
+        return self.torch is not None and self.race.seconds(self.torch) < SHORT
 
     @property
     def slower(self) -> float:
@@ -120,7 +127,7 @@ def measure(case: Case, pace: Pace, peak: float, with_torch: bool, attempts: int
     Raises harness.Disagreement, naming the case, where they do not compute the same.
     """
     arguments = case.arguments(np.random.default_rng(0))
-    compare = _Exact(case, arguments) if case.multiply_adds else _Alike()
+    compare = Exact(case, arguments) if case.multiply_adds else Alike()
     for attempt in range(attempts):
         contenders = dict(_rooms(case, arguments))
         if with_torch:
@@ -146,15 +153,15 @@ def _rooms(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Conten
     for name, room in (("reference", reference), ("cpu", cpu)):
         if not (room is reference and case.networks):
             own = tuple([b.copy() for b in a] if i in case.updates else a for i, a in enumerate(arguments))
-            yield name, _kernel(getattr(room, case.kernel), own, tuple(a for i in case.updates for a in own[i]))
+            yield name, by_kernel(getattr(room, case.kernel), own, tuple(a for i in case.updates for a in own[i]))
     for algorithm in ALGORITHMS if case.kernel.startswith("conv2d") else ():
         by_name = tuple(algorithm if isinstance(a, str) else a for a in arguments)
         kernel = getattr(cpu, case.kernel)
-        if algorithm != "auto" and _accepts(kernel, by_name):
-            yield f"cpu {algorithm}", _kernel(kernel, by_name, ())
+        if algorithm != "auto" and accepts(kernel, by_name):
+            yield f"cpu {algorithm}", by_kernel(kernel, by_name, ())
 
 
-def _accepts(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+def accepts(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
     """Whether the algorithm serves this shape: where it does not, asking for it is a ValueError."""
     try:
         kernel(*arguments)
@@ -163,12 +170,12 @@ def _accepts(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
     return True
 
 
-def _kernel(kernel: Callable[..., Any], arguments: tuple[Any, ...], written: tuple[Any, ...]) -> Contender:
+def by_kernel(kernel: Callable[..., Any], arguments: tuple[Any, ...], written: tuple[Any, ...]) -> Contender:
     """A kernel that returns its results, or leaves them in the arrays `written`."""
     return Contender(lambda: kernel(*arguments), lambda result: written or result)
 
 
-class _Alike:
+class Alike:
     """Compares the contenders with each other."""
 
     def __init__(self) -> None:
@@ -178,16 +185,23 @@ class _Alike:
         harness.agree(results, TOLERANCE)
 
 
-class _Exact:
-    """Compares the contenders with what the reference makes of the same arguments in float64."""
+class Exact:
+    """Compares the contenders with what the reference makes of the same arguments in float64.
 
-    def __init__(self, case: Case, arguments: tuple[Any, ...]) -> None:
+    tolerance(name): what a contender may be off by.
+    """
+
+    def __init__(
+        self, case: Case, arguments: tuple[Any, ...], tolerance: Callable[[str], float] = lambda name: TOLERANCE
+    ) -> None:
+        self._tolerance = tolerance
         widened = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
         self._exact = getattr(reference, case.kernel)(*widened)
         self.errors: dict[str, Error] = {}
 
     def __call__(self, results: dict[str, Array]) -> None:
-        harness.agree({"the float64 reference": self._exact, **results}, TOLERANCE)
+        for name, result in results.items():
+            harness.agree({"the float64 reference": self._exact, name: result}, self._tolerance(name))
         self.errors = {name: error(result, self._exact) for name, result in results.items()}
 
 
@@ -196,3 +210,26 @@ def error(result: Array, exact: Array) -> Error:
     difference = np.abs(result - exact)
     ulps = difference / np.spacing(np.abs(exact).astype(np.float32))
     return Error(float(difference.max() / np.abs(exact).max()), float(np.median(ulps)))
+
+
+# Groups of rows, of whatever device
+
+
+def groups(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """The rows of each kernel; a network's layers are in a group for each network, short calls in one of their own."""
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        for label in row.case.networks or ("short" if row.short else "",):
+            found.setdefault(f"{row.case.kernel} {label}".rstrip(), []).append(row)
+    return found
+
+
+def ratios(rows: Sequence[Any]) -> dict[str, list[float]]:
+    """{"cpu/reference": the ratios of the rows that have one, ...}"""
+    keys = dict.fromkeys(key for row in rows for key in row.ratios)
+    return {key: [row.ratios[key] for row in rows if key in row.ratios] for key in keys}
+
+
+def mean_ratios(rows: Sequence[Any]) -> dict[str, float]:
+    """{"cpu/reference": their geometric mean, ...}"""
+    return {key: statistics.geometric_mean(each) for key, each in ratios(rows).items()}

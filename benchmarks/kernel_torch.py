@@ -6,12 +6,16 @@ the results are turned back to our layout only where they are compared. Backward
 PyTorch's own autograd calls; two operations that it puts together from others are run by autograd from a graph that is
 kept (local response normalisation and cross-entropy).
 
+On a GPU the arrays are moved there before the clock runs, and the results come back where they are compared. Batch norm
+is PyTorch's own kernel there too, and not cuDNN's.
+
 Missing are dropout and Philox, which draw other random numbers there, and the half squared error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,49 +29,57 @@ Tensor = torch.Tensor
 aten: Any = torch.ops.aten
 
 
-def counterparts(case: Case, arguments: tuple[Any, ...]) -> dict[str, Contender]:
-    """{layout: the same operation in PyTorch}; empty where there is none.
+def counterparts(case: Case, arguments: tuple[Any, ...], device: str = "cpu") -> dict[str, Contender]:
+    """{layout: the same operation in PyTorch on that device}; empty where there is none.
 
-    Arrays that are only read are shared with PyTorch where their layout is the same.
+    Arrays that are only read are shared with PyTorch where device and layout are the same.
     """
+    images = any(isinstance(a, np.ndarray) and a.ndim == 4 for a in arguments)
     for prefix, build in _BUILDERS.items():
         if case.kernel.startswith(prefix):
-            images = any(isinstance(a, np.ndarray) and a.ndim == 4 for a in arguments) and build not in _FLAT
-            made = {layout: build(case.kernel, arguments, layout) for layout in (("nchw", "nhwc") if images else ("",))}
-            return {layout: contender for layout, contender in made.items() if contender is not None}
+            there = tuple(_moved(a, device) for a in arguments)
+            layouts = ("nchw", "nhwc") if images and build not in _FLAT else ("",)
+            made = {layout: build(case.kernel, there, layout) for layout in layouts}
+            wait = torch.cuda.synchronize if device == "cuda" else None
+            return {layout: replace(each, finish=wait) for layout, each in made.items() if each is not None}
     return {}
+
+
+def _moved(argument: Any, device: str) -> Any:
+    """Arrays, and lists of them, as tensors on the device."""
+    if isinstance(argument, list):
+        return [_moved(a, device) for a in argument]
+    return torch.from_numpy(argument).to(device) if isinstance(argument, np.ndarray) else argument
 
 
 # Layouts
 
 
-def _image(x: Array, layout: str) -> Tensor:
+def _image(x: Tensor, layout: str) -> Tensor:
     """(N, H, W, C) -> (N, C, H, W), in memory as the layout says."""
-    t = torch.from_numpy(x).permute(0, 3, 1, 2)
-    return t.contiguous(memory_format=torch.contiguous_format if layout == "nchw" else torch.channels_last)
+    return _stored(x.permute(0, 3, 1, 2), layout)
 
 
-def _weight(w: Array, layout: str) -> Tensor:
+def _weight(w: Tensor, layout: str) -> Tensor:
     """(KH, KW, C, O) -> (O, C, KH, KW), in memory as the layout says."""
-    t = torch.from_numpy(w).permute(3, 2, 0, 1)
+    return _stored(w.permute(3, 2, 0, 1), layout)
+
+
+def _stored(t: Tensor, layout: str) -> Tensor:
     return t.contiguous(memory_format=torch.contiguous_format if layout == "nchw" else torch.channels_last)
-
-
-def _copy(a: Array) -> Tensor:
-    return torch.from_numpy(np.array(a, order="C"))
 
 
 def _from_image(t: Tensor) -> Array:
-    return t.detach().permute(0, 2, 3, 1).numpy()  # (N, C, H, W) -> (N, H, W, C)
+    return _plain(t.permute(0, 2, 3, 1))  # (N, C, H, W) -> (N, H, W, C)
 
 
 def _plain(t: Tensor) -> Array:
-    return t.detach().numpy()
+    return t.detach().cpu().numpy()
 
 
-def _empty_image(shape: tuple[int, ...], layout: str) -> Tensor:
+def _empty_image(shape: tuple[int, ...], layout: str, like: Tensor) -> Tensor:
     """Some backward operators read the shape of x through x itself, and nothing of its values."""
-    return _image(np.zeros(shape, np.float32), layout)
+    return _image(like.new_zeros(shape), layout)
 
 
 def _symmetric(padding: Any) -> list[int]:
@@ -85,13 +97,13 @@ def _convolution(kernel: str, arguments: tuple[Any, ...], layout: str) -> Conten
     *arrays, stride, padding, dilation, groups, _ = arguments
     where = (stride, _symmetric(padding), dilation)
     if kernel == "conv2d_forward":
-        x, w, b = _image(arrays[0], layout), _weight(arrays[1], layout), torch.from_numpy(arrays[2])
+        x, w, b = _image(arrays[0], layout), _weight(arrays[1], layout), arrays[2]
         return Contender(lambda: F.conv2d(x, w, b, *where, groups), _from_image)
     dy = _image(arrays[0], layout)
     if kernel == "conv2d_backward_input":
-        x, w, mask = _empty_image(arrays[2], layout), _weight(arrays[1], layout), [True, False, False]
+        x, w, mask = _empty_image(arrays[2], layout, dy), _weight(arrays[1], layout), [True, False, False]
     else:
-        x, w = _image(arrays[1], layout), _weight(np.zeros(arrays[2], np.float32), layout)
+        x, w = _image(arrays[1], layout), _weight(dy.new_zeros(arrays[2]), layout)
         mask = [False, True, False]
     backward = aten.convolution_backward
     call = lambda: backward(dy, x, w, None, *where, False, [0, 0], groups, mask)  # noqa: E731
@@ -112,24 +124,23 @@ def _columns(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender 
         return Contender(lambda: F.unfold(x, kernel_size, **where), lambda y: _plain(
             y.reshape(N, C, K, -1).permute(0, 3, 2, 1).reshape(-1, K * C)))  # (N, C*K, L) -> (N*L, K*C)  # fmt: skip
     # (N*L, K*C) -> (N, C*K, L)
-    columns = torch.from_numpy(a).reshape(N, -1, K, C).permute(0, 3, 2, 1).reshape(N, C * K, -1).contiguous()
+    columns = a.reshape(N, -1, K, C).permute(0, 3, 2, 1).reshape(N, C * K, -1).contiguous()
     return Contender(lambda: F.fold(columns, (H, W), kernel_size, **where), _from_image)
 
 
 def _linear(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
-    a = torch.from_numpy(arguments[0])
     if kernel == "linear_backward_weight":
-        x = torch.from_numpy(arguments[1])
-        return Contender(lambda: a.t().mm(x), lambda dw: _plain(dw.t()))  # (out, in) -> (in, out)
-    w = _copy(arguments[1].T)  # (in, out) -> (out, in), as torch.nn.Linear holds it
+        dy, x = arguments
+        return Contender(lambda: dy.t().mm(x), lambda dw: _plain(dw.t()))  # (out, in) -> (in, out)
+    a, w = arguments[0], arguments[1].t().contiguous()  # (in, out) -> (out, in), as torch.nn.Linear holds it
     if kernel == "linear_backward_input":
         return Contender(lambda: a.mm(w), _plain)
-    b = torch.from_numpy(arguments[2])
+    b = arguments[2]
     return Contender(lambda: F.linear(a, w, b), _plain)
 
 
 def _bias(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
-    dy = torch.from_numpy(arguments[0])
+    (dy,) = arguments
     axes = tuple(range(dy.ndim - 1))
     return Contender(lambda: dy.sum(axes), _plain)
 
@@ -145,11 +156,12 @@ def _max_pool(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender
         return Contender(lambda: aten.max_pool2d_with_indices(t, *where), lambda result: _from_image(result[0]))
     dy, index, x_shape, kernel_size, stride, padding = arguments
     where = (kernel_size, stride, _symmetric(padding), (1, 1), False)
-    kh, kw = np.divmod(index, kernel_size[1])
-    h = np.arange(index.shape[1])[:, None, None] * stride[0] + kh - padding[0][0]
-    w = np.arange(index.shape[2])[:, None] * stride[1] + kw - padding[1][0]
-    cells = _image((h * x_shape[2] + w).astype(np.int64), layout)
-    d, t = _image(dy, layout), _empty_image(x_shape, layout)
+    kh, kw = index // kernel_size[1], index % kernel_size[1]
+    OH, OW = (torch.arange(size, device=index.device) for size in index.shape[1:3])
+    h = OH[:, None, None] * stride[0] + kh - padding[0][0]
+    w = OW[:, None] * stride[1] + kw - padding[1][0]
+    cells = _image(h * x_shape[2] + w, layout)
+    d, t = _image(dy, layout), _empty_image(x_shape, layout, dy)
     return Contender(lambda: aten.max_pool2d_with_indices_backward(d, t, *where, cells), _from_image)
 
 
@@ -161,7 +173,7 @@ def _avg_pool(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender
         t, where = _image(x, layout), (kernel_size, stride, _symmetric(padding), ceil_mode, False, divisor)
         return Contender(lambda: F.avg_pool2d(t, *where), _from_image)
     dy, x_shape, kernel_size, stride, padding, *_ = arguments
-    d, t = _image(dy, layout), _empty_image(x_shape, layout)
+    d, t = _image(dy, layout), _empty_image(x_shape, layout, dy)
     where = (kernel_size, stride, _symmetric(padding), False, False, divisor)
     return Contender(lambda: aten.avg_pool2d_backward(d, t, *where), _from_image)
 
@@ -170,7 +182,7 @@ def _adaptive_pool(kernel: str, arguments: tuple[Any, ...], layout: str) -> Cont
     t = _image(arguments[0], layout)
     if kernel.endswith("forward"):
         return Contender(lambda: F.adaptive_avg_pool2d(t, arguments[1]), _from_image)
-    x = _empty_image(arguments[1], layout)
+    x = _empty_image(arguments[1], layout, arguments[0])
     return Contender(lambda: aten._adaptive_avg_pool2d_backward(t, x), _from_image)
 
 
@@ -179,11 +191,11 @@ def _adaptive_pool(kernel: str, arguments: tuple[Any, ...], layout: str) -> Cont
 
 def _batch_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender | None:
     training = "inference" not in kernel
-    if training and arguments[0].size == arguments[0].shape[-1]:
+    if training and arguments[0].numel() == arguments[0].shape[-1]:
         return None  # PyTorch refuses to train on one value a channel
     if kernel.endswith("forward"):
         *arrays, eps, _, _ = arguments  # without residual and activation
-        x, (gamma, beta, *running) = _image(arrays[0], layout), (torch.from_numpy(a) for a in arrays[1:])
+        x, (gamma, beta, *running) = _image(arrays[0], layout), arrays[1:]
         statistics: Any = running or [None, None]
         return Contender(
             lambda: aten.native_batch_norm(x, gamma, beta, *statistics, training, 0.1, eps),
@@ -191,7 +203,7 @@ def _batch_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contend
         )
     *arrays, eps, _ = arguments
     dy, x = _image(arrays[0], layout), _image(arrays[1], layout)
-    gamma, _, mean, var = (torch.from_numpy(a) for a in arrays[2:])
+    gamma, _, mean, var = arrays[2:]
     inverse = (var + eps).rsqrt()
     given: Any = [None, None] if training else [mean, var]
     rest = (gamma, *given, mean, inverse, training, eps, [True, True, True])
@@ -216,52 +228,49 @@ def _local_response_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -
 
 def _activation(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
     name, direction = kernel.split("_")
-    tensors = [torch.from_numpy(a) for a in arguments]
     if direction == "forward":
-        return Contender(lambda: getattr(torch, name)(*tensors), _plain)
+        return Contender(lambda: getattr(torch, name)(*arguments), _plain)
     if name == "relu":
-        return Contender(lambda: aten.threshold_backward(*tensors, 0), _plain)
+        return Contender(lambda: aten.threshold_backward(*arguments, 0), _plain)
     backward = getattr(aten, f"{name}_backward")
-    return Contender(lambda: backward(*tensors), _plain)
+    return Contender(lambda: backward(*arguments), _plain)
 
 
 def _softmax(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
     name, direction = kernel.rsplit("_", 1)
-    tensors = [torch.from_numpy(a) for a in arguments]
     if direction == "forward":
-        return Contender(lambda: getattr(torch, name)(*tensors, -1), _plain)
+        return Contender(lambda: getattr(torch, name)(*arguments, -1), _plain)
     backward = getattr(aten, f"_{name}_backward_data")
-    return Contender(lambda: backward(*tensors, -1, torch.float32), _plain)
+    return Contender(lambda: backward(*arguments, -1, torch.float32), _plain)
 
 
 def _cross_entropy(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
-    target = torch.from_numpy(arguments[-1])
     if kernel.endswith("forward"):
-        logits = torch.from_numpy(arguments[0])
+        logits, target = arguments
         return Contender(lambda: F.cross_entropy(logits, target), _plain)
-    share, p, _ = arguments
-    # Softmax of log p is p again: these are logits that have the given probabilities.
-    logits, dloss = torch.from_numpy(p).log().requires_grad_(), torch.tensor(float(share))
+    dloss, p, target = arguments
+    logits = p.log().requires_grad_()  # softmax of log p is p again: these are logits that have these probabilities
     loss = F.cross_entropy(logits, target)
     call = lambda: torch.autograd.grad(loss, logits, dloss, retain_graph=True)  # noqa: E731
     return Contender(call, lambda result: _plain(result[0]))
 
 
 def _mean_squared_error(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
-    tensors = [torch.from_numpy(np.asarray(a)) for a in arguments]
     if kernel.endswith("forward"):
-        return Contender(lambda: F.mse_loss(tensors[0], tensors[1]), _plain)
-    return Contender(lambda: aten.mse_loss_backward(*tensors, 1), _plain)
+        return Contender(lambda: F.mse_loss(*arguments), _plain)
+    return Contender(lambda: aten.mse_loss_backward(*arguments, 1), _plain)
 
 
 def _update(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
-    """A step of the whole optimizer object, which is how PyTorch offers it."""
+    """A step of the whole optimizer object, which is how PyTorch offers it; on a GPU in one kernel where it can."""
     (w,), (dw,), *_ = arguments
-    w = _copy(w).requires_grad_()
-    w.grad = _copy(dw)
+    w = w.clone().requires_grad_()
+    w.grad = dw.clone()
     if kernel == "sgd_update":
         _, _, _, lr, momentum, nesterov, decay = arguments
-        optimizer: Any = torch.optim.SGD([w], lr, momentum, weight_decay=decay, nesterov=nesterov)
+        optimizer: Any = torch.optim.SGD(
+            [w], lr, momentum, weight_decay=decay, nesterov=nesterov, fused=w.is_cuda or None
+        )
     else:
         *_, lr, rho, eps, decay = arguments
         optimizer = torch.optim.Adadelta([w], lr, rho, eps, decay)

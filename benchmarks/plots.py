@@ -11,6 +11,8 @@ from typing import Any
 
 import report
 
+MARKERS = "ox^+s"  # of contenders in a roofline
+
 
 def draw_ratios(path: Path, ratios: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
     """Draw {label: {series: ratios}}: a line for each label with a dot for each ratio, and a bar at their mean.
@@ -37,28 +39,33 @@ def draw_ratios(path: Path, ratios: Mapping[str, Mapping[str, Sequence[float]]],
     _save(figure, path)
 
 
-def draw_roofline(path: Path, rows: Sequence[Any], limits: Any, title: str) -> None:
-    """Draw the speed of each `kernel_rows.Row` over its arithmetic intensity, below the roofs (`roofs.Roofs`).
+def draw_roofline(
+    path: Path, points: Mapping[str, Sequence[tuple[str, float, float]]], roofs: Mapping[str, Any], title: str
+) -> None:
+    """Draw speed over arithmetic intensity, below the roofs.
 
-    A ring is the cpu room, a cross PyTorch at the same work; a colour is a kernel.
+    points: {contender: [(kernel, operations a byte, operations a second), ...]}; each contender has a marker, and each
+    kernel a colour. roofs: {label: `roofs.Roofs`}.
     """
     figure = _figure(5.5)
     axes = figure.add_subplot()
-    points = [(2 * row.case.multiply_adds / (4 * row.case.numbers), row) for row in rows]  # operations a byte
-    low, high = min(x for x, _ in points) / 2, max(x for x, _ in points) * 2
-    corner = limits.peak / limits.bandwidth
-    roof = [x for x in (low, corner, high) if low <= x <= high]
-    axes.plot(roof, [limits.at(x) / 1e9 for x in roof], color="#222222", linewidth=1,
-              label=f"roofs: {limits.peak / 1e9:.0f} GFLOP/s, {limits.bandwidth / 1e9:.0f} GB/s")  # fmt: skip
-    for i, kernel in enumerate(dict.fromkeys(row.case.kernel for row in rows)):
-        mine = [(x, row) for x, row in points if row.case.kernel == kernel]
-        axes.plot([x for x, _ in mine], [row.speed("cpu") / 1e9 for _, row in mine], "o", ms=5, mfc="none",
-                  color=f"C{i}", label=kernel)  # fmt: skip
-        raced = [(x, row.speed(row.torch) / 1e9) for x, row in mine if row.torch]
-        axes.plot([x for x, _ in raced], [y for _, y in raced], "x", ms=4, color=f"C{i}", alpha=0.6)
+    every = [point for each in points.values() for point in each]
+    low, high = min(x for _, x, _ in every) / 2, max(x for _, x, _ in every) * 2
+    for (label, limits), style in zip(roofs.items(), ("-", "--", ":"), strict=False):
+        corner = limits.peak / limits.bandwidth
+        roof = [x for x in (low, corner, high) if low <= x <= high]
+        axes.plot(roof, [limits.at(x) / 1e9 for x in roof], style, color="#222222", linewidth=1,
+                  label=f"{label}: {limits.peak / 1e9:.0f} GFLOP/s, {limits.bandwidth / 1e9:.0f} GB/s")  # fmt: skip
+    colours = {kernel: f"C{i}" for i, kernel in enumerate(dict.fromkeys(kernel for kernel, _, _ in every))}
+    for i, (each, marker) in enumerate(zip(points.values(), MARKERS, strict=False)):
+        for kernel, colour in colours.items():
+            mine = [(x, y / 1e9) for name, x, y in each if name == kernel]
+            axes.plot([x for x, _ in mine], [y for _, y in mine], marker, ms=4 if i else 5, mfc="none", color=colour,
+                      alpha=0.6 if i else 1, label="" if i else kernel)  # fmt: skip
     _logarithmic(axes.set_xscale, axes.xaxis)
     _logarithmic(axes.set_yscale, axes.yaxis)
-    axes.set_xlabel("operations for each byte that must be read or written (o cpu room, x PyTorch)", fontsize=8)
+    names = ", ".join(f"{marker} {name}" for marker, name in zip(MARKERS, points, strict=False))
+    axes.set_xlabel(f"operations for each byte that must be read or written ({names})", fontsize=8)
     axes.set_ylabel("GFLOP/s", fontsize=8)
     axes.set_title(title, fontsize=9)
     axes.legend(fontsize=7)

@@ -7,6 +7,7 @@ Each machine has a name of its own, which ends the names of its files, such as `
   bench_kernels_NAME.json    bench_kernels.py --json
   bench_scaling_NAME.json    bench_scaling.py --json
 
+A GPU has a name and files of its own, written with --device cuda, such as bench_kernels_nvidia_h200.json.
 What a machine has no file of is left out. Results of --quick are refused: they show only that a script runs.
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import readme_gpu
 import report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +68,9 @@ def tables(folder: Path) -> str:
 
 def _machine(results: dict[str, Any]) -> Iterator[str]:
     described = next(iter(results.values()))["machine"]
+    if "gpu" in described:
+        yield from readme_gpu.machine(results)
+        return
     yield (
         f"{described['processor']}, {described['threads']} threads, {described['precision']}; "
         f"Python {described['python']}, NumPy {described['numpy']}, Numba {described['numba']}, "
@@ -93,7 +98,7 @@ def _networks(what: str, networks: list[dict[str, Any]]) -> str:
         rows.append(
             (network["model"], images, _time(ours), _time(theirs), _ratio(ratio), _memory(ours), _memory(theirs))
         )
-    return _markdown(head, rows)
+    return report.markdown(head, rows)
 
 
 def _scaling(content: dict[str, Any]) -> str:
@@ -111,7 +116,9 @@ def _scaling(content: dict[str, Any]) -> str:
             cells += [_time(ours), _ratio(ours["seconds"] / contenders[torch]["seconds"] if torch else None)]
         rows.append((f"{N} x {H} x {W} x {C}", *cells, _memory(ours), _memory(contenders.get(torch, {}))))
     times = [head for n in threads for head in (f"{n} thread{'s'[: n > 1]}", "time ratio")]
-    return _markdown((f"{content['settings']['model']}, a training step", *times, "minicnn, MB", "PyTorch, MB"), rows)
+    return report.markdown(
+        (f"{content['settings']['model']}, a training step", *times, "minicnn, MB", "PyTorch, MB"), rows
+    )
 
 
 def _kernels(content: dict[str, Any]) -> Iterator[str]:
@@ -126,7 +133,7 @@ def _kernels(content: dict[str, Any]) -> Iterator[str]:
             share = found[0].get("of peak")
             ratios = (_ratio(mean.get("cpu/torch")) for mean in found)
             rows.append((name, *ratios, "-" if share is None else f"{100 * share:.0f} %"))
-        yield _markdown(head, rows)
+        yield report.markdown(head, rows)
     yield from _others(means)
     short = [mean for name, mean in means.items() if name.endswith(" short")]
     if short:
@@ -157,7 +164,7 @@ def _others(means: dict[str, dict[str, Any]]) -> Iterator[str]:
             (kernel, *(next((found[key] for key in keys if key in found), "-") for keys in columns))
             for kernel, found in names.items()
         ]
-        yield _markdown(head, rows)
+        yield report.markdown(head, rows)
 
 
 def _time(contender: dict[str, Any]) -> str:
@@ -171,12 +178,6 @@ def _memory(contender: dict[str, Any]) -> str:
 
 def _ratio(ratio: float | None) -> str:
     return "-" if ratio is None else report.times(ratio)
-
-
-def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table, its first column flush left and the others flush right."""
-    lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

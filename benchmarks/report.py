@@ -137,6 +137,12 @@ def table_line(row: Sequence[str], widths: Sequence[int]) -> str:
     return " ".join(cells).rstrip()
 
 
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same in Markdown."""
+    lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON; at any moment the file is the old one or the new one, both whole."""
     write(path, (json.dumps(content, indent=1) + "\n").encode())

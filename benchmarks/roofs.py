@@ -51,12 +51,12 @@ def measure(threads: int, seconds: float = SECONDS) -> Roofs:
     a, b, c = (np.ones(TRIAD, np.float32) for _ in range(3))
     operations = 2 * HEIGHT * width * DEPTH * TILES * threads
     return Roofs(
-        operations / _fastest(lambda: _multiply_tiles(rows, panels, sums, TILES, threads), seconds),
-        3 * a.nbytes / _fastest(lambda: _triad(a, b, c, np.float32(2), threads), seconds),
+        operations / fastest(lambda: _multiply_tiles(rows, panels, sums, TILES, threads), seconds),
+        3 * a.nbytes / fastest(lambda: _triad(a, b, c, np.float32(2), threads), seconds),
     )
 
 
-def _fastest(call: Callable[[], Any], seconds: float) -> float:
+def fastest(call: Callable[[], Any], seconds: float) -> float:
     """Seconds of the fastest call, after one that compiles."""
     call()
     end = time.perf_counter() + seconds

@@ -3,7 +3,7 @@
 import math
 import numbers
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..kernels.geometry import output_size
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+T = TypeVar("T", bound=Tensor | None)
 
 # Those that a layer can apply to its own result: their derivatives can be written in y alone.
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
@@ -91,12 +92,12 @@ def check_float(x: Any, what: str) -> None:
         )
 
 
-def rounded(x: Tensor, *parameters: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Parameters of float32 beside float16 images are rounded to float16 too; their gradients come back as float32."""
-    if not isinstance(x, Tensor) or x.data.dtype != np.float16:
-        return parameters
-    half = np.dtype(np.float16)
-    return tuple(p.to(dtype=half) if isinstance(p, Tensor) and p.data.dtype == np.float32 else p for p in parameters)
+def rounded(x: Tensor, parameter: T) -> T:
+    """A float32 parameter beside float16 images is rounded to float16 too; its gradient comes back as float32."""
+    if not isinstance(x, Tensor) or not isinstance(parameter, Tensor):
+        return parameter
+    halves = x.dtype == np.float16 and parameter.dtype == np.float32
+    return cast(T, parameter.to(dtype=np.float16)) if halves else parameter
 
 
 def channel_dtype(x: Tensor) -> np.dtype[Any]:

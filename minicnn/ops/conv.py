@@ -86,7 +86,7 @@ def conv2d(
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section II.A;
     im2col: Chellapilla et al. 2006, section 2.
     """
-    w, b = rounded(x, w, b)
+    w, b = rounded(x, w), rounded(x, b)
     check_dtypes("Conv2d", x, w=w, b=b)
     if not is_whole(groups) or groups < 1:
         raise ValueError(f"Conv2d expected groups >= 1, got {groups!r}")

@@ -44,7 +44,7 @@ def linear(x: Tensor, w: Tensor, b: Tensor | None = None, activation: str | None
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes.
     """
-    w, b = rounded(x, w, b)
+    w, b = rounded(x, w), rounded(x, b)
     check_dtypes("Linear", x, w=w, b=b)
     if w.ndim != 2 or 0 in w.shape:
         raise ValueError(f"Linear expected a weight (in, out), got shape {w.shape}")

@@ -37,7 +37,7 @@ def on_gpu(trainer: Trainer, loader: DataLoader) -> bool:
     dataset, layers = loader.dataset, trainer.model.modules()
     return (
         type(loader) is DataLoader
-        and type(dataset) is ArrayDataset
+        and type(dataset) is ArrayDataset  # a subclass may have samples of its own making
         and loader.transform is None
         and dataset.images.nbytes <= LARGEST
         and any(parameter.is_filled and parameter.device == "cuda" for parameter in trainer.model.parameters())

@@ -197,20 +197,24 @@ class Trainer:
 
     def _steps(self, loader: DataLoader, datasets: list[Dataset]) -> Iterator[tuple[int, dict[str, float]]]:
         """Train on every batch; yields its size, its loss and its metrics."""
-        if self._gpu_steps is None and on_gpu(self, loader):
-            self._gpu_steps = GpuSteps(self, loader.dataset, lambda K: [_check_labels(d, K) for d in datasets])
+
+        def check(K: int) -> None:
+            for dataset in datasets:
+                _check_labels(dataset, K)
+
+        if self._gpu_steps is None and isinstance(loader.dataset, ArrayDataset) and on_gpu(self, loader):
+            self._gpu_steps = GpuSteps(self, loader.dataset, check)
         if self._gpu_steps is not None:
             yield from self._gpu_steps.epoch(loader.indices(self.epoch))
             return
         for batch, (x, labels) in enumerate(loader):
-            yield len(labels), self._train_on(x, labels, batch, datasets)
+            yield len(labels), self._train_on(x, labels, batch, check)
 
-    def _train_on(self, x: Array, labels: Array, batch: int, datasets: list[Dataset]) -> dict[str, float]:
-        """One step of the optimizer; the loss and the metrics before it."""
+    def _train_on(self, x: Array, labels: Array, batch: int, check: Callable[[int], None]) -> dict[str, float]:
+        """One step of the optimizer; the loss and the metrics before it. check: of the labels, given the outputs."""
         outputs = self._outputs(x)
         if batch == 0:
-            for dataset in datasets:
-                _check_labels(dataset, outputs.shape[1])
+            check(outputs.shape[1])
         loss = self._loss(outputs, labels)
         value = self.check_loss(loss.item(), batch)
         if not loss.requires_grad:

@@ -223,6 +223,23 @@ def test_below_the_ridge_memory_is_the_roof():
     assert [roofs.at(intensity) for intensity in (1, 10, 1000)] == [10, 100, 100]
 
 
+def test_points_and_roofs_of_a_roofline_have_one_unit(monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    import plots
+    from roofs import Roofs
+
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure.axes[0]))
+    points = {"ours": [("conv", 4.0, 6e9), ("linear", 16.0, 9e9)], "theirs": [("conv", 4.0, 5e9)]}
+    plots.draw_roofline(tmp_path / "a.png", points, {"roof": Roofs(peak=10e9, bandwidth=2e9)}, "title")
+    (axes,) = drawn
+    lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+    assert lines[0] == ([2, 5, 32], [4, 10, 10])  # half of the lowest intensity, the corner, twice the highest
+    assert lines[1:] == [([4], [6]), ([16], [9]), ([4], [5]), ([], [])]
+    assert [text.get_text() for text in axes.get_legend().texts] == ["roof: 10 GFLOP/s, 2 GB/s", "conv", "linear"]
+    assert "(o ours, x theirs)" in axes.get_xlabel()
+
+
 def test_the_probes_compute_what_they_count():
     import roofs
 

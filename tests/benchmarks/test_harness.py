@@ -22,6 +22,7 @@ def test_help_fits_the_screen(script):
 def test_wrong_options_are_refused_before_anything_is_measured(tmp_path):
     assert "its folder must exist" in run("bench_kernels.py", "--json", tmp_path / "no" / "a.json", status=2)
     assert "must end in one of .png, .svg, .pdf" in run("bench_train.py", "--plot", tmp_path / "a.txt", status=2)
+    assert "--add goes with --device cuda and --json" in run("bench_kernels.py", "--add", status=2)
     assert "--threads" in run("bench_train.py", "--threads", "0", status=2)
 
 
@@ -66,6 +67,17 @@ def test_a_race_measures_each_contender_once_a_round(harness):
     race = harness.race(contenders, harness.Pace(3, 0.004, 0), harness.agree)
     assert [len(times) for times in race.bursts.values()] == [3, 3]
     assert race.ratio("slow", "fast") > 10
+
+
+def test_what_a_contender_prepares_holds_for_its_own_calls_alone(harness):
+    state, seen = [], {"a": set(), "b": set()}
+
+    def contender(name):
+        return harness.Contender(lambda: seen[name].add(state[-1]), lambda _: 0, prepare=lambda: state.append(name))
+
+    harness.race({name: contender(name) for name in seen}, harness.Pace(2, 0, 0), harness.agree)
+    assert seen == {"a": {"a"}, "b": {"b"}}
+    assert len(state) == 2 + 2 * 2  # where they are compared, and before every burst
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ NETWORK = {
 
 def kept(folder, name, **content):
     settings = {"quick": content.pop("quick", False), "model": "lenet5"}
-    (folder / f"{name}.json").write_text(json.dumps({"machine": MACHINE, "settings": settings, **content}))
+    described = content.pop("machine", MACHINE)
+    (folder / f"{name}.json").write_text(json.dumps({"machine": described, "settings": settings, **content}))
 
 
 def test_readme_and_results_agree(readme_table):
@@ -90,6 +91,54 @@ def test_growing_steps_have_a_row_each_and_two_columns_for_a_number_of_threads(r
     text = readme_table.tables(tmp_path)
     assert "| lenet5, a training step | 1 thread | time ratio | 2 threads | time ratio | minicnn, MB |" in text
     assert "| 2 x 8 x 8 x 3 | 3.00 ms | 0.750 | 2.00 ms | 0.500 | 3 | 4 |" in text
+
+
+GPU = {**MACHINE, "gpu": "G", "gpu memory": "141 GB", "precision": "float32 and tf32", "cupy": "14", "cudnn": 91002,
+       "cudnn autotune": "off"}  # fmt: skip
+
+
+def test_a_gpu_has_training_steps_eager_and_as_graphs(readme_table, tmp_path):
+    times = {"minicnn eager": 4e-3, "minicnn graph": 2e-3, "torch eager-nchw": 5e-3, "torch eager-nhwc": 6e-3,
+             "torch graph-nchw": 3e-3, "torch graph-nhwc": 1e-3}  # fmt: skip
+    contenders = {name: {"seconds": seconds, "peak bytes": None} for name, seconds in times.items()}
+    network = {**NETWORK, "contenders": contenders, "ratios": {"minicnn graph/torch": 2.0}}
+    kept(tmp_path, "bench_train_g", machine=GPU, networks=[network])
+    text = readme_table.tables(tmp_path)
+    assert "G, 141 GB, float32 and tf32; Python 3.11, CuPy 14, PyTorch 2.13, cuDNN 91002, its autotuner off:" in text
+    assert "| lenet5 | 128 x 28 x 28 x 1 | 4.00 ms | 2.00 ms | 5.00 ms | 1.00 ms | 2.000 |" in text
+
+
+def test_a_gpu_has_its_limits_its_products_and_its_other_kernels(readme_table, tmp_path):
+    means = [
+        {"rows": "conv2d_forward resnet50-b64", "count": 23, "cuda/torch nchw": 0.5, "cuda/torch": 0.75,
+         "cuda tf32/torch nchw tf32": 1.5, "cuda of limit": 0.61, "cuda tf32 of limit": 0.32},
+        {"rows": "conv2d_backward_weight resnet50-b64", "count": 23, "cuda/torch nchw": 0.25},
+        {"rows": "linear_forward", "count": 3, "cuda/cublas": 1.25, "cuda of limit": 0.4},
+        {"rows": "linear_forward short", "count": 5, "cuda/cublas": 9.0},
+        {"rows": "relu_forward", "count": 2, "cuda/torch": 0.9, "cpu/cuda": 30.0, "cuda of limit": 0.95},
+    ]  # fmt: skip
+    limits = {"copy GB/s": 1234.5, "multiply_adds TFLOP/s": 5.67, "tensor_cores TFLOP/s": 30.0,
+              "cublas_tf32 TFLOP/s": 40.4}  # fmt: skip
+    kept(tmp_path, "bench_kernels_g", machine=GPU, limits=limits, means=means, rows=[{"networks": ["resnet50-b64"]}])
+    text = readme_table.tables(tmp_path)
+    assert "1,234 GB/s read and written, 5.7 TFLOP/s of float32 multiply-adds, 40 of TF32 products." in text
+    for line in ("resnet50-b64 | float32 | PyTorch, NCHW | 0.500 | - | 0.250 | 61 %",
+                 "resnet50-b64 | float32 | PyTorch, faster layout | 0.750 | - | - | 61 %",
+                 "resnet50-b64 | TF32 | PyTorch, NCHW | 1.500 | - | - | 32 %",
+                 "linear | float32 | cuBLAS | 1.250 | - | - | 40 %",
+                 "relu_forward | 2 | 95 % | 0.900 | 30.0"):  # fmt: skip
+        assert f"| {line} |" in text
+    assert "9.0" not in text
+    assert text.count("| linear |") == 1
+
+
+def test_the_gpus_of_both_scripts_are_one_machine(readme_table, tmp_path):
+    network = {**NETWORK, "contenders": {"minicnn eager": {"seconds": 1.0}}, "ratios": {}}
+    kept(tmp_path, "bench_train_g", machine=GPU, networks=[network])
+    kept(tmp_path, "bench_train_a", networks=[NETWORK])
+    text = readme_table.tables(tmp_path)
+    assert text.index("P, 2 threads") < text.index("G, 141 GB")
+    assert "| 1.00 s | - | - | - | - |" in text
 
 
 def test_quick_results_are_refused(readme_table, tmp_path):

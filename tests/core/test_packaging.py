@@ -46,6 +46,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions):
     for name in ("kernels/cpu/tiles.py", "kernels/reference/conv2d.py", "data/files/LICENSE.md", "py.typed"):
         assert f"minicnn/{name}" in names
     assert sum(name.endswith("ubyte.gz") for name in names) == 4
+    cuda = [path.name for path in (ROOT / "kernels" / "cuda").iterdir() if path.suffix in (".cu", ".cuh", ".py")]
+    assert {f"minicnn/kernels/cuda/{name}" for name in cuda} <= set(names)
 
 
 def test_the_source_distribution_holds_tests_and_examples(distributions):
