@@ -3,9 +3,9 @@
 // last read whole arrays from memory, and take as long as that takes; the second is short.
 //
 // x is a matrix here, (M, C); what a channel has one of (gamma, beta, mean, variance and their gradients) is `wide`. A
-// thread keeps to its channel, so that it computes the constants of that only once, and has the numbers of several rows on
-// their way at the same time: of eight where nothing is written (in the other kernels more loads would stand between
-// stores). The last launch begins with the rows that the first one read last: they may still be in the cache.
+// thread keeps to its channel, so that it computes the constants of that only once, and has four rows on their way to it
+// at the same time (unroll 4). The last launch begins with the rows that the first one read last: they may still be in
+// the cache.
 //
 // Variance: the sums are of the differences from a pivot, the channel's first value, and of their squares. Around 0
 // they would lose a small variance beside a large mean. The square of the pivot's distance from the mean is at most M
@@ -28,7 +28,8 @@ __device__ __forceinline__ Rows rows_of(unsigned part, unsigned rows, unsigned M
 }
 
 // EACH_ROW(i, mine) { ... } runs the body for the place i in the array of each row.
-#define EACH_ROW(i, mine) for (unsigned count = 0, i = mine.start; count < mine.count; ++count, i += mine.step)
+#define EACH_ROW(i, mine) \
+  _Pragma("unroll 4") for (unsigned count = 0, i = mine.start; count < mine.count; ++count, i += mine.step)
 
 struct Constants {  // of a channel
   wide mean, inverse, scale, beta;  // inverse: of the standard deviation; scale: gamma * inverse
@@ -62,7 +63,6 @@ extern "C" __global__ void batch_norm_parts(int M, int C, int rows, const real* 
   int c = channel(), part = blockIdx.y, parts = gridDim.y;
   Rows mine = rows_of(part, rows, M, C);
   double pivot = mine.count > 0 ? pivot_of(x[c]) : 0, sum = 0, squares = 0;
-#pragma unroll 8
   EACH_ROW(i, mine) {
     double d = double(wide(x[i])) - pivot;
     sum += d, squares += d * d;
@@ -102,7 +102,6 @@ extern "C" __global__ void batch_norm_forward(int M, int C, int rows, const real
   int c = channel();
   Rows mine = rows_of(gridDim.y - 1 - blockIdx.y, rows, M, C);
   Constants k = constants_of(C, gamma, beta, mean, var, eps);
-#pragma unroll 4
   EACH_ROW(i, mine) {
     wide v = normalised(x[i], k);
     if (residual) v += wide(residual[i]);
@@ -121,7 +120,6 @@ extern "C" __global__ void batch_norm_backward_parts(int M, int C, int rows, con
   Rows mine = rows_of(part, rows, M, C);
   Constants k = constants_of(C, gamma, beta, mean, var, eps);
   double sum = 0, products = 0;
-#pragma unroll 8
   EACH_ROW(i, mine) {
     wide g = passed(dy[i], x[i], k, bottom);
     sum += g, products += double(g) * double(wide(x[i]) - k.mean);
@@ -149,7 +147,6 @@ extern "C" __global__ void batch_norm_backward(int M, int C, int rows, const rea
   Rows mine = rows_of(gridDim.y - 1 - blockIdx.y, rows, M, C);
   Constants k = constants_of(C, gamma, beta, mean, var, eps);
   wide offset = dbeta[last] / M, slope = dgamma[last] * k.inverse / M;
-#pragma unroll 4
   EACH_ROW(i, mine) {
     dx[i] = k.scale * (passed(dy[i], x[i], k, bottom) - offset - (wide(x[i]) - k.mean) * slope);
   }

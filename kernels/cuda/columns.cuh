@@ -1,16 +1,16 @@
-// Sums down the columns of a matrix. Where there are many rows, a launch adds up some of them in each block, and a second
-// one those sums; the order depends on the shape alone.
+// Sums down the columns of a matrix. Where there are many rows, a launch adds up some of them in each block, and a
+// second one those sums; the order depends on the shape alone.
 //
 // A block has threadIdx.x side by side, so that they read neighbours in memory, and threadIdx.y shares the rows out. In
-// the end what these have found is added in pairs. T: double where means of millions are taken, and variances, which are
-// differences of two sums; that is one conversion more for each number that is read.
+// the end what these have found is added in pairs. T: double where means of millions are taken, and variances, which
+// are differences of two sums; that is one conversion more for each number that is read.
 #pragma once
 #include "common.cuh"
 
 #define ADDERS 256  // threads of a block, at most: THREADS of _launch.py
 
-// How many of the rows from `first` up to `last` are this thread's, of which `first` is one. Loops over them count, so that
-// the compiler knows when eight are left: it does them in one go, and sends for the numbers of all eight first.
+// How many of the rows from `first` up to `last` are this thread's, of which `first` is one. Loops over them count, so
+// that the compiler knows when as many are left as it unrolls: it does them in one go, and sends for their numbers first.
 __device__ __forceinline__ unsigned rows_between(unsigned first, unsigned last) {
   return first < last ? (last - first + blockDim.y - 1) / blockDim.y : 0;
 }
