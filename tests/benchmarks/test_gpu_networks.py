@@ -35,19 +35,6 @@ def test_all_contenders_compute_the_same(few, harness):
     harness.agree(losses, few.TOLERANCES["float32"])
 
 
-def test_precision_is_set_in_both_libraries(few):
-    from minicnn.kernels.cuda import _launch
-
-    torch = pytest.importorskip("torch")
-    few.set_precision("tf32", True)
-    assert _launch.float32_matmul_precision == "high"
-    assert torch.backends.cudnn.allow_tf32
-    few.set_precision("float32", True)
-    assert _launch.float32_matmul_precision == "highest"
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
-
-
 @pytest.mark.skipif(mc.cuda_available(), reason="here is a GPU")
 def test_without_a_gpu_bench_train_says_so():
     text = run("bench_train.py", "--device", "cuda", *TINY, status=1)
