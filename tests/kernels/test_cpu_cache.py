@@ -8,30 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minicnn import kernels
+from minicnn import device, kernels
 from minicnn.kernels.cpu._jit import compiled, on_threads, separate
 
 SOFTMAX = """
 import numpy as np
-from copied.cpu import softmax_forward
-from copied.cpu._jit import cache_statistics
+from copied.kernels.cpu import softmax_forward
+from copied.kernels.cpu._jit import cache_statistics
 print(softmax_forward(np.zeros((1, 4), np.float32))[0, 0], cache_statistics()[0] > 0)
 """
 
 PRODUCT = """
 import numpy as np
-from copied.cpu import linear_forward
-from copied.cpu._jit import cache_statistics
+from copied.kernels.cpu import linear_forward
+from copied.kernels.cpu._jit import cache_statistics
 print(linear_forward(np.ones((8, 3), np.float32), np.ones((3, 2), np.float32), None, None).sum(), cache_statistics()[0])
 """
 
 
 @pytest.fixture
 def copied(tmp_path, monkeypatch):
-    """A folder with a copy of the kernels, and an empty cache."""
+    """A folder with a copy of the kernels and of what they need of the engine, and an empty cache."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
     source = Path(kernels.__file__).parent
-    shutil.copytree(source, tmp_path / "copied", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, tmp_path / "copied" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(device.__file__, tmp_path / "copied")
     return tmp_path
 
 
@@ -44,7 +45,7 @@ def test_an_edit_in_another_file_is_compiled_in(copied):
     assert run(copied, SOFTMAX) == ["0.25", "True"]
     assert run(copied, SOFTMAX) == ["0.25", "False"], "the second run compiled again"
     # exp is called by softmax from another file: make it return 0, so that softmax divides 0 by 0.
-    callee = copied / "copied" / "cpu" / "activation.py"
+    callee = copied / "copied" / "kernels" / "cpu" / "activation.py"
     text = callee.read_text()
     assert text.count("    return (s * r * r + r + np.float32(1)) * power\n") == 1
     callee.write_text(text.replace("(s * r * r + r + np.float32(1))", "(s * r * r + r + np.float32(1)) * 0"))
