@@ -14,6 +14,16 @@ EVERY_VARIANT = [
 ]
 
 
+def every_compilation():
+    """The way of most people for all architectures; of the other ways one, and the rest where there is time."""
+    for file, dtype, options in EVERY_VARIANT:
+        for architecture in nvrtc.ARCHITECTURES:
+            usual = architecture == "sm_90" or (dtype == "float32" and not options)
+            name = " ".join([file, dtype, *options, architecture])
+            marks = () if usual else pytest.mark.slow
+            yield pytest.param(file, dtype, options, architecture, id=name, marks=marks)
+
+
 @pytest.fixture(autouse=True)
 def installed():
     """NVRTC, without which there is nothing to test."""
@@ -23,8 +33,7 @@ def installed():
         pytest.skip(nvrtc.MISSING)
 
 
-@EVERY_ARCHITECTURE
-@pytest.mark.parametrize(("file", "dtype", "options"), EVERY_VARIANT)
+@pytest.mark.parametrize(("file", "dtype", "options", "architecture"), every_compilation())
 def test_every_kernel_compiles_without_a_warning_and_stays_in_registers(file, dtype, options, architecture):
     kernels, warnings = nvrtc.compiled(file, dtype, architecture, options)
     assert kernels
@@ -75,6 +84,7 @@ def test_warnings_and_errors_are_seen():
         compiler.compile_text('extern "C" __global__ void k(int* x) { *x = undeclared; }')
 
 
+@pytest.mark.slow
 def test_the_table_has_every_kernel_in_80_columns():
     lines = list(nvrtc.table())
     assert max(map(len, lines)) <= 80
