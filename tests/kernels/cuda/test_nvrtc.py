@@ -33,7 +33,7 @@ def installed():
         pytest.skip(nvrtc.MISSING)
 
 
-@pytest.mark.parametrize(("file", "dtype", "options", "architecture"), every_compilation())
+@pytest.mark.parametrize(("file", "dtype", "options", "architecture"), list(every_compilation()))
 def test_every_kernel_compiles_without_a_warning_and_stays_in_registers(file, dtype, options, architecture):
     kernels, warnings = nvrtc.compiled(file, dtype, architecture, options)
     assert kernels
