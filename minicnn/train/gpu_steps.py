@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import device
-from ..data import ArrayDataset, DataLoader
+from ..data import ArrayDataset, DataLoader, to_input
 from ..nn import BatchNorm2d
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ class GpuSteps:
     def __init__(self, trainer: Trainer, dataset: ArrayDataset, check: Callable[[int], None]) -> None:
         self.trainer, self.check, self.capture = trainer, check, trainer.capture
         self.true_labels = dataset.labels
-        self.images, self.labels = (device.to_device(a, "cuda") for a in (dataset.images, dataset.labels))
+        images = dataset.images
+        if images.dtype != np.uint8:  # those of 0 to 255 stay small, and become floats there
+            images = to_input(images, np.arange(len(dataset)))
+        self.images, self.labels = (device.to_device(a, "cuda") for a in (images, dataset.labels))
         self.sizes: dict[int, Step] = {}
         self.count = 0
 
@@ -143,7 +146,7 @@ class Step:
     def _step(self) -> tuple[Array, Array]:
         """The loss and the outputs before the step."""
         images, trainer = self.steps.images[self.numbers], self.trainer
-        if images.dtype == np.uint8:  # as data.to_input
+        if images.dtype == np.uint8:  # as to_input
             images = self.xp.divide(images, np.float32(255), dtype=np.float32)
         weights = next(trainer.model.parameters())
         outputs = trainer.forward(images.astype(weights.dtype, copy=False))

@@ -112,6 +112,17 @@ def test_recorded_steps_give_the_same_bits(cupy, precision):
         assert recorded.history[name] == eager.history[name]
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_an_image_with_a_nan_is_named_before_anything_is_trained(cupy, device):
+    images, labels = np.zeros((12, 8, 8, 1), np.float32), np.zeros(12, np.int64)
+    images[3, 4, 5] = np.nan
+    model = network().to(device)
+    trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1))
+    ordered = data.DataLoader(data.ArrayDataset(images, labels), 6)
+    with pytest.raises(ValueError, match=r"number 3 of the data set\) has a NaN"):
+        trainer.fit(ordered, 1, progress=False)
+
+
 def test_what_was_trained_there_goes_on_here(cupy, tmp_path):
     there = trained("cuda", 1)
     there.save(tmp_path / "a.safetensors")
