@@ -39,9 +39,10 @@ def room(*arrays: Any) -> ModuleType:
         if type(array) is not np.ndarray and (is_cuda(array) or not isinstance(array, np.ndarray | np.generic)):
             return _other_room(arrays)
     name = _chosen.get() or os.environ.get("MINICNN_KERNELS") or "cpu"
-    if name not in _imported:
-        _check(name)
-    return _imported.get(name) or _import(name)
+    if name in _imported:
+        return _imported[name]
+    _check(name)
+    return _import(name)
 
 
 def _other_room(arrays: tuple[Any, ...]) -> ModuleType:

@@ -81,11 +81,7 @@ def source(name: str, folders: tuple[Path, ...] = (SOURCES,)) -> str:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """How exactly products of float32 matrices are computed: "highest" (the default) or "high", as torch calls them.
-
-    "highest": as float32 does. "high": every factor is rounded to TF32, which has 10 bits behind the point instead of
-    23, and the sums are those of float32; a third of the work. Raises ValueError for another name.
-    """
+    """See `kernels.set_float32_matmul_precision`."""
     global float32_matmul_precision
     if precision not in ("highest", "high"):
         raise ValueError(f"float32_matmul_precision must be 'highest' or 'high', got {precision!r}")

@@ -29,7 +29,7 @@ def problems(draw):
     return shape, (KH, KW), (SH, SW), (rows, columns), draw(st.booleans())
 
 
-def image(shape, kind):
+def image(shape, kind="any"):
     rng = np.random.default_rng(0)
     kinds = {
         "any": rng.standard_normal(shape),

@@ -6,6 +6,7 @@ from agreement import DTYPES, assert_sums_agree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from test_cpu_pool2d import image
 
 from minicnn.kernels import cuda, reference
 from minicnn.kernels.cuda import _grid
@@ -32,17 +33,6 @@ def problems(draw):
     (H, KH, SH, rows), (W, KW, SW, columns) = draw(axes()), draw(axes())
     shape = draw(st.integers(1, 3)), H, W, draw(st.sampled_from([1, 2, 3, 5, 17, 40]))
     return shape, (KH, KW), (SH, SW), (rows, columns), draw(st.booleans())
-
-
-def image(shape, kind="any"):
-    rng = np.random.default_rng(0)
-    kinds = {
-        "any": rng.standard_normal(shape),
-        "negative": -1 - rng.random(shape),
-        "ties": rng.integers(-2, 0, shape).astype(float),
-        "special": rng.choice([np.nan, -np.inf, np.inf, -1.0], shape, p=[0.1, 0.6, 0.1, 0.2]),
-    }
-    return kinds[kind]
 
 
 def assert_max_agrees(x, where, ceil_mode):
