@@ -42,7 +42,7 @@ class Trainer:
     capture: whether steps on a GPU are recorded as a CUDA graph where they are all alike: on a data set that has room
         there, without augmentation. The result is the same, bit for bit.
     precision: "float32", or on a GPU "float16": images, everything that is computed from them and its gradients are
-        float16, which halves the memory of a step; sums, weights and what the optimizer keeps stay float32. The
+        float16, half as large; sums, weights and what the optimizer keeps stay float32. The
         gradients of the loss are multiplied by LOSS_SCALE on their way back, since small ones would become 0, and
         divided at the end (Micikevicius et al. 2018, "Mixed Precision Training", sections 3.1 and 3.2).
 
