@@ -1,7 +1,7 @@
 """A CUDA graph: what a function launches on the GPU, recorded once and then repeated without Python.
 
-Python can need longer to launch a kernel of a small network than the GPU to run it, so the GPU waits for Python; a graph
-is launched as a whole.
+Python can need longer to launch a kernel of a small network than the GPU to run it, so the GPU waits for Python; a
+graph is launched as a whole.
 
 A recorded kernel has the addresses and numbers in it that it was recorded with. So what the function allocates comes
 from a pool of memory of its own, which nobody else can get a block of while the graph lives; and the one number that
