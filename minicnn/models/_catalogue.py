@@ -44,9 +44,10 @@ def builder(images: Shape | Mapping[str, Shape]) -> Callable[[Callable[P, M]], C
             model.input_shape = shapes[variant]
             return model
 
+        build_variant: Callable[..., M] = checked
         for place, (variant, shape) in enumerate(shapes.items()):
             full = f"{name}:{variant}" if place else name  # the default goes by the plain name
-            _networks[full] = (functools.partial(checked, variant=variant) if variant else checked, shape)
+            _networks[full] = (functools.partial(build_variant, variant=variant) if variant else build_variant, shape)
         return checked
 
     return enter
