@@ -10,8 +10,11 @@ line here.
 """
 
 from ._catalogue import *
+from .densenet import *
 from .digits import *
 from .lenet import *
 from .lenet_1998 import *
 from .resnet import *
+from .squeezenet import *
 from .vgg import *
+from .xception import *
