@@ -10,6 +10,7 @@ line here.
 """
 
 from ._catalogue import *
+from .alexnet import *
 from .digits import *
 from .lenet import *
 from .lenet_1998 import *
