@@ -16,3 +16,4 @@ from .lenet import *
 from .lenet_1998 import *
 from .resnet import *
 from .vgg import *
+from .zfnet import *
