@@ -14,6 +14,7 @@ from .alexnet import *
 from .digits import *
 from .lenet import *
 from .lenet_1998 import *
+from .nin import *
 from .resnet import *
 from .vgg import *
 from .zfnet import *
