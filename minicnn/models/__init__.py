@@ -15,8 +15,14 @@ from .digits import *
 from .lenet import *
 from .lenet_1998 import *
 from .plain import *
+from .alexnet import *
+from .digits import *
+from .lenet import *
+from .lenet_1998 import *
+from .nin import *
 from .resnet import *
 from .resnet_cifar import *
 from .squeezenet import *
 from .vgg import *
 from .xception import *
+from .zfnet import *
