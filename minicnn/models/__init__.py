@@ -12,6 +12,7 @@ from ..nn import Module
 from .digits import digit_cnn
 from .lenet import lenet1, lenet5
 from .lenet_1998 import map_criterion
+from .mobilenet import mobilenet_v1, mobilenet_v2
 from .resnet import (
     resnet18,
     resnet20,
@@ -34,6 +35,8 @@ __all__ = [
     "lenet1",
     "lenet5",
     "map_criterion",
+    "mobilenet_v1",
+    "mobilenet_v2",
     "names",
     "resnet18",
     "resnet20",
@@ -60,6 +63,7 @@ Shape = tuple[int, int, int]
 
 _CIFAR = (resnet20, resnet32, resnet44, resnet56, resnet110, resnet1202)
 _IMAGENET = (
+    *(mobilenet_v1, mobilenet_v2),
     *(resnet18, resnet34, resnet50, resnet101, resnet152),
     *(vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn),
 )
