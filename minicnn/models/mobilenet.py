@@ -16,9 +16,13 @@ is named likewise. Weights: normal with variance 2 / fan-in, biases 0 (He et al.
 from .. import nn
 from .._tensor import Tensor
 from ..nn.init import kaiming_normal
+from ._catalogue import IMAGENET, builder
 from ._weights import initialize_weights
 
+__all__ = ["mobilenet_v1", "mobilenet_v2"]
 
+
+@builder(IMAGENET)
 def mobilenet_v1(num_classes: int = 1000) -> nn.Sequential:
     """MobileNet for images (N, 224, 224, 3): 4,231,976 parameters, 568,740,352 multiply-adds.
 
@@ -45,6 +49,7 @@ def mobilenet_v1(num_classes: int = 1000) -> nn.Sequential:
     return network(layers, 1024, 0.001, num_classes)
 
 
+@builder(IMAGENET)
 def mobilenet_v2(num_classes: int = 1000) -> nn.Sequential:
     """MobileNetV2 for images (N, 224, 224, 3): 3,504,872 parameters, 300,774,272 multiply-adds.
 
