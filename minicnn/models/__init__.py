@@ -20,6 +20,7 @@ from .digits import *
 from .lenet import *
 from .lenet_1998 import *
 from .nin import *
+from .mobilenet import *
 from .resnet import *
 from .resnet_cifar import *
 from .squeezenet import *
