@@ -10,17 +10,14 @@ line here.
 """
 
 from ._catalogue import *
+from .alexnet import *
 from .densenet import *
 from .digits import *
 from .lenet import *
 from .lenet_1998 import *
-from .plain import *
-from .alexnet import *
-from .digits import *
-from .lenet import *
-from .lenet_1998 import *
-from .nin import *
 from .mobilenet import *
+from .nin import *
+from .plain import *
 from .resnet import *
 from .resnet_cifar import *
 from .squeezenet import *
