@@ -12,6 +12,7 @@ line here.
 from ._catalogue import *
 from .alexnet import *
 from .digits import *
+from .highway import *
 from .lenet import *
 from .lenet_1998 import *
 from .nin import *
