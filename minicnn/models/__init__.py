@@ -15,6 +15,7 @@ from .digits import *
 from .highway import *
 from .lenet import *
 from .lenet_1998 import *
+from .lenet_early import *
 from .nin import *
 from .resnet import *
 from .vgg import *
