@@ -14,6 +14,7 @@ from .digits import *
 from .lenet import *
 from .lenet_1998 import *
 from .plain import *
+from .preresnet import *
 from .resnet import *
 from .resnet_cifar import *
 from .vgg import *
