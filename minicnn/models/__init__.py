@@ -18,3 +18,4 @@ from .preresnet import *
 from .resnet import *
 from .resnet_cifar import *
 from .vgg import *
+from .wide_resnet import *
