@@ -17,5 +17,6 @@ from .plain import *
 from .preresnet import *
 from .resnet import *
 from .resnet_cifar import *
+from .resnext import *
 from .vgg import *
 from .wide_resnet import *
