@@ -15,6 +15,7 @@ from .lenet import *
 from .lenet_1998 import *
 from .plain import *
 from .preresnet import *
+from .pyramidnet import *
 from .resnet import *
 from .resnet_cifar import *
 from .resnext import *
