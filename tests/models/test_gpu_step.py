@@ -1,4 +1,4 @@
-"""How models are tested on a GPU, tested without one: on the emulator, and fake_cupy in the place of CuPy."""
+"""How models are tested on a GPU, tested without one too: on the emulator, with fake_cupy in the place of CuPy."""
 
 import copy
 
@@ -10,14 +10,16 @@ from numpy.testing import assert_array_equal
 from twins import check_training_step
 
 import minicnn as mc
-from minicnn import nn
+from minicnn import functional as F
+from minicnn import models, nn
 from minicnn.kernels import cuda
 from minicnn.kernels.cuda import _launch
 
 
 @pytest.fixture(autouse=True)
 def _gpu(monkeypatch):
-    fake_cupy.installed(monkeypatch)
+    if not mc.cuda_available():
+        fake_cupy.installed(monkeypatch)
     mc.seed(0)
 
 
@@ -45,6 +47,15 @@ def test_every_model_with_a_twin_is_tested_on_the_gpu_in_all_precisions(monkeypa
                                torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(16, 3))  # fmt: skip
     check_training_step(network(), twin, torch, pictures(), 3, {"5.weight": (2, 2, 4)})
     assert seen == ["float32", "tf32", "float16"]
+
+
+@pytest.mark.parametrize(("name", "variant"), [("lenet1", None), ("lenet5", "1998")])
+def test_the_networks_that_have_no_twin(name, variant):
+    loss = models.map_criterion if variant == "1998" else F.cross_entropy
+    model, labels = models.build(name, variant).to(dtype="float64"), np.arange(3)
+    images = np.random.default_rng(0).random((3, 28, 28, 1))
+    exact = gpu_step.exact_step(copy.deepcopy(model), images, labels, loss)
+    gpu_step.check_step_on_gpu(model, images, labels, exact, loss)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,7 @@
 """The LeNets: published counts and shapes of every stage, training, agreement with PyTorch, building by name."""
 
-import copy
-
 import numpy as np
 import pytest
-from gpu_step import check_step_on_gpu, exact_step
 from twins import check_training_step
 
 import minicnn as mc
@@ -194,15 +191,6 @@ def test_against_torch(variant):
         twin.add_module(next(named) if list(layer.parameters()) else f"without parameters {i}", layer)
     x = np.random.default_rng(0).random((4, 28, 28, 1))
     check_training_step(model, twin, torch, x, 10, {f"{first}.weight": (5, 5, 16)})
-
-
-@pytest.mark.skipif(not mc.cuda_available(), reason="no GPU")
-@pytest.mark.parametrize(("name", "variant"), [("lenet5", "1998"), ("lenet1", None)])
-def test_the_networks_without_a_twin_on_a_gpu(name, variant):
-    loss = models.map_criterion if variant == "1998" else F.cross_entropy
-    model, labels = models.build(name, variant).to(dtype="float64"), np.arange(4)
-    x = np.random.default_rng(0).random((4, 28, 28, 1))
-    check_step_on_gpu(model, x, labels, exact_step(copy.deepcopy(model), x, labels, loss), loss)
 
 
 def test_unknown_variant_names_the_choices():

@@ -174,6 +174,21 @@ def test_what_layers_make_of_half_images_is_half_and_their_gradients_are_float32
     assert {p.grad.dtype for p in model.parameters()} == {np.dtype(np.float32)}
 
 
+def test_a_layer_of_ones_own_has_its_parameters_rounded_beside_half_images(cupy):
+    """1.001 and 0.5 become 1.001 to 11 binary digits, 1 + 2**-10, and 0.5; gradients come back as float32."""
+    x = mc.tensor(np.array([[2.0, 4.0]], np.float32)).to("cuda", dtype="float16")
+    scale, shift = (nn.Parameter(np.array([value, value], np.float32)) for value in (1.001, 0.5))
+    layer = nn.Module()
+    layer.scale, layer.shift = scale, shift
+    layer.to("cuda")
+    y = x * scale + shift
+    assert y.dtype == np.float16
+    assert y.numpy().tolist() == [[2.5 + 2**-9, 4.5 + 2**-8]]
+    y.to(dtype="float32").sum().backward()
+    assert (scale.grad.dtype, shift.grad.dtype) == (np.float32, np.float32)
+    assert (cupy.asnumpy(scale.grad).tolist(), cupy.asnumpy(shift.grad).tolist()) == ([2.0, 4.0], [1.0, 1.0])
+
+
 def test_half_precision_is_for_a_gpu(cupy):
     with pytest.raises(TypeError, match="or on a GPU float16, got float16"):
         mc.tensor([1.0]).to(dtype="float16")
