@@ -52,9 +52,12 @@ class Module:
     Every Parameter and Module that becomes an attribute is registered by that alone, in the order of assignment.
     A buffer is an array that belongs to the layer but is not trained (`register_buffer`).
     training: whether layers that behave differently in training (Dropout, BatchNorm2d) do so; see `train` and `eval`.
+    input_shape: that of one sample, (H, W, C), which a whole network is made for; None where nobody said. An error in
+        a forward pass over samples of another shape names it.
     """
 
     training: bool
+    input_shape: tuple[int, ...] | None = None
 
     def __init__(self) -> None:
         # The attributes themselves are the register: Parameters and Modules are found by their type. Only a buffer
@@ -68,7 +71,14 @@ class Module:
 
     def __call__(self, *inputs: Any) -> Any:
         """Run `forward`, then tell the observers."""
-        output = self.forward(*inputs)
+        try:
+            output = self.forward(*inputs)
+        except ValueError as error:
+            got = getattr(inputs[0], "shape", None) if inputs else None
+            if self.input_shape is None or got is None or got[1:] == self.input_shape:
+                raise
+            made_for = ", ".join(map(str, ("N", *self.input_shape)))
+            raise ValueError(f"{error} (this network is made for inputs ({made_for}), got {got})") from error
         for callback in tuple(_observers):
             callback(self, inputs, output)
         return output

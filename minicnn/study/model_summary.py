@@ -97,10 +97,10 @@ class Summary:
         )
 
 
-def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
+def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> Summary:
     """The layers of a model in the order of their calls, with output shapes, parameters, multiply-adds and memory.
 
-    input_shape: of one sample, without the axis N: (28, 28, 1).
+    input_shape: of one sample, without the axis N: (28, 28, 1); None is `model.input_shape`.
 
     Runs one forward pass over a sample of zeros, in evaluation mode and without a graph; layers that did not know
     their sizes learn them. `training` is afterwards as it was in each Module.
@@ -109,7 +109,7 @@ def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"summary expected a Module, got {type(model).__name__}")
-    shape = _checked_shape(input_shape)
+    shape = _checked_shape(model.input_shape if input_shape is None else input_shape)
     watch = _Watch(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -210,6 +210,8 @@ def _flat(node: _Node, depth: int) -> Iterator[Row]:
 
 
 def _checked_shape(input_shape: Any) -> tuple[int, ...]:
+    if input_shape is None:
+        raise ValueError("summary expected the shape of one sample, like summary(model, (28, 28, 1))")
     if (
         not isinstance(input_shape, tuple | list)
         or not input_shape
