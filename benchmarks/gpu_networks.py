@@ -64,16 +64,16 @@ def _minicnn(task: Task, kind: str, images: Array, labels: Array, device: str) -
     """run(batches of sample numbers) trains on each and returns their losses; and the layers that drop out."""
     import minicnn as mc
     from minicnn import data, nn, optim
-    from minicnn.train.gpu_steps import GpuSteps
+    from minicnn.train.gpu_steps import GpuSteps, Resident
 
     model = task.network().to(device)
     optimizer = optim.SGD(model.parameters(), MODELS[task.model][1], momentum=MOMENTUM)
     trainer = mc.Trainer(model, optimizer, metrics=(), capture=kind == "graph")
-    steps = GpuSteps(trainer, data.ArrayDataset(images, labels), lambda K: None)
+    steps = GpuSteps(trainer, Resident(data.ArrayDataset(images, labels)), lambda K: None)
     dropouts = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
 
     def run(batches: list[Array]) -> list[float]:
-        return [record["loss"] for _, record in steps.epoch(batches)]
+        return [record["loss"] for _, record in steps.epoch(((numbers,), labels[numbers]) for numbers in batches)]
 
     return run, dropouts
 
