@@ -199,7 +199,7 @@ def test_a_picture_of_nothing_is_refused_before_anything_is_measured(bench):
 
 
 @pytest.mark.skipif(mc.cuda_available(), reason="there is a GPU")
-@pytest.mark.parametrize("script", ["bench_kernels.py", "bench_train.py"])
+@pytest.mark.parametrize("script", ["bench_kernels.py", "bench_train.py", "bench_scaling.py"])
 def test_without_a_gpu_it_says_so_in_one_sentence(script):
     text = run(script, "--device", "cuda", status=1)
     assert text.startswith('--device cuda: device "cuda" cannot be used, ')
