@@ -1,25 +1,25 @@
-"""Downloading one IDX file: into a file beside its place, checked there, and only then renamed."""
+"""Downloading one file: into a file beside its place, checked there, and only then renamed."""
 
 import http.client
 import os
 import secrets
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from minicnn.data.idx import AGAIN, read_idx
+from minicnn.data.idx import AGAIN
 
 _TIMEOUT = 30  # seconds without an answer
 _CHUNK = 2**18  # bytes
-_LIMIT = 2**28  # bytes; ten times the largest file: a server that never stops must not fill the disk
+_LIMIT = 2**28  # bytes; the largest file has 170 million: a server that never stops must not fill the disk
 
 
-def download_idx(url: str, path: Path, sha256: str, cure: str) -> None:
-    """Download the IDX file at `url` to `path`; whatever stands at `path` at any moment is the whole, verified file.
+def download_file(url: str, path: Path, check: Callable[[Path], object], cure: str) -> None:
+    """Download the file at `url` to `path`; whatever stands at `path` at any moment is the whole, verified file.
 
-    sha256: that of the uncompressed file.
+    check: raises ValueError, "path: fault", where the file at a path is not the one expected.
     cure: what a user can do without the network, a phrase for the end of an error.
 
     Raises OSError where the download fails and ValueError where what came is not the file.
@@ -30,7 +30,7 @@ def download_idx(url: str, path: Path, sha256: str, cure: str) -> None:
     try:
         _copy(url, beside, cure)
         try:
-            read_idx(beside, sha256)
+            check(beside)
         except ValueError as error:
             # The file beside is about to be gone, so the advice to delete it would only confuse.
             fault = str(error).removeprefix(f"{beside}: ").removesuffix(f"; {AGAIN}")

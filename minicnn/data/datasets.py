@@ -4,6 +4,7 @@ import contextlib
 import operator
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -153,7 +154,7 @@ def _find_files(folder: Path) -> dict[str, Path]:
 
 def _cached_files(download: bool) -> dict[str, Path]:
     """The four files in the cache, after what is missing has been downloaded into it."""
-    folder = _cache_folder() / "fashion-mnist"
+    folder = cache_folder() / "fashion-mnist"
     missing = sorted(FASHION_SHA256.keys() - _find_files(folder).keys())
     cure = (
         f"put {_listed(FASHION_SHA256)} into {folder}, or name their folder: fashion_mnist(folder=...), or install "
@@ -162,13 +163,15 @@ def _cached_files(download: bool) -> dict[str, Path]:
     if missing and not download:
         raise FileNotFoundError(f"{folder}: {_listed(missing)} not found there, nor in {DEBIAN_FOLDER}; {cure}")
     for name in missing:
-        from minicnn.data._download import download_idx
+        from minicnn.data._download import download_file
 
-        download_idx(f"{FASHION_URL}{name}.gz", folder / f"{name}.gz", FASHION_SHA256[name], cure)
+        check = partial(read_idx, sha256=FASHION_SHA256[name])
+        download_file(f"{FASHION_URL}{name}.gz", folder / f"{name}.gz", check, cure)
     return _find_files(folder)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where what was downloaded is kept, a folder for each data set."""
     if own := os.environ.get("MINICNN_CACHE"):
         return Path(own)
     shared = os.environ.get("XDG_CACHE_HOME", "")
