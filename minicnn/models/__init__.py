@@ -13,5 +13,7 @@ from ._catalogue import *
 from .digits import *
 from .lenet import *
 from .lenet_1998 import *
+from .plain import *
 from .resnet import *
+from .resnet_cifar import *
 from .vgg import *
