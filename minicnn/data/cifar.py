@@ -11,11 +11,13 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from minicnn.data.datasets import ArrayDataset, cache_folder
+from minicnn._download import cache_folder, download_file
+from minicnn.data.datasets import ArrayDataset
 from minicnn.data.idx import AGAIN, page_fault
 from minicnn.data.plain_pickle import PickledArray, read_pickle
 
@@ -65,10 +67,8 @@ def cifar10(folder: str | os.PathLike[str] | None = None, download: bool = True)
     if found is None and (folder is not None or not download):
         raise FileNotFoundError(f"{place}: CIFAR-10 not found there; {_cure(place)}")
     if found is None:
-        from minicnn.data._download import download_file
-
         found = BINARY, place / BINARY.archive
-        download_file(URL + BINARY.archive, found[1], lambda path: _check_archive(path, BINARY), _cure(place))
+        download_file(URL + BINARY.archive, found[1], partial(_check_archive, BINARY), _cure(place))
     return _read(*found)
 
 
@@ -119,7 +119,10 @@ def _unpacked_files(form: Form, folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _archived_files(form: Form, path: Path) -> Iterator[tuple[str, bytes]]:
     """Each file's name and content, in the archive's order: read from the stream, and never written anywhere."""
-    _check_archive(path, form)
+    try:
+        _check_archive(form, path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {AGAIN}") from error
     names = {f"{form.folder}/{name}": name for name in form.files}
     try:
         with tarfile.open(path, "r|gz") as archive:
@@ -137,19 +140,18 @@ def _check_size(path: Path, name: str, size: int) -> None:
         raise ValueError(f"{path}: {name} has {size} bytes, more than {_LIMIT}; {AGAIN}")
 
 
-def _check_archive(path: Path, form: Form) -> None:
+def _check_archive(form: Form, path: Path) -> None:
     """Raise ValueError if it is not the published archive."""
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file:
         if fault := page_fault(file.read(512)):
-            raise ValueError(f"{path}: {fault}")
+            raise ValueError(fault)
         file.seek(0)
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != form.md5:
         raise ValueError(
-            f"{path}: the MD5 of {form.archive} is {digest.hexdigest()}, expected {form.md5}; the file is damaged or "
-            f"another one; {AGAIN}"
+            f"the MD5 of {form.archive} is {digest.hexdigest()}, expected {form.md5}: it is damaged or another file"
         )
 
 

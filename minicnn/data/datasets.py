@@ -10,7 +10,8 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from minicnn.data.idx import read_idx
+from minicnn._download import cache_folder, download_file
+from minicnn.data.idx import AGAIN, read_idx
 
 IMAGE_TYPES = (np.uint8, np.float32, np.float64)
 
@@ -163,20 +164,16 @@ def _cached_files(download: bool) -> dict[str, Path]:
     if missing and not download:
         raise FileNotFoundError(f"{folder}: {_listed(missing)} not found there, nor in {DEBIAN_FOLDER}; {cure}")
     for name in missing:
-        from minicnn.data._download import download_file
-
-        check = partial(read_idx, sha256=FASHION_SHA256[name])
-        download_file(f"{FASHION_URL}{name}.gz", folder / f"{name}.gz", check, cure)
+        download_file(f"{FASHION_URL}{name}.gz", folder / f"{name}.gz", partial(_check_idx, FASHION_SHA256[name]), cure)
     return _find_files(folder)
 
 
-def cache_folder() -> Path:
-    """Where what was downloaded is kept, a folder for each data set."""
-    if own := os.environ.get("MINICNN_CACHE"):
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    return (Path(shared) if os.path.isabs(shared) else Path.home() / ".cache") / "minicnn"
+def _check_idx(sha256: str, path: Path) -> None:
+    try:
+        read_idx(path, sha256)
+    except ValueError as error:
+        # The file at this path is about to be gone, so the advice to delete it would only confuse.
+        raise ValueError(str(error).removeprefix(f"{path}: ").removesuffix(f"; {AGAIN}")) from error
 
 
 def _listed(names: Sequence[str] | Mapping[str, str] | set[str]) -> str:

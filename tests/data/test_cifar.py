@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import shutil
 import struct
 import tarfile
 import time
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minicnn.data import _download, cifar, cifar10
+from minicnn import _download
+from minicnn.data import cifar, cifar10
 from minicnn.data.plain_pickle import PickledArray, read_pickle
 
 M = 7  # images in a file, where the published ones have 10,000
@@ -102,6 +104,7 @@ def _small(tmp_path, monkeypatch):
     """Few images a file, an empty cache, no network, and at the end the published checksums again."""
     monkeypatch.setattr(cifar, "IMAGES", M)
     monkeypatch.setattr(cifar, "URL", "http://127.0.0.1:1/")
+    monkeypatch.setattr(_download, "_RETRIES", 0)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("MINICNN_CACHE", str(tmp_path / "cache"))
     published = [form.md5 for form in cifar.FORMS]
@@ -279,18 +282,18 @@ def test_download_once(tmp_path, monkeypatch):
     served = write_archive(tmp_path / "served", monkeypatch, binary_file)
     asked = []
 
-    def chunks(url, cure):
+    def fetch(url, path):
         asked.append(url)
-        yield served.read_bytes()
+        shutil.copy(served, path)
 
-    monkeypatch.setattr(_download, "_chunks", chunks)
+    monkeypatch.setattr(_download, "_fetch", fetch)
     check(cifar10())
     check(cifar10())
     assert asked == ["http://127.0.0.1:1/cifar-10-binary.tar.gz"]
 
 
 def test_a_wrong_download_is_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(_download, "_chunks", lambda url, cure: iter([b"<html>Please sign in</html>"]))
+    monkeypatch.setattr(_download, "_fetch", lambda url, path: Path(path).write_bytes(b"<html>Please sign in</html>"))
     with pytest.raises(ValueError, match="did not deliver the file expected: this is an HTML page") as caught:
         cifar10()
     assert "delete the file" not in str(caught.value)
