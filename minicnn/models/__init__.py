@@ -13,9 +13,11 @@ from ._catalogue import *
 from .alexnet import *
 from .densenet import *
 from .digits import *
+from .highway import *
 from .lenet import *
 from .lenet_1998 import *
 from .mobilenet import *
+from .lenet_early import *
 from .nin import *
 from .plain import *
 from .resnet import *
