@@ -20,9 +20,14 @@ from .mobilenet import *
 from .lenet_early import *
 from .nin import *
 from .plain import *
+from .preresnet import *
+from .pyramidnet import *
 from .resnet import *
 from .resnet_cifar import *
 from .squeezenet import *
 from .vgg import *
 from .xception import *
 from .zfnet import *
+from .resnext import *
+from .vgg import *
+from .wide_resnet import *
