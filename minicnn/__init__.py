@@ -16,7 +16,7 @@ except ImportError as error:
         name=error.name,
     ) from None
 
-from . import _tensor, autograd, data, device, functional, models, nn, optim, study, train  # noqa: F401
+from . import _tensor, autograd, data, device, functional, graph, models, nn, optim, study, train  # noqa: F401
 from ._function import Function, no_grad
 from ._random import seed
 from ._tensor import Tensor, tensor
@@ -37,6 +37,7 @@ __all__ = [
     "device",
     "functional",
     "gradcheck",
+    "graph",
     "kernels",
     "models",
     "nn",

@@ -18,20 +18,23 @@ M = TypeVar("M", bound="Module")
 T = TypeVar("T")
 
 # Whom each call of a Module tells about itself; see `observe`.
-_observers: list[Observer] = []
+_observers: list[observe] = []
 
 
 class observe:
-    """`with observe(callback):` calls callback(module, inputs, output) after each call of a Module, inner first."""
+    """`with observe(callback):` calls callback(module, inputs, output) after each call of a Module, inner first.
 
-    def __init__(self, callback: Observer) -> None:
-        self._callback = callback
+    before: if given, before(module) is called when a call begins, outer Modules first.
+    """
+
+    def __init__(self, callback: Observer, before: Callable[[Module], None] | None = None) -> None:
+        self.callback, self.before = callback, before
 
     def __enter__(self) -> None:
-        _observers.append(self._callback)
+        _observers.append(self)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        _observers.remove(self._callback)
+        _observers.remove(self)
 
 
 class Module:
@@ -52,9 +55,11 @@ class Module:
     Every Parameter and Module that becomes an attribute is registered by that alone, in the order of assignment.
     A buffer is an array that belongs to the layer but is not trained (`register_buffer`).
     training: whether layers that behave differently in training (Dropout, BatchNorm2d) do so; see `train` and `eval`.
+    input_shape: (H, W, C) of the images that a network is made for; None where nobody said.
     """
 
     training: bool
+    input_shape: tuple[int, ...] | None = None
 
     def __init__(self) -> None:
         # The attributes themselves are the register: Parameters and Modules are found by their type. Only a buffer
@@ -67,10 +72,13 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *inputs: Any) -> Any:
-        """Run `forward`, then tell the observers."""
+        """Run `forward`, and tell the observers."""
+        for observer in tuple(_observers):
+            if observer.before is not None:
+                observer.before(self)
         output = self.forward(*inputs)
-        for callback in tuple(_observers):
-            callback(self, inputs, output)
+        for observer in tuple(_observers):
+            observer.callback(self, inputs, output)
         return output
 
     # Attributes: what becomes one, and what is refused because it would be lost silently.
