@@ -22,6 +22,7 @@ from ._random import seed
 from ._tensor import Tensor, tensor
 from .autograd import gradcheck
 from .device import cuda_available
+from .graph.inference import optimize_for_inference
 from .kernels import set_float32_matmul_precision, set_threads
 from .study.model_summary import summary
 from .train.trainer import Trainer
@@ -43,6 +44,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "optimize_for_inference",
     "seed",
     "set_float32_matmul_precision",
     "set_threads",

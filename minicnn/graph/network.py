@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +88,7 @@ class Graph(Module):
         tensors = {n: value if isinstance(value, Tensor) else Tensor(value) for n, value in self.values().items()}
         tensors[INPUT] = x
         for node, last_reads in zip(self.nodes, self._last_reads, strict=True):
-            tensors[node.output] = _copy(node.operation)(*[tensors[name] for name in node.inputs])
+            tensors[node.output] = again(node.operation)(*[tensors[name] for name in node.inputs])
             for name in last_reads:  # its memory may serve the next result
                 del tensors[name]
         return tensors[self.output]
@@ -111,11 +112,32 @@ class Graph(Module):
         return "\n  ".join(lines)
 
 
-def _copy(operation: Function) -> Function:
-    """A Function with the same settings."""
+def again(operation: Function, **settings: Any) -> Function:
+    """A Function with the same settings, but for those given, that has not been called."""
     new: Function = object.__new__(type(operation))
-    vars(new).update(vars(operation))
+    vars(new).update(vars(operation), **settings)
     return new
+
+
+def needed(nodes: Sequence[Node], output: str) -> tuple[list[Node], list[str]]:
+    """The nodes that `output` depends on, and every name that they read, in the order of the first reading."""
+    wanted, kept = {output}, []
+    for node in reversed(nodes):
+        if node.output in wanted:
+            wanted.update(node.inputs)
+            kept.append(node)
+    kept.reverse()
+    return kept, list(dict.fromkeys(name for node in kept for name in node.inputs))
+
+
+def renewed(holder: Parameter | Array, array: Array | None = None) -> Parameter | Array:
+    """A Parameter, or an array, like `holder` with memory of its own; with the values of `array` if one is given."""
+    array = (holder.data if isinstance(holder, Parameter) else holder) if array is None else array
+    if not isinstance(holder, Parameter):
+        return array.copy()
+    parameter = copy.copy(holder)  # not a new one, which would take a number, and move the random numbers behind it
+    parameter.data, parameter.grad = array.copy(), None
+    return parameter
 
 
 def _last_reads(nodes: tuple[Node, ...], output: str) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from .._tensor import Tensor
 from ..nn import Module, Parameter
 from ..nn.sample import run_sample, sample
 from ..ops.movement import Reshape
-from .network import INPUT, Graph, Node
+from .network import INPUT, Graph, Node, needed, renewed
 
 Array = Any
 
@@ -44,7 +43,10 @@ def trace(model: Module, input_shape: Sequence[int] | None = None) -> Graph:
     def enter(module: Module) -> None:
         inside.append(names.get(id(module), inside[-1]))
 
-    with _function.observe(note), nn.observe(lambda *call: inside.pop(), before=enter):
+    def leave(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+        inside.pop()
+
+    with _function.observe(note), nn.observe(leave, before=enter):
         y = run_sample(model, x, "trace")
     if not isinstance(y, Tensor):
         raise TypeError(f"trace expected a model that returns one Tensor, got {type(y).__name__}")
@@ -83,7 +85,7 @@ class _Writer:
         if output not in self.varying:
             raise ValueError("trace: the model's result does not depend on its input by way of minicnn's Functions")
         nodes, read = needed(self.nodes, output)
-        values = {name: _copied(self.holders[name]) for name in read if name in self.holders}
+        values = {name: renewed(self.holders[name]) for name in read if name in self.holders}
         return Graph(nodes, values, output, self.input_shape)
 
     def add(self, call: _Call) -> None:
@@ -112,23 +114,3 @@ class _Writer:
             free = f"{name}_{number}"
         self.taken.add(free)
         return free
-
-
-def needed(nodes: Sequence[Node], output: str) -> tuple[list[Node], list[str]]:
-    """The nodes that `output` depends on, and every name that they read, in the order of the first reading."""
-    wanted, kept = {output}, []
-    for node in reversed(nodes):
-        if node.output in wanted:
-            wanted.update(node.inputs)
-            kept.append(node)
-    kept.reverse()
-    return kept, list(dict.fromkeys(name for node in kept for name in node.inputs))
-
-
-def _copied(holder: Parameter | Array) -> Parameter | Array:
-    """A Parameter or an array with memory of its own."""
-    if not isinstance(holder, Parameter):
-        return holder.copy()
-    parameter = copy.copy(holder)  # not a new one, which would take a number, and move the random numbers behind it
-    parameter.data, parameter.grad = holder.data.copy(), None
-    return parameter
