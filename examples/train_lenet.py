@@ -44,9 +44,9 @@ from minicnn.train import class_report, confusion_matrix, format_report
 
 CHECKPOINT = "model.safetensors"
 IMAGES = (28, 28, 1)  # the shape of an image in both datasets
-# The learning rate of SGD and the weight decay with which each variant of LeNet-5 learns well, and any other model.
+# The learning rate of SGD and the weight decay with which each form of LeNet-5 learns well, and any other model.
 # Sigmoids saturate early, and decay would keep the weights there; the 1998 loss starts near 80, not near 2.
-RECIPES = {"keras": (0.1, 5e-4), "d2l": (0.1, 0.0), "1998": (0.003, 0.0)}
+RECIPES = {"lenet5": (0.1, 5e-4), "lenet5:d2l": (0.1, 0.0), "lenet5:1998": (0.003, 0.0)}
 OTHERS = (0.05, 5e-4)
 
 
@@ -59,7 +59,6 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     fitting = [name for name in models.names() if models.input_shape(name) == IMAGES]
     add("--model", default="lenet5", metavar="NAME", help=f"one of {', '.join(fitting)} (default: lenet5)")
-    add("--variant", metavar="NAME", help="of lenet5: keras (the default), d2l (sigmoid) or 1998 (the paper's)")
     add("--dataset", default="mnist", choices=["mnist", "fashion-mnist"], help="what to learn (default: mnist)")
     add("--data-folder", metavar="FOLDER", help="where the four Fashion-MNIST files are, if not in their usual places")
     add("--optimizer", default="sgd", choices=["sgd", "adadelta"], help="default: sgd, with momentum 0.9 (Nesterov)")
@@ -98,8 +97,8 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
         raise ValueError(f"{settings.model} is made for images {models.input_shape(settings.model)}, not {IMAGES}")
     mc.seed(settings.seed)
     device = "cuda" if mc.cuda_available() else "cpu"
-    model = models.build(settings.model, settings.variant).to(device if settings.device == "auto" else settings.device)
-    rate, decay = RECIPES[settings.variant or "keras"] if settings.model == "lenet5" else OTHERS
+    model = models.build(settings.model).to(device if settings.device == "auto" else settings.device)
+    rate, decay = RECIPES.get(settings.model, OTHERS)
     decay = decay if settings.weight_decay is None else settings.weight_decay
     if settings.optimizer == "sgd":
         lr = rate if settings.lr is None else settings.lr
@@ -107,7 +106,7 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
     else:
         lr = 1.0 if settings.lr is None else settings.lr
         optimizer = optim.Adadelta(model.parameters(), lr, weight_decay=decay)
-    loss = models.map_criterion if settings.variant == "1998" else F.cross_entropy
+    loss = models.map_criterion if settings.model == "lenet5:1998" else F.cross_entropy
     return mc.Trainer(model, optimizer, loss, schedule=optim.CosineAnnealingLR(optimizer, settings.epochs))
 
 
@@ -121,7 +120,7 @@ def run_folder(settings: argparse.Namespace) -> Path:
     """The folder to write to; a new one unless it is named, and never one that holds another run."""
     if settings.resume:
         return Path(settings.out)
-    stem = "-".join(filter(None, (settings.model, settings.variant, settings.dataset)))
+    stem = f"{settings.model}-{settings.dataset}".replace(":", "-")
     number, folder = 1, settings.out or Path("runs") / stem
     while settings.out is None and folder.exists():
         number, folder = number + 1, Path("runs") / f"{stem}-{number + 1}"
@@ -143,7 +142,7 @@ def write_text(path: Path, text: str) -> None:
 def train(trainer: mc.Trainer, loader: data.DataLoader, test: data.ArrayDataset, settings: argparse.Namespace,
           folder: Path) -> None:  # fmt: skip
     """Train for the epochs that are left, saving after each."""
-    print(mc.summary(trainer.model, models.input_shape(settings.model)))
+    print(mc.summary(trainer.model))
     left = settings.epochs - trainer.epoch
     print(f"\n{left} epochs on {len(loader.dataset)} images of {settings.dataset}, into {folder}")
     if settings.kernels == "cpu":

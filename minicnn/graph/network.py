@@ -100,10 +100,9 @@ class Graph(Module):
         if x.dtype != dtype:
             raise TypeError(f'Graph expected an input of {dtype}, got {x.dtype}: convert with .to(dtype="{dtype}")')
         if x.shape[1:] != self.input_shape or x.size == 0:
-            sizes = ", ".join(map(str, self.input_shape))
             raise ValueError(
-                f"Graph expected an array (N, {sizes}), the size that it was traced with, got shape {x.shape}: "
-                "trace the model with that input_shape"
+                f"Graph expected samples of the size that it was traced with, {self.input_shape}, got shape {x.shape}: "
+                "trace the model with that size as input_shape"
             )
 
     def __repr__(self) -> str:

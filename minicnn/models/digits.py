@@ -2,9 +2,13 @@
 
 from .. import nn
 from ..nn.init import xavier_uniform
+from ._catalogue import MNIST, builder
 from ._weights import initialize_weights
 
+__all__ = ["digit_cnn"]
 
+
+@builder(MNIST)
 def digit_cnn() -> nn.Sequential:
     """The Keras digit network: two convolutions, one pooling, two fully connected layers.
 
@@ -31,7 +35,7 @@ def digit_cnn() -> nn.Sequential:
             "max_pooling2d": nn.MaxPool2d(2),
             "dropout": nn.Dropout(0.25),
             "flatten": nn.Flatten(),
-            "dense": nn.Linear(12 * 12 * 64, 128, activation="relu"),
+            "dense": nn.Linear((12, 12, 64), 128, activation="relu"),
             "dropout_1": nn.Dropout(0.5),
             "dense_1": nn.Linear(128, 10),
         }

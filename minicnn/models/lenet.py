@@ -2,6 +2,7 @@
 
 from .. import nn
 from ..nn.init import xavier_uniform
+from ._catalogue import MNIST, builder
 from ._weights import initialize_weights
 from .lenet_1998 import (
     C3_TABLE,
@@ -15,9 +16,10 @@ from .lenet_1998 import (
     fan_in_uniform,
 )
 
-VARIANTS = ("keras", "d2l", "1998")
+__all__ = ["lenet1", "lenet5"]
 
 
+@builder({"keras": MNIST, "d2l": MNIST, "1998": MNIST})
 def lenet5(variant: str = "keras") -> nn.Sequential:
     """LeNet-5 for images (N, 28, 28, 1) in [0, 1], ending in 10 logits.
 
@@ -27,8 +29,6 @@ def lenet5(variant: str = "keras") -> nn.Sequential:
 
     Raises ValueError for another name. The three functions below this one show the layers.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"lenet5 expected a variant of {', '.join(map(repr, VARIANTS))}, got {variant!r}")
     return {"keras": _keras, "d2l": _d2l, "1998": _paper}[variant]()
 
 
@@ -56,7 +56,7 @@ def _keras() -> nn.Sequential:
             "conv2d_1": nn.Conv2d(6, 16, 5, activation="tanh"),
             "average_pooling2d_1": nn.AvgPool2d(2),
             "flatten": nn.Flatten(),
-            "dense": nn.Linear(5 * 5 * 16, 120, activation="tanh"),
+            "dense": nn.Linear((5, 5, 16), 120, activation="tanh"),
             "dense_1": nn.Linear(120, 84, activation="tanh"),
             "dense_2": nn.Linear(84, 10),
         }
@@ -78,7 +78,7 @@ def _d2l() -> nn.Sequential:
         nn.Sigmoid(),
         nn.AvgPool2d(2),
         nn.Flatten(),
-        nn.Linear(5 * 5 * 16, 120),
+        nn.Linear((5, 5, 16), 120),
         nn.Sigmoid(),
         nn.Linear(120, 84),
         nn.Sigmoid(),
@@ -121,6 +121,7 @@ def _paper() -> nn.Sequential:
     )
 
 
+@builder(MNIST)
 def lenet1() -> nn.Sequential:
     """The network of 1989 that the 1998 paper calls LeNet-1, for images (N, 28, 28, 1) in [0, 1], ending in 10 logits.
 

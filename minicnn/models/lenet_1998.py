@@ -14,6 +14,8 @@ from .._tensor import Tensor
 from ..device import array_module
 from ..nn.init import Initializer
 
+__all__ = ["map_criterion"]
+
 Array = Any
 
 # Table I: a column for each of the 16 maps of C3, a row for each of the 6 maps of S2; X is a connection.

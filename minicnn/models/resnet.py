@@ -16,9 +16,22 @@ from .. import nn
 from .._tensor import Tensor
 from ..nn.containers import in_one_step
 from ..nn.init import kaiming_normal
+from ._catalogue import CIFAR, IMAGENET, builder
 from ._weights import initialize_weights
 
-VARIANTS = ("torch", "2016")
+__all__ = [
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnet101",
+    "resnet110",
+    "resnet152",
+    "resnet1202",
+]  # fmt: skip
 
 Block = Callable[[int, int, int], nn.Module]  # inputs, outputs, stride
 
@@ -26,6 +39,7 @@ Block = Callable[[int, int, int], nn.Module]  # inputs, outputs, stride
 # The networks for ImageNet: table 1 of the paper, a column each.
 
 
+@builder(IMAGENET)
 def resnet18(num_classes: int = 1000) -> nn.Sequential:
     """ResNet-18 for images (N, 224, 224, 3): 11,689,512 parameters, 1,814,073,344 multiply-adds.
 
@@ -43,11 +57,13 @@ def resnet18(num_classes: int = 1000) -> nn.Sequential:
     return imagenet_network(partial(BasicBlock, shortcut=projection), (2, 2, 2, 2), 512, num_classes)
 
 
+@builder(IMAGENET)
 def resnet34(num_classes: int = 1000) -> nn.Sequential:
     """ResNet-34: as ResNet-18 with 3, 4, 6 and 3 blocks; 21,797,672 parameters, 3,663,761,408 multiply-adds."""
     return imagenet_network(partial(BasicBlock, shortcut=projection), (3, 4, 6, 3), 512, num_classes)
 
 
+@builder({"torch": IMAGENET, "2016": IMAGENET})
 def resnet50(num_classes: int = 1000, variant: str = "torch") -> nn.Sequential:
     """ResNet-50 for images (N, 224, 224, 3): 25,557,032 parameters, 4,089,184,256 multiply-adds.
 
@@ -70,11 +86,13 @@ def resnet50(num_classes: int = 1000, variant: str = "torch") -> nn.Sequential:
     return imagenet_network(_bottleneck(variant), (3, 4, 6, 3), 2048, num_classes)
 
 
+@builder({"torch": IMAGENET, "2016": IMAGENET})
 def resnet101(num_classes: int = 1000, variant: str = "torch") -> nn.Sequential:
     """ResNet-101: as ResNet-50 with 3, 4, 23 and 3 blocks; 44,549,160 parameters, 7,801,405,440 multiply-adds."""
     return imagenet_network(_bottleneck(variant), (3, 4, 23, 3), 2048, num_classes)
 
 
+@builder({"torch": IMAGENET, "2016": IMAGENET})
 def resnet152(num_classes: int = 1000, variant: str = "torch") -> nn.Sequential:
     """ResNet-152: as ResNet-50 with 3, 8, 36 and 3 blocks; 60,192,808 parameters, 11,513,626,624 multiply-adds."""
     return imagenet_network(_bottleneck(variant), (3, 8, 36, 3), 2048, num_classes)
@@ -83,6 +101,7 @@ def resnet152(num_classes: int = 1000, variant: str = "torch") -> nn.Sequential:
 # The networks for CIFAR-10: section 4.2. With n blocks a stage there are 6 n + 2 layers.
 
 
+@builder(CIFAR)
 def resnet20(num_classes: int = 10) -> nn.Sequential:
     """ResNet-20 for images (N, 32, 32, 3): 269,722 parameters, 40,551,040 multiply-adds.
 
@@ -100,21 +119,25 @@ def resnet20(num_classes: int = 10) -> nn.Sequential:
     return cifar_network(3, num_classes)
 
 
+@builder(CIFAR)
 def resnet32(num_classes: int = 10) -> nn.Sequential:
     """ResNet-32: as ResNet-20 with 5 blocks a stage; 464,154 parameters."""
     return cifar_network(5, num_classes)
 
 
+@builder(CIFAR)
 def resnet44(num_classes: int = 10) -> nn.Sequential:
     """ResNet-44: as ResNet-20 with 7 blocks a stage; 658,586 parameters."""
     return cifar_network(7, num_classes)
 
 
+@builder(CIFAR)
 def resnet56(num_classes: int = 10) -> nn.Sequential:
     """ResNet-56: as ResNet-20 with 9 blocks a stage; 853,018 parameters."""
     return cifar_network(9, num_classes)
 
 
+@builder(CIFAR)
 def resnet110(num_classes: int = 10) -> nn.Sequential:
     """ResNet-110: as ResNet-20 with 18 blocks a stage; 1,727,962 parameters.
 
@@ -123,6 +146,7 @@ def resnet110(num_classes: int = 10) -> nn.Sequential:
     return cifar_network(18, num_classes)
 
 
+@builder(CIFAR)
 def resnet1202(num_classes: int = 10) -> nn.Sequential:
     """ResNet-1202: as ResNet-20 with 200 blocks a stage; 19,421,274 parameters."""
     return cifar_network(200, num_classes)
@@ -182,8 +206,6 @@ class Bottleneck(nn.Module):
 
 def _bottleneck(variant: str) -> Block:
     """Bottleneck with the stride where the variant has it."""
-    if variant not in VARIANTS:
-        raise ValueError(f"resnet expected a variant of {', '.join(map(repr, VARIANTS))}, got {variant!r}")
     if variant == "2016":
         return lambda inputs, outputs, stride: Bottleneck(inputs, outputs, (stride, 1))
     return lambda inputs, outputs, stride: Bottleneck(inputs, outputs, (1, stride))

@@ -11,6 +11,9 @@ ones with its layers.
 """
 
 from .. import nn
+from ._catalogue import IMAGENET, builder
+
+__all__ = ["vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"]
 
 # Table 1: the filters of each convolution, stage by stage; a pooling follows each stage.
 Stages = tuple[tuple[int, ...], ...]
@@ -20,26 +23,31 @@ D: Stages = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 
 E: Stages = ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512, 512, 512), (512, 512, 512, 512))
 
 
+@builder(IMAGENET)
 def vgg11(num_classes: int = 1000) -> nn.Sequential:
     """VGG-11, configuration A, for images (N, 224, 224, 3); 132,863,336 parameters."""
     return network(A, num_classes)
 
 
+@builder(IMAGENET)
 def vgg11_bn(num_classes: int = 1000) -> nn.Sequential:
     """VGG-11 with batch normalisation after each convolution; 132,868,840 parameters."""
     return network(A, num_classes, batch_norm=True)
 
 
+@builder(IMAGENET)
 def vgg13(num_classes: int = 1000) -> nn.Sequential:
     """VGG-13, configuration B; 133,047,848 parameters."""
     return network(B, num_classes)
 
 
+@builder(IMAGENET)
 def vgg13_bn(num_classes: int = 1000) -> nn.Sequential:
     """VGG-13 with batch normalisation after each convolution; 133,053,736 parameters."""
     return network(B, num_classes, batch_norm=True)
 
 
+@builder(IMAGENET)
 def vgg16(num_classes: int = 1000) -> nn.Sequential:
     """VGG-16, configuration D, for images (N, 224, 224, 3): 138,357,544 parameters, 15,470,264,320 multiply-adds.
 
@@ -59,16 +67,19 @@ def vgg16(num_classes: int = 1000) -> nn.Sequential:
     return network(D, num_classes)
 
 
+@builder(IMAGENET)
 def vgg16_bn(num_classes: int = 1000) -> nn.Sequential:
     """VGG-16 with batch normalisation after each convolution; 138,365,992 parameters."""
     return network(D, num_classes, batch_norm=True)
 
 
+@builder(IMAGENET)
 def vgg19(num_classes: int = 1000) -> nn.Sequential:
     """VGG-19, configuration E; 143,667,240 parameters, 19,632,062,464 multiply-adds."""
     return network(E, num_classes)
 
 
+@builder(IMAGENET)
 def vgg19_bn(num_classes: int = 1000) -> nn.Sequential:
     """VGG-19 with batch normalisation after each convolution; 143,678,248 parameters."""
     return network(E, num_classes, batch_norm=True)
@@ -77,7 +88,7 @@ def vgg19_bn(num_classes: int = 1000) -> nn.Sequential:
 def network(stages: Stages, num_classes: int, batch_norm: bool = False, hidden: int = 4096) -> nn.Sequential:
     """hidden: outputs of the first two fully connected layers."""
     classifier = (
-        nn.Linear(7 * 7 * stages[-1][-1], hidden), nn.ReLU(), nn.Dropout(0.5),
+        nn.Linear((7, 7, stages[-1][-1]), hidden), nn.ReLU(), nn.Dropout(0.5),
         nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5),
         nn.Linear(hidden, num_classes),
     )  # fmt: skip

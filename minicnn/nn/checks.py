@@ -21,6 +21,14 @@ def positive_or_none(value: Any, layer: str, name: str) -> int | None:
     return None if value is None else positive(value, layer, name)
 
 
+def image_shape(value: tuple[Any, ...], layer: str) -> tuple[int, int, int]:
+    """(H, W, C): three whole numbers >= 1."""
+    if len(value) != 3:
+        raise ValueError(f"{layer} expected the shape (H, W, C) of an image, got {value!r}")
+    H, W, C = (positive(n, layer, name) for n, name in zip(value, "HWC", strict=True))
+    return H, W, C
+
+
 def real(value: Any, layer: str, name: str) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

@@ -1,5 +1,6 @@
 """The fully connected layer."""
 
+import math
 from typing import Any
 
 from .. import functional as F
@@ -13,7 +14,9 @@ from .parameter import Parameter
 class Linear(Module):
     """y = activation(x @ w + b): (N, in) to (N, out); both directions stand at `F.linear`.
 
-    in_features: in; None to learn it from the first input. out_features: out.
+    in_features: in; None to learn it from the first input; or the shape (H, W, C) of the images that were flattened
+        into x, and in is H * W * C: other libraries flatten in another order, and `load_pretrained` must know.
+    out_features: out.
     activation: None, "relu", "tanh" or "sigmoid".
 
     weight: (in, out), at first `init.kaiming_uniform`. bias: (out,), at first zeros; None with bias=False.
@@ -22,10 +25,16 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int | None, out_features: int, bias: bool = True, activation: str | None = None
+        self,
+        in_features: int | tuple[int, int, int] | None,
+        out_features: int,
+        bias: bool = True,
+        activation: str | None = None,
     ) -> None:
         super().__init__()
-        inputs = checks.positive_or_none(in_features, "Linear", "in_features")
+        self.image_shape = checks.image_shape(in_features, "Linear") if isinstance(in_features, tuple) else None
+        flat = math.prod(self.image_shape) if self.image_shape else in_features
+        inputs = checks.positive_or_none(flat, "Linear", "in_features")
         self.out_features = checks.positive(out_features, "Linear", "out_features")
         check_activation(activation, "Linear")
         self.activation = activation
@@ -60,5 +69,6 @@ class Linear(Module):
         return input_shape[-1] * self.out_features
 
     def extra_repr(self) -> str:
-        text = f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        inputs = self.image_shape or self.in_features
+        text = f"in_features={inputs}, out_features={self.out_features}, bias={self.bias is not None}"
         return text + (f", activation={self.activation!r}" if self.activation else "")

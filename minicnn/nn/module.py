@@ -55,7 +55,8 @@ class Module:
     Every Parameter and Module that becomes an attribute is registered by that alone, in the order of assignment.
     A buffer is an array that belongs to the layer but is not trained (`register_buffer`).
     training: whether layers that behave differently in training (Dropout, BatchNorm2d) do so; see `train` and `eval`.
-    input_shape: (H, W, C) of the images that a network is made for; None where nobody said.
+    input_shape: that of one sample, (H, W, C), which a whole network is made for; None where nobody said. An error in
+        a forward pass over samples of another shape names it.
     """
 
     training: bool
@@ -76,7 +77,14 @@ class Module:
         for observer in tuple(_observers):
             if observer.before is not None:
                 observer.before(self)
-        output = self.forward(*inputs)
+        try:
+            output = self.forward(*inputs)
+        except ValueError as error:
+            got = getattr(inputs[0], "shape", None) if inputs else None
+            if self.input_shape is None or got is None or got[1:] == self.input_shape:
+                raise
+            made_for = ", ".join(map(str, ("N", *self.input_shape)))
+            raise ValueError(f"{error} (this network is made for inputs ({made_for}), got {got})") from error
         for observer in tuple(_observers):
             observer.callback(self, inputs, output)
         return output

@@ -49,7 +49,7 @@ def run_sample(model: Module, x: Tensor, what: str) -> Any:
 
 def _checked_shape(input_shape: Any, what: str) -> tuple[int, ...]:
     if input_shape is None:
-        raise ValueError(f"{what} expected input_shape, as this model names none of its own: give it like (28, 28, 1)")
+        raise ValueError(f"{what} expected the shape of one sample, like {what}(model, (28, 28, 1))")
     if (
         not isinstance(input_shape, tuple | list)
         or not input_shape

@@ -94,10 +94,10 @@ class Summary:
         )
 
 
-def summary(model: nn.Module, input_shape: Sequence[int]) -> Summary:
+def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> Summary:
     """The layers of a model in the order of their calls, with output shapes, parameters, multiply-adds and memory.
 
-    input_shape: of one sample, without the axis N: (28, 28, 1).
+    input_shape: of one sample, without the axis N: (28, 28, 1); None is `model.input_shape`.
 
     Runs one forward pass over a sample of zeros, in evaluation mode and without a graph; layers that did not know
     their sizes learn them. `training` is afterwards as it was in each Module.

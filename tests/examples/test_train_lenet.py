@@ -28,7 +28,7 @@ def test_help_names_every_option_and_fits_the_terminal(tmp_path):
         env={**os.environ, "COLUMNS": "80"},
     )  # fmt: skip
     assert done.returncode == 0
-    options = ["model", "variant", "dataset", "optimizer", "lr", "epochs", "batch-size", "seed", "kernels", "resume"]
+    options = ["model", "dataset", "optimizer", "lr", "epochs", "batch-size", "seed", "kernels", "resume"]
     for option in options:
         assert f"--{option} " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -37,9 +37,9 @@ def test_help_names_every_option_and_fits_the_terminal(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--model", "lenet55"], "no model is called 'lenet55': did you mean lenet5"),
+        (["--model", "lenet55"], "no network is called 'lenet55': did you mean lenet5"),
         (["--model", "resnet20"], "resnet20 is made for images (32, 32, 3), not (28, 28, 1)"),
-        (["--variant", "keros"], "lenet5 expected a variant of 'keras', 'd2l', '1998', got 'keros'"),
+        (["--model", "lenet5:1989"], "no network is called 'lenet5:1989': did you mean lenet5:1998"),
         (["--lr", "-1"], "lr"),
         (["--lr", "0"], "lr"),
         (["--lr", "nan"], "lr"),

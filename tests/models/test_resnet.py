@@ -112,8 +112,8 @@ def test_weights_are_normal_with_variance_two_over_fan_in():
 def test_unknown_variant_names_the_choices():
     with pytest.raises(ValueError, match=r"'torch', '2016', got 'v1'"):
         models.resnet50(variant="v1")
-    with pytest.raises(ValueError, match="no variants"):
-        models.build("resnet18", "2016")
+    with pytest.raises(ValueError, match="did you mean resnet152:2016"):
+        models.build("resnet18:2016")
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])

@@ -318,6 +318,13 @@ def test_multiply_adds_of_lenets_layers():
     assert nn.ReLU().multiply_adds((120,), (120,)) == 0
 
 
+def test_a_linear_layer_knows_the_shape_of_flattened_images():
+    layer = nn.Linear((5, 6, 4), 84)
+    assert (layer.image_shape, layer.in_features, layer.weight.shape) == ((5, 6, 4), 120, (120, 84))
+    assert "in_features=(5, 6, 4)" in repr(layer)
+    assert nn.Linear(120, 84).image_shape is None
+
+
 # Arguments
 
 
@@ -342,6 +349,8 @@ REFUSED = [
     (lambda: nn.Linear(4, 4, activation=F.relu), ValueError, "activation"),
     (lambda: nn.BatchNorm2d(4, activation="tanh"), ValueError, "activation to be None, \"relu\", got 'tanh'"),
     (lambda: nn.Linear(0, 4), ValueError, "in_features"),
+    (lambda: nn.Linear((7, 7), 4), ValueError, "shape (H, W, C) of an image, got (7, 7)"),
+    (lambda: nn.Linear((7, 0, 3), 4), ValueError, "W to be a whole number"),
     (lambda: nn.Linear(4, "4"), TypeError, "out_features"),
     (lambda: nn.Linear(4, 4, "relu"), TypeError, "bias"),
     (lambda: nn.MaxPool2d(0), ValueError, "MaxPool2d: kernel_size"),

@@ -42,11 +42,9 @@ def test_totals_of_the_other_models():
     assert "buffers        840" in str(paper)
 
 
-@pytest.mark.parametrize(
-    ("name", "variant"), [("lenet5", None), ("lenet5", "1998"), ("lenet1", None), ("digit_cnn", None)]
-)
-def test_table_fits_80_columns_and_says_the_totals(name, variant):
-    s = mc.summary(models.build(name, variant), models.input_shape(name))
+@pytest.mark.parametrize("name", ["lenet5", "lenet5:1998", "lenet1", "digit_cnn"])
+def test_table_fits_80_columns_and_says_the_totals(name):
+    s = mc.summary(models.build(name))
     lines = str(s).split("\n")
     assert max(map(len, lines)) <= 80
     assert repr(s) == str(s)
@@ -154,7 +152,13 @@ def test_a_shape_that_the_model_refuses_is_named(shape):
         mc.summary(models.lenet5(), shape)
 
 
-@pytest.mark.parametrize("shape", [28, None, (), (28, 28, 0), (28, -1, 1), (28.0, 28, 1), "28", (True, 2)])
+def test_without_a_shape_it_is_the_models_own():
+    assert str(mc.summary(models.lenet1())) == str(mc.summary(models.lenet1(), (28, 28, 1)))
+    with pytest.raises(ValueError, match=r"expected the shape of one sample, like summary\(model"):
+        mc.summary(nn.Flatten())
+
+
+@pytest.mark.parametrize("shape", [28, (), (28, 28, 0), (28, -1, 1), (28.0, 28, 1), "28", (True, 2)])
 def test_what_is_no_shape(shape):
     with pytest.raises(ValueError, match=r"like \(28, 28, 1\)"):
         mc.summary(models.lenet5(), shape)
