@@ -24,6 +24,7 @@ from .autograd import gradcheck
 from .device import cuda_available
 from .graph.inference import optimize_for_inference
 from .kernels import set_float32_matmul_precision, set_threads
+from .onnx.export import export_onnx
 from .study.model_summary import summary
 from .train.trainer import Trainer
 
@@ -36,6 +37,7 @@ __all__ = [
     "cuda_available",
     "data",
     "device",
+    "export_onnx",
     "functional",
     "gradcheck",
     "graph",

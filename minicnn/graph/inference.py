@@ -11,7 +11,7 @@ from .. import _function
 from .._tensor import Tensor
 from ..nn import Module, Parameter
 from ..ops import activation, arithmetic, conv, linear, movement, norm, pool
-from .network import INPUT, Graph, Node, again, needed, renewed
+from .network import INPUT, Graph, Node, again, renewed, rewritten
 from .recording import trace
 
 Array = Any
@@ -46,63 +46,60 @@ def optimize_for_inference(model: Module, input_shape: Sequence[int] | None = No
     The result equals the model's but for rounding. Its `changes` say what was done, and so does printing it; its
     Parameters ask for no gradient. Raises as `trace` does.
     """
-    graph = trace(model, input_shape)
-    values = {name: renewed(value) for name, value in graph.values().items()} if graph is model else graph.values()
-    simplified = _Simplifier(graph, values)
-    joined = _Joiner(simplified)
-    nodes, read = needed(list(joined.written.values()), joined.output)
-    values = {name: joined.values[name] for name in read if name in joined.values}
-    for value in values.values():
+    graph = simplified(trace(model, input_shape))
+    joined = _Joiner(graph)
+    values = {}
+    for name, value in joined.values.items():
+        values[name] = renewed(value) if isinstance(model, Graph) else value  # a Graph stays as it is too
         if isinstance(value, Parameter):
-            value.requires_grad = False
-    changes = [*graph.changes, *simplified.changes, *joined.changes()]
-    return Graph(nodes, values, joined.output, graph.input_shape, changes)
+            values[name].requires_grad = False
+    return rewritten(graph, joined.written.values(), values, joined.output, [*graph.changes, *joined.changes()])
 
 
-class _Simplifier:
-    """The nodes without those that need no input and those that change nothing."""
+def simplified(graph: Graph) -> Graph:
+    """The same Graph without the operations that need no input, and those that change nothing."""
+    values, changes = dict(graph.values()), list(graph.changes)
+    nodes: list[Node] = []
+    shapes = graph.shapes()
+    same: dict[str, str] = {}  # what stands for a result that is no other
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
+        if all(name in values for name in node.inputs):
+            values[node.output] = _computed(node, values)
+            changes.append(f"{node.output} depends on no input, and was computed once")
+        elif isinstance(node.operation, _MOVERS) and [node.shape] == [shapes[name] for name in node.inputs]:
+            same[node.output] = node.inputs[0]
+            changes.append(f"{node.output} changed nothing, and is left out")
+        else:
+            nodes.append(node)
+    return rewritten(graph, nodes, values, same.get(graph.output, graph.output), changes)
 
-    def __init__(self, graph: Graph, values: dict[str, Parameter | Array]) -> None:
-        self.values, self.changes = values, list[str]()
-        self.nodes: list[Node] = []
-        self.shapes = {INPUT: (1, *graph.input_shape), **{node.output: node.shape for node in graph.nodes}}
-        same: dict[str, str] = {}  # what stands for a result that is no other
-        for node in graph.nodes:
-            node = replace(node, inputs=tuple(same.get(name, name) for name in node.inputs))
-            if all(name in values for name in node.inputs):
-                self.compute(node)
-            elif isinstance(node.operation, _MOVERS) and [node.shape] == [self.shapes[name] for name in node.inputs]:
-                same[node.output] = node.inputs[0]
-                self.changes.append(f"{node.output} changed nothing, and is left out")
-            else:
-                self.nodes.append(node)
-        self.output = same.get(graph.output, graph.output)
 
-    def compute(self, node: Node) -> None:
-        """Make a value of a result that depends on values alone."""
-        tensors = [v if isinstance(v, Tensor) else Tensor(v) for v in (self.values[name] for name in node.inputs)]
-        with _function.no_grad():
-            self.values[node.output] = again(node.operation)(*tensors).data.copy()
-        self.changes.append(f"{node.output} depends on no input, and was computed once")
+def _computed(node: Node, values: dict[str, Parameter | Array]) -> Array:
+    """The result of an operation on values."""
+    inputs = [values[name] for name in node.inputs]
+    with _function.no_grad():
+        y = again(node.operation)(*[value if isinstance(value, Tensor) else Tensor(value) for value in inputs])
+    return y.data.copy()
 
 
 class _Joiner:
     """The nodes, some of them made one with the node whose result they read."""
 
-    def __init__(self, simplified: _Simplifier) -> None:
-        self.values, self.shapes = simplified.values, simplified.shapes
-        self.reads = Counter(name for node in simplified.nodes for name in node.inputs)
-        self.reads[simplified.output] += 1
+    def __init__(self, graph: Graph) -> None:
+        self.values, self.shapes = dict(graph.values()), graph.shapes()
+        self.reads = Counter(name for node in graph.nodes for name in node.inputs)
+        self.reads[graph.output] += 1
         self.readers: dict[str, list[Node]] = defaultdict(list)
-        for node in simplified.nodes:
+        for node in graph.nodes:
             for name in node.inputs:
                 self.readers[name].append(node)
         self.written: dict[str, Node] = {}  # by its result's name, in order
         self.taken_in: dict[str, list[str]] = {}
         self.renamed: dict[str, str] = {}  # results that now bear the name of the node which took them in
-        for node in simplified.nodes:
+        for node in graph.nodes:
             self.add(replace(node, inputs=tuple(self.renamed.get(name, name) for name in node.inputs)))
-        self.output = self.renamed.get(simplified.output, simplified.output)
+        self.output = self.renamed.get(graph.output, graph.output)
 
     def changes(self) -> list[str]:
         """A sentence for each node that took in others."""

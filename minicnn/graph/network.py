@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,10 @@ class Graph(Module):
         """Parameters and buffers by name."""
         return {name: vars(self)[name] for name in self._held}
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the input and of every result, by name, for a batch of one."""
+        return {INPUT: (1, *self.input_shape), **{node.output: node.shape for node in self.nodes}}
+
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         tensors = {n: value if isinstance(value, Tensor) else Tensor(value) for n, value in self.values().items()}
@@ -118,15 +122,24 @@ def again(operation: Function, **settings: Any) -> Function:
     return new
 
 
-def needed(nodes: Sequence[Node], output: str) -> tuple[list[Node], list[str]]:
-    """The nodes that `output` depends on, and every name that they read, in the order of the first reading."""
+def needed(
+    nodes: Iterable[Node], values: Mapping[str, Parameter | Array], output: str
+) -> tuple[list[Node], dict[str, Parameter | Array]]:
+    """The nodes that `output` depends on, and the values that they read, in the order of the first reading."""
     wanted, kept = {output}, []
-    for node in reversed(nodes):
+    for node in reversed(list(nodes)):
         if node.output in wanted:
             wanted.update(node.inputs)
             kept.append(node)
     kept.reverse()
-    return kept, list(dict.fromkeys(name for node in kept for name in node.inputs))
+    return kept, {name: values[name] for node in kept for name in node.inputs if name in values}
+
+
+def rewritten(
+    graph: Graph, nodes: Iterable[Node], values: Mapping[str, Parameter | Array], output: str, changes: Iterable[str]
+) -> Graph:
+    """A Graph for the same input, with what is needed of these nodes and values."""
+    return Graph(*needed(nodes, values, output), output, graph.input_shape, changes)
 
 
 def renewed(holder: Parameter | Array, array: Array | None = None) -> Parameter | Array:

@@ -84,9 +84,8 @@ class _Writer:
         output = self.name(y)
         if output not in self.varying:
             raise ValueError("trace: the model's result does not depend on its input by way of minicnn's Functions")
-        nodes, read = needed(self.nodes, output)
-        values = {name: renewed(self.holders[name]) for name in read if name in self.holders}
-        return Graph(nodes, values, output, self.input_shape)
+        nodes, values = needed(self.nodes, self.holders, output)
+        return Graph(nodes, {name: renewed(value) for name, value in values.items()}, output, self.input_shape)
 
     def add(self, call: _Call) -> None:
         inputs = tuple(self.name(x) for x in call.inputs)
