@@ -10,8 +10,17 @@ line here.
 """
 
 from ._catalogue import *
+from .alexnet import *
+from .densenet import *
 from .digits import *
 from .lenet import *
 from .lenet_1998 import *
+from .mobilenet import *
+from .nin import *
+from .plain import *
 from .resnet import *
+from .resnet_cifar import *
+from .squeezenet import *
 from .vgg import *
+from .xception import *
+from .zfnet import *

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
@@ -242,6 +243,11 @@ class Module:
         """Write the values of a `state_dict` in place, all of them or none; see `state.load_state_dict`."""
         state.load_state_dict(self, values)
 
+    def load_pretrained(self: M, source: str | os.PathLike[str]) -> M:
+        """Put in trained weights of torchvision's or timm's, all of them or none; see `pretrained.load_pretrained`."""
+        pretrained.load_pretrained(self, source)
+        return self
+
     # What a Module says of itself.
 
     def multiply_adds(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
@@ -293,4 +299,4 @@ def _refuse_containers(module: Module, name: str, value: Any) -> None:
         _refuse_containers(module, name, item)
 
 
-from . import state  # noqa: E402  it takes a Module apart, so the class comes first
+from . import pretrained, state  # noqa: E402  they take a Module apart, so the class comes first

@@ -113,8 +113,8 @@ def _state_in(place: str, metadata: dict[str, str]) -> dict[str, Any]:
         raise ValueError(
             f'{place} is not a checkpoint of minicnn: expected the metadata format "minicnn", layout "HWIO" and a '
             f"state, got {dict(metadata, state='...') if 'state' in metadata else metadata}. Weights of another "
-            "library may lie in another layout (OIHW), which a square weight would not show; converting is not "
-            "offered here"
+            "library lie in another layout (OIHW), which a square weight would not show: "
+            "model.load_pretrained(path) turns them"
         )
     if metadata.get("version") != VERSION:
         raise ValueError(
