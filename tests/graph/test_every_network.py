@@ -41,7 +41,7 @@ def test_the_network_computes_the_same(name, tmp_path):
 
 
 def test_resnet50_has_one_operation_a_step():
-    """16 normalisations add residuals and stay; the others and all ReLUs are part of the 53 convolutions and of these."""
+    """16 normalisations add residuals and stay; the others and all ReLUs are part of them and of 53 convolutions."""
     graph = mc.optimize_for_inference(build("resnet50"), (64, 64, 3))
     counted = {}
     for node in graph.nodes:
