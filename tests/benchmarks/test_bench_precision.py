@@ -87,6 +87,12 @@ def test_digits_are_as_large_as_the_networks_images(bench, monkeypatch):
     np.testing.assert_array_equal(bench.digits("lenet5")[0].images, plain.images)
 
 
+def test_resnet20_learns_photographs_where_they_are_named(bench, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench_precision.py", "--model", "resnet20", "--cifar10", str(tmp_path)])
+    with pytest.raises(SystemExit, match=f"bench_precision.py: {tmp_path}"):
+        bench.main()
+
+
 def test_float16_holds_within_a_tenth_of_a_point_and_two_thirds_of_the_memory(bench):
     def result(accuracies, peak):
         return bench.Result("lenet5", {"float32": [0.99, 0.98], "tf32": [0.99, 0.98], "float16": accuracies},
