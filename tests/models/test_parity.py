@@ -26,7 +26,7 @@ CASES = {
 
 
 def torchvision_models():
-    """torchvision's Python files. Its compiled operators serve detection; a PyTorch without them cannot describe them."""
+    """torchvision's Python files; its compiled operators are for detection, and a CPU build of PyTorch has none."""
     sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
     pytest.importorskip("torchvision")
     return importlib.import_module("torchvision.models")
