@@ -11,6 +11,7 @@ line here.
 
 from ._catalogue import *
 from .digits import *
+from .inception import *
 from .lenet import *
 from .lenet_1998 import *
 from .plain import *
