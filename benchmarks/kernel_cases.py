@@ -162,7 +162,7 @@ PHILOXES = [1, 1024, 1 << 18]
 
 def activations(shapes: Sequence[Shape]) -> Iterator[Case]:
     """Of x in any shape."""
-    for name in ("relu", "tanh", "sigmoid"):
+    for name in ("relu", "relu6", "tanh", "sigmoid"):
         for shape in shapes:
             yield Case(f"{name}_forward", joined(shape), lambda rng, s=shape: (normal(rng, *s),))
             # y must be an output of this activation: the derivative is written in it.

@@ -229,9 +229,12 @@ def _local_response_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -
 def _activation(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
     name, direction = kernel.split("_")
     if direction == "forward":
-        return Contender(lambda: getattr(torch, name)(*arguments), _plain)
+        function = F.relu6 if name == "relu6" else getattr(torch, name)
+        return Contender(lambda: function(*arguments), _plain)
     if name == "relu":
         return Contender(lambda: aten.threshold_backward(*arguments, 0), _plain)
+    if name == "relu6":
+        return Contender(lambda: aten.hardtanh_backward(*arguments, 0, 6), _plain)
     backward = getattr(aten, f"{name}_backward")
     return Contender(lambda: backward(*arguments), _plain)
 
@@ -291,6 +294,7 @@ _BUILDERS: dict[str, Builder] = {
     "batch_norm": _batch_norm,
     "local_response_norm": _local_response_norm,
     "relu": _activation,
+    "relu6": _activation,
     "tanh": _activation,
     "sigmoid": _activation,
     "softmax": _softmax,

@@ -3,7 +3,7 @@
 Each is defined, with its formulas and both directions, in `ops/`; here is the list.
 """
 
-from .ops.activation import log_softmax, relu, sigmoid, softmax, tanh
+from .ops.activation import log_softmax, relu, relu6, sigmoid, softmax, tanh
 from .ops.conv import conv2d
 from .ops.dropout import dropout
 from .ops.linear import linear
@@ -29,6 +29,7 @@ __all__ = [
     "mean_squared_error",
     "pad",
     "relu",
+    "relu6",
     "sigmoid",
     "softmax",
     "sum_pool2d",

@@ -118,7 +118,7 @@ def _normalisations(draw: Draw) -> Iterator[Call]:
 
 
 def _elements(draw: Draw) -> Iterator[Call]:
-    for name in ("relu", "tanh", "sigmoid", "softmax", "log_softmax"):
+    for name in ("relu", "relu6", "tanh", "sigmoid", "softmax", "log_softmax"):
         yield f"{name}_forward", (draw(512, 256),)
         yield f"{name}_backward", (draw(512, 256), draw(512, 256))
     yield "dropout_forward", (draw(512, 256), 0.5, 0, 0, 0, 0)

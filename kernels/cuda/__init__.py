@@ -4,7 +4,16 @@ Each .cu file is to be read beside its twin in the reference; the .py file of th
 Full docstrings stand in the reference. No atomics: every sum has one order, so two runs give the same bits.
 """
 
-from .activation import relu_backward, relu_forward, sigmoid_backward, sigmoid_forward, tanh_backward, tanh_forward
+from .activation import (
+    relu6_backward,
+    relu6_forward,
+    relu_backward,
+    relu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    tanh_backward,
+    tanh_forward,
+)
 from .adaptive_pool2d import adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward
 from .batch_norm import (
     batch_norm_backward,
@@ -70,6 +79,8 @@ __all__ = [
     "mean_squared_error_backward",
     "mean_squared_error_forward",
     "philox4x32",
+    "relu6_backward",
+    "relu6_forward",
     "relu_backward",
     "relu_forward",
     "sgd_update",

@@ -11,6 +11,15 @@ extern "C" __global__ void relu_backward(int n, const real* __restrict__ dy, con
   each(n, dx, [](wide dy, wide y) { return y <= wide(0) ? wide(0) : dy; }, dy, y);
 }
 
+extern "C" __global__ void relu6_forward(int n, const real* __restrict__ x, real* __restrict__ y) {
+  each(n, y, [](wide x) { return relu(x) >= wide(6) ? wide(6) : relu(x); }, x);
+}
+
+extern "C" __global__ void relu6_backward(int n, const real* __restrict__ dy, const real* __restrict__ y,
+                                          real* __restrict__ dx) {
+  each(n, dx, [](wide dy, wide y) { return y <= wide(0) || y >= wide(6) ? wide(0) : dy; }, dy, y);
+}
+
 extern "C" __global__ void tanh_forward(int n, const real* __restrict__ x, real* __restrict__ y) {
   each(n, y, [](wide x) { return tanh(x); }, x);
 }

@@ -19,6 +19,16 @@ def relu_backward(dy: Array, y: Array) -> Array:
     return _each("relu_backward", dy, y)
 
 
+def relu6_forward(x: Array) -> Array:
+    """As the reference."""
+    return _each("relu6_forward", x)
+
+
+def relu6_backward(dy: Array, y: Array) -> Array:
+    """As the reference."""
+    return _each("relu6_backward", dy, y)
+
+
 def tanh_forward(x: Array) -> Array:
     """As the reference."""
     return _each("tanh_forward", x)

@@ -5,7 +5,16 @@ must agree with it). The letters are the same everywhere: images x and y are (N,
 KH x KW; dx is the gradient of the loss in x. Arguments have been checked by the caller.
 """
 
-from .activation import relu_backward, relu_forward, sigmoid_backward, sigmoid_forward, tanh_backward, tanh_forward
+from .activation import (
+    relu6_backward,
+    relu6_forward,
+    relu_backward,
+    relu_forward,
+    sigmoid_backward,
+    sigmoid_forward,
+    tanh_backward,
+    tanh_forward,
+)
 from .adaptive_pool2d import adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward
 from .batch_norm import (
     batch_norm_backward,
@@ -71,6 +80,8 @@ __all__ = [
     "mean_squared_error_backward",
     "mean_squared_error_forward",
     "philox4x32",
+    "relu6_backward",
+    "relu6_forward",
     "relu_backward",
     "relu_forward",
     "sgd_update",

@@ -4,12 +4,14 @@ import contextlib
 import operator
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
 
-from minicnn.data.idx import read_idx
+from minicnn._download import cache_folder, download_file
+from minicnn.data.idx import AGAIN, read_idx
 
 IMAGE_TYPES = (np.uint8, np.float32, np.float64)
 
@@ -153,7 +155,7 @@ def _find_files(folder: Path) -> dict[str, Path]:
 
 def _cached_files(download: bool) -> dict[str, Path]:
     """The four files in the cache, after what is missing has been downloaded into it."""
-    folder = _cache_folder() / "fashion-mnist"
+    folder = cache_folder() / "fashion-mnist"
     missing = sorted(FASHION_SHA256.keys() - _find_files(folder).keys())
     cure = (
         f"put {_listed(FASHION_SHA256)} into {folder}, or name their folder: fashion_mnist(folder=...), or install "
@@ -162,18 +164,16 @@ def _cached_files(download: bool) -> dict[str, Path]:
     if missing and not download:
         raise FileNotFoundError(f"{folder}: {_listed(missing)} not found there, nor in {DEBIAN_FOLDER}; {cure}")
     for name in missing:
-        from minicnn.data._download import download_idx
-
-        download_idx(f"{FASHION_URL}{name}.gz", folder / f"{name}.gz", FASHION_SHA256[name], cure)
+        download_file(f"{FASHION_URL}{name}.gz", folder / f"{name}.gz", partial(_check_idx, FASHION_SHA256[name]), cure)
     return _find_files(folder)
 
 
-def _cache_folder() -> Path:
-    if own := os.environ.get("MINICNN_CACHE"):
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    return (Path(shared) if os.path.isabs(shared) else Path.home() / ".cache") / "minicnn"
+def _check_idx(sha256: str, path: Path) -> None:
+    try:
+        read_idx(path, sha256)
+    except ValueError as error:
+        # The file at this path is about to be gone, so the advice to delete it would only confuse.
+        raise ValueError(str(error).removeprefix(f"{path}: ").removesuffix(f"; {AGAIN}")) from error
 
 
 def _listed(names: Sequence[str] | Mapping[str, str] | set[str]) -> str:

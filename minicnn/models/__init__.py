@@ -10,15 +10,24 @@ line here.
 """
 
 from ._catalogue import *
+from .alexnet import *
+from .densenet import *
 from .digits import *
+from .highway import *
 from .inception import *
 from .lenet import *
 from .lenet_1998 import *
+from .lenet_early import *
+from .mobilenet import *
+from .nin import *
 from .plain import *
 from .preresnet import *
 from .pyramidnet import *
 from .resnet import *
 from .resnet_cifar import *
 from .resnext import *
+from .squeezenet import *
 from .vgg import *
 from .wide_resnet import *
+from .xception import *
+from .zfnet import *

@@ -12,6 +12,13 @@ class ReLU(Module):
         return F.relu(x)
 
 
+class ReLU6(Module):
+    """y = min(max(x, 0), 6), x of any shape; see `F.relu6`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(x)
+
+
 class Tanh(Module):
     """y = tanh(x), x of any shape; see `F.tanh`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,20 +19,23 @@ M = TypeVar("M", bound="Module")
 T = TypeVar("T")
 
 # Whom each call of a Module tells about itself; see `observe`.
-_observers: list[Observer] = []
+_observers: list[observe] = []
 
 
 class observe:
-    """`with observe(callback):` calls callback(module, inputs, output) after each call of a Module, inner first."""
+    """`with observe(callback):` calls callback(module, inputs, output) after each call of a Module, inner first.
 
-    def __init__(self, callback: Observer) -> None:
-        self._callback = callback
+    before: if given, before(module) is called when a call begins, outer Modules first.
+    """
+
+    def __init__(self, callback: Observer, before: Callable[[Module], None] | None = None) -> None:
+        self.callback, self.before = callback, before
 
     def __enter__(self) -> None:
-        _observers.append(self._callback)
+        _observers.append(self)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        _observers.remove(self._callback)
+        _observers.remove(self)
 
 
 class Module:
@@ -70,7 +74,10 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *inputs: Any) -> Any:
-        """Run `forward`, then tell the observers."""
+        """Run `forward`, and tell the observers."""
+        for observer in tuple(_observers):
+            if observer.before is not None:
+                observer.before(self)
         try:
             output = self.forward(*inputs)
         except ValueError as error:
@@ -79,8 +86,8 @@ class Module:
                 raise
             made_for = ", ".join(map(str, ("N", *self.input_shape)))
             raise ValueError(f"{error} (this network is made for inputs ({made_for}), got {got})") from error
-        for callback in tuple(_observers):
-            callback(self, inputs, output)
+        for observer in tuple(_observers):
+            observer.callback(self, inputs, output)
         return output
 
     # Attributes: what becomes one, and what is refused because it would be lost silently.
@@ -236,6 +243,11 @@ class Module:
         """Write the values of a `state_dict` in place, all of them or none; see `state.load_state_dict`."""
         state.load_state_dict(self, values)
 
+    def load_pretrained(self: M, source: str | os.PathLike[str]) -> M:
+        """Put in trained weights of torchvision's or timm's, all of them or none; see `pretrained.load_pretrained`."""
+        pretrained.load_pretrained(self, source)
+        return self
+
     # What a Module says of itself.
 
     def multiply_adds(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
@@ -287,4 +299,4 @@ def _refuse_containers(module: Module, name: str, value: Any) -> None:
         _refuse_containers(module, name, item)
 
 
-from . import state  # noqa: E402  it takes a Module apart, so the class comes first
+from . import pretrained, state  # noqa: E402  they take a Module apart, so the class comes first

@@ -24,15 +24,13 @@ def state_dict(module: Module) -> dict[str, Array]:
     Parameter stands under each of its names. The arrays are where the Module is, and later training leaves them alone.
     Raises RuntimeError, naming it, for a Parameter without values.
     """
-    for name, holder in _entries(module):
+    for name, holder in entries(module):
         if isinstance(holder, Parameter) and not holder.is_filled:
             raise RuntimeError(
                 f"state_dict: {name} has no values yet: "
                 "run one forward pass first so that the layer can infer its sizes"
             )
-    return {
-        name: (holder.data if isinstance(holder, Parameter) else holder).copy() for name, holder in _entries(module)
-    }
+    return {name: (holder.data if isinstance(holder, Parameter) else holder).copy() for name, holder in entries(module)}
 
 
 def load_state_dict(module: Module, values: dict[str, Array]) -> None:
@@ -46,11 +44,11 @@ def load_state_dict(module: Module, values: dict[str, Array]) -> None:
     """
     if not isinstance(values, dict):
         raise TypeError(f"load_state_dict expected a dict of names and arrays, got {type(values).__name__}")
-    entries = dict(_entries(module))
-    problems = [f"missing: {name}" for name in entries if name not in values]
-    problems += [f"unexpected: {name}" for name in values if name not in entries]
+    holders = dict(entries(module))
+    problems = [f"missing: {name}" for name in holders if name not in values]
+    problems += [f"unexpected: {name}" for name in values if name not in holders]
     shapes: dict[int, tuple[int, ...]] = {}  # of the Parameters: two names of one must bring the same
-    for name, holder in entries.items():
+    for name, holder in holders.items():
         if name in values:
             problems += _problems(name, holder, values[name], shapes)
     if problems:
@@ -59,14 +57,14 @@ def load_state_dict(module: Module, values: dict[str, Array]) -> None:
         raise ValueError(
             f"load_state_dict changed nothing, because the values do not fit this Module:\n  {shown}{more}"
         )
-    for name, holder in entries.items():
+    for name, holder in holders.items():
         if isinstance(holder, Parameter):
             holder.assign(values[name])
         else:
             holder[...] = _device.to_device(values[name], _device.device_of(holder))
 
 
-def _entries(module: Module) -> Iterator[tuple[str, Parameter | Array]]:
+def entries(module: Module) -> Iterator[tuple[str, Parameter | Array]]:
     """Every name of the state with the Parameter or buffer that holds its values."""
     for prefix, inner in module._every_module():
         start = f"{prefix}." if prefix else ""

@@ -37,6 +37,28 @@ def relu(x: Tensor) -> Tensor:
     return ReLU()(x)
 
 
+class ReLU6(Function):
+    """See `relu6`."""
+
+    def forward(self, x: Array) -> Array:
+        y = kernels.room(x).relu6_forward(x)
+        self.save(y)
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        (y,) = self.saved
+        return (kernels.room(dy).relu6_backward(dy, y),)
+
+
+def relu6(x: Tensor) -> Tensor:
+    """y = min(max(x, 0), 6) of any shape; dx = dy where 0 < y < 6, else 0 (at 0 and 6 too). NaN stays NaN.
+
+    Source: Krizhevsky 2010, "Convolutional Deep Belief Networks on CIFAR-10", section 3.3.1; Sandler et al. 2018.
+    """
+    check_float(x, "relu6")
+    return ReLU6()(x)
+
+
 class Tanh(Function):
     """See `tanh`."""
 

@@ -113,6 +113,8 @@ LONG = np.random.default_rng(0).random((3, 26_667)) + 0.1  # no multiple of a ve
 LONG_CALLS = [
     ("relu_forward", (LONG[0] - 0.5,)),
     ("relu_backward", (LONG[0], LONG[1] - 0.5)),
+    ("relu6_forward", (20 * LONG[0] - 5,)),
+    ("relu6_backward", (LONG[0], 20 * LONG[1] - 5)),
     ("tanh_forward", (LONG[0],)),
     ("tanh_backward", (LONG[0], LONG[1])),
     ("sigmoid_forward", (LONG[0],)),

@@ -14,8 +14,8 @@ SETTINGS = settings(deadline=None, derandomize=True, max_examples=120)
 TOLERANCE = {np.float32: {"rtol": 2e-6, "atol": 1e-6}, np.float64: {"rtol": 1e-12, "atol": 1e-13}}
 SHAPES = st.lists(st.integers(1, 12), min_size=0, max_size=4).map(tuple)
 ROWS = st.tuples(st.integers(1, 9), st.sampled_from([1, 2, 3, 10, 16, 17, 100, 257]))
-FORWARD = ["relu_forward", "tanh_forward", "sigmoid_forward"]
-BACKWARD = ["relu_backward", "tanh_backward", "sigmoid_backward"]
+FORWARD = ["relu_forward", "relu6_forward", "tanh_forward", "sigmoid_forward"]
+BACKWARD = ["relu_backward", "relu6_backward", "tanh_backward", "sigmoid_backward"]
 SPECIAL = np.array([0.0, -0.0, 1e-45, -1e-45, 1e-38, -1e-38, 87.5, -87.5, 104.0, -104.0, 3e38, -3e38])
 
 
@@ -42,6 +42,7 @@ def test_activations_are_the_reference(parts, shape, dtype):
         for name in FORWARD:
             assert_agrees(name, (x,), dtype)
         assert_agrees("relu_backward", (dy, x), dtype)
+        assert_agrees("relu6_backward", (dy, 3 * x), dtype)
         assert_agrees("tanh_backward", (dy, np.tanh(x)), dtype)
         assert_agrees("sigmoid_backward", (dy, abs(np.tanh(x))), dtype)
 

@@ -56,6 +56,22 @@ def test_relu_at_nan_zero_and_the_infinities():
     assert_array_equal(reference.relu_backward(np.array([np.nan, np.inf]), np.array([0.0, 0.0])), [0, 0])
 
 
+def test_relu6_element_by_element():
+    x = 4 * X
+    y = reference.relu6_forward(x)
+    assert {0.0, 6.0} < set(y.ravel())  # and others
+    assert_array_equal(y, [[[0 if v <= 0 else 6 if v >= 6 else v for v in row] for row in plane] for plane in x])
+    expected = [dy if 0 < v < 6 else 0 for v, dy in zip(x.ravel(), DY.ravel(), strict=True)]
+    assert_array_equal(reference.relu6_backward(DY, y).ravel(), expected)
+
+
+def test_relu6_at_nan_zero_six_and_the_infinities():
+    x = np.array([np.nan, 0.0, -0.0, 6.0, np.nextafter(6, 0), np.inf, -np.inf])
+    y = reference.relu6_forward(x)
+    assert_array_equal(y, [np.nan, 0, 0, 6, np.nextafter(6, 0), 6, 0])
+    assert_array_equal(reference.relu6_backward(np.full(7, 3.0), y), [3, 0, 0, 0, 3, 0, 0])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sigmoid_far_from_zero_neither_warns_nor_loses_small_values(dtype):
     with np.errstate(over="raise", invalid="raise", divide="raise"):

@@ -220,7 +220,7 @@ def test_local_response_norm(size, settings, training):
 
 
 @both_modes
-@pytest.mark.parametrize("name", ["ReLU", "Tanh", "Sigmoid"])
+@pytest.mark.parametrize("name", ["ReLU", "ReLU6", "Tanh", "Sigmoid"])
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (6, 7)])
 def test_activations(name, shape, training):
     compare(getattr(nn, name)(), getattr(torch.nn, name)(), shape, training)

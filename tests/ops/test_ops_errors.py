@@ -33,6 +33,7 @@ LAYERS = {
     "LocalResponseNorm": lambda x: F.local_response_norm(x, 5),
     "upsample": lambda x: F.upsample(x, 2),
     "relu": F.relu,
+    "relu6": F.relu6,
     "tanh": F.tanh,
     "sigmoid": F.sigmoid,
     "softmax": F.softmax,
@@ -91,7 +92,7 @@ def test_images_are_not_empty(name, shape):
         LAYERS[name](ones(*shape))
 
 
-@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "softmax", "log_softmax", "dropout"])
+@pytest.mark.parametrize("name", ["relu", "relu6", "tanh", "sigmoid", "softmax", "log_softmax", "dropout"])
 def test_a_batch_of_zero_stays_one_where_nothing_is_counted(name):
     assert LAYERS[name](ones(0, 3)).shape == (0, 3)
 

@@ -104,7 +104,14 @@ def test_every_method_and_operator_of_a_tensor_is_checked():
 
 # Activations
 
-ACTIVATIONS = {"relu": F.relu, "tanh": F.tanh, "sigmoid": F.sigmoid, "softmax": F.softmax, "log_softmax": F.log_softmax}
+ACTIVATIONS = {
+    "relu": F.relu,
+    "relu6": lambda x: F.relu6(4 * x),
+    "tanh": F.tanh,
+    "sigmoid": F.sigmoid,
+    "softmax": F.softmax,
+    "log_softmax": F.log_softmax,
+}
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 2, 3), (1, 1)])

@@ -70,6 +70,7 @@ UNARY = {
         lambda x: torch.nn.functional.pad(x, (3, 0, 1, 2), value=2),
     ),
     "relu": (F.relu, torch.relu),
+    "relu6": (lambda x: F.relu6(x * 8), lambda x: torch.nn.functional.relu6(x * 8)),
     "tanh": (F.tanh, torch.tanh),
     "sigmoid": (F.sigmoid, torch.sigmoid),
     "softmax": (F.softmax, lambda x: torch.softmax(x, -1)),
@@ -88,6 +89,10 @@ UNARY = {
 @pytest.mark.parametrize("name", UNARY)
 def test_operations_of_one_array(name):
     compare(*UNARY[name], [normal(2, 3, 5) * 3 if "soft" in name else normal(2, 3, 5)])
+
+
+def test_relu6_where_it_has_no_derivative():
+    compare(F.relu6, torch.nn.functional.relu6, [np.array([-1, -0.0, 0, 1, 5.5, 6, 6.5, np.inf, -np.inf], np.float32)])
 
 
 BINARY = {

@@ -101,8 +101,8 @@ def test_no_file_and_a_folder(small, tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "text"),
     [
-        (None, "OIHW.*not offered here"),
-        ({"format": "pt"}, "OIHW.*not offered here"),
+        (None, "OIHW.*load_pretrained"),
+        ({"format": "pt"}, "OIHW.*load_pretrained"),
         ({"format": "minicnn", "layout": "OIHW", "version": "1", "state": "{}"}, "got .*'layout': 'OIHW'"),
         ({"format": "minicnn", "layout": "HWIO"}, "not a checkpoint"),
         ({"format": "minicnn", "layout": "HWIO", "version": "2", "state": "{}"}, "version 2.*reads version 1"),

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from minicnn.kernels import cuda, reference
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", [np.float16, *DTYPES])
-FORWARD = ["relu_forward", "tanh_forward", "sigmoid_forward"]
-BACKWARD = ["relu_backward", "tanh_backward", "sigmoid_backward"]
+FORWARD = ["relu_forward", "relu6_forward", "tanh_forward", "sigmoid_forward"]
+BACKWARD = ["relu_backward", "relu6_backward", "tanh_backward", "sigmoid_backward"]
 TOLERANCE = {np.float16: 6e-4, np.float32: 2e-6, np.float64: 1e-14}
 
 
