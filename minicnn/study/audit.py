@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 from .. import models
 from . import published
+from .figure import IN_ALL, PARAMETERS, WEIGHTS, WORK, Figure, Terms, agrees
 from .model_summary import Row, summary
-from .published import IN_ALL, PARAMETERS, WEIGHTS, WORK, Figure, Terms, agrees
 
 PASS, REASON, FAIL = "PASS", "REASON", "FAIL"
 WIDTH = 80
@@ -138,21 +138,17 @@ def _section(network: str, findings: list[Finding], in_detail: bool) -> Iterator
             yield heading
         name, source = (f"  {' + '.join(figure.stages)}", "") if figure.stages else (figure.what, figure.source)
         yield f"  {name:<17} {source:<25} {figure.printed:>11} {finding.ours:>14,}  {finding.verdict}"
-        yield from _explanation(finding)
+        yield from _explanation(finding, in_detail)
 
 
-def _explanation(finding: Finding) -> Iterator[str]:
-    """The reason, and the terms added up."""
+def _explanation(finding: Finding, in_detail: bool) -> Iterator[str]:
+    """The reason with the number that it makes, and the terms that are added up."""
     reason, terms = finding.figure.reason, finding.terms
     if reason is not None and finding.verdict != PASS:
-        yield from _wrapped(f"{reason.text}:")
-    if terms:
-        total = f" = {sum(terms.values()):,}" if len(terms) > 1 else ""
-        yield from _wrapped(" + ".join(f"{number:,} ({name})" for name, number in terms.items()) + total)
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        text = f"{reason.text}: {sum(terms.values()):,}"
+        yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    if in_detail:
+        yield from (f"{number:>26,}  {name}" for name, number in terms.items())
 
 
 def _stage_table(network: str) -> Iterator[str]:
