@@ -71,6 +71,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same run (default: 0)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute: cuda is an NVIDIA GPU; "
         "auto takes one if it can be used (default: auto)")  # fmt: skip
+    add("--precision", default="float32", choices=["float32", "tf32", "float16"], help="on a GPU: tf32 rounds the "
+        "factors of products to 10 binary digits, float16 is mixed precision, with half the memory for images and "
+        "what is made of them (default: float32)")  # fmt: skip
     add("--kernels", default="cpu", choices=mc.kernels.ROOMS, help="compiled kernels (cpu), or the plain NumPy ones "
         "that are written to be read (reference), many times slower (default: cpu)")  # fmt: skip
     add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core)")
@@ -95,9 +98,14 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
         raise ValueError(f"--epochs expected a number from 1, got {settings.epochs}")
     if models.input_shape(settings.model) != IMAGES:
         raise ValueError(f"{settings.model} is made for images {models.input_shape(settings.model)}, not {IMAGES}")
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if mc.cuda_available() else "cpu"
+    if device == "cpu" and settings.precision != "float32":
+        raise ValueError(f"--precision {settings.precision} is for a GPU, and this is the device cpu: use float32")
     mc.seed(settings.seed)
-    device = "cuda" if mc.cuda_available() else "cpu"
-    model = models.build(settings.model).to(device if settings.device == "auto" else settings.device)
+    mc.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
+    model = models.build(settings.model).to(device)
     rate, decay = RECIPES.get(settings.model, OTHERS)
     decay = decay if settings.weight_decay is None else settings.weight_decay
     if settings.optimizer == "sgd":
@@ -107,7 +115,9 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
         lr = 1.0 if settings.lr is None else settings.lr
         optimizer = optim.Adadelta(model.parameters(), lr, weight_decay=decay)
     loss = models.map_criterion if settings.model == "lenet5:1998" else F.cross_entropy
-    return mc.Trainer(model, optimizer, loss, schedule=optim.CosineAnnealingLR(optimizer, settings.epochs))
+    schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
+    precision = "float16" if settings.precision == "float16" else "float32"
+    return mc.Trainer(model, optimizer, loss, schedule=schedule, precision=precision)
 
 
 def load_data(settings: argparse.Namespace) -> tuple[data.DataLoader, data.ArrayDataset]:
