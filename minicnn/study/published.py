@@ -1,48 +1,48 @@
 """What has been published about the sizes of the networks in `minicnn.models`: what `minicnn.study.audit` checks.
 
-Each figure stands as it was printed, with its source: a paper's first author, year and place (the titles stand in the
+Each claim stands as it was printed, with its source: a paper's first author, year and place (the titles stand in the
 docstrings of the models), the documentation of torchvision 0.28 or Keras, tables that count other people's networks
 (osmr/imgclsmob, HewlettPackard/dlcookbook-dlbs), or a lecture. "usual": what programs and lectures print for the
 network, without anybody who was first.
 """
 
 from . import published_googlenet
-from .figure import IN_ALL, PARAMETERS, WEIGHTS, WORK, Figure, Reason, by_stage, column
+from .claim import IN_ALL, PARAMETERS, WEIGHTS, WORK, Claim, Reason, by_stage, column
 
 _LENET = [
-    Figure("lenet1", PARAMETERS, "2,578", "LeCun 1989, section 4"),
-    Figure("lenet5", PARAMETERS, "61,706", "usual"),
-    Figure("lenet5:d2l", PARAMETERS, "61,706", "usual"),
-    Figure("lenet5:1998", PARAMETERS, "60,000", "LeCun 1998, section II.B"),
+    Claim("lenet1", PARAMETERS, "2,578", "LeCun 1989, section 4"),
+    Claim("lenet5", PARAMETERS, "61,706", "usual"),
+    Claim("lenet5:d2l", PARAMETERS, "61,706", "usual"),
+    Claim("lenet5:1998", PARAMETERS, "60,000", "LeCun 1998, section II.B"),
     *by_stage("lenet5:1998", PARAMETERS, "LeCun 1998, section II.B",
              {"c1": "156", "s2": "12", "c3": "1,516", "s4": "32", "c5": "48,120", "f6": "10,164"}),
-    Figure("lenet4", PARAMETERS, "17K", "LeCun 1998, section III.C", reason=Reason(
+    Claim("lenet4", PARAMETERS, "17K", "LeCun 1998, section III.C", reason=Reason(
         "a slip; 120 units that see 16 maps of 5x5 have more alone",
         lambda count: {"f5": count("lenet4", PARAMETERS, "f5")}, right="48,120")),
-    Figure("digit_cnn", PARAMETERS, "1,199,882", "Keras, mnist_cnn.py"),
+    Claim("digit_cnn", PARAMETERS, "1,199,882", "Keras, mnist_cnn.py"),
 ]  # fmt: skip
 
 _ALEXNET = [
-    Figure("alexnet:2012", PARAMETERS, "60M", "Krizhevsky 2012, abstract"),
-    Figure("alexnet:2012", PARAMETERS, "60,965,224", "dlcookbook-dlbs"),
-    Figure("alexnet:2012", WORK, "0.724G", "usual"),
-    Figure("alexnet:2012", WORK, "1.5G", "lecture", reason=Reason(
+    Claim("alexnet:2012", PARAMETERS, "60M", "Krizhevsky 2012, abstract"),
+    Claim("alexnet:2012", PARAMETERS, "60,965,224", "dlcookbook-dlbs"),
+    Claim("alexnet:2012", WORK, "0.724G", "usual"),
+    Claim("alexnet:2012", WORK, "1.5G", "lecture", reason=Reason(
         "a multiplication and an addition count as two, in the other rows as one",
         lambda count: dict.fromkeys(("multiplications", "additions"), count("alexnet:2012", WORK)))),
-    Figure("alexnet:ungrouped", PARAMETERS, "62,378,344", "imgclsmob"),
-    Figure("alexnet:ungrouped", WORK, "1.135G", "usual"),
-    Figure("alexnet:batch_norm", PARAMETERS, "58,308,674", "usual"),
-    Figure("alexnet:batch_norm", IN_ALL, "58,327,810", "usual"),
-    Figure("nin", PARAMETERS, "966,986", "imgclsmob"),
-    Figure("highway", PARAMETERS, "151K", "Srivastava 2015, table 1"),
+    Claim("alexnet:ungrouped", PARAMETERS, "62,378,344", "imgclsmob"),
+    Claim("alexnet:ungrouped", WORK, "1.135G", "usual"),
+    Claim("alexnet:batch_norm", PARAMETERS, "58,308,674", "usual"),
+    Claim("alexnet:batch_norm", IN_ALL, "58,327,810", "usual"),
+    Claim("nin", PARAMETERS, "966,986", "imgclsmob"),
+    Claim("highway", PARAMETERS, "151K", "Srivastava 2015, table 1"),
 ]  # fmt: skip
 
 # Table 2: millions of parameters of configurations A, B, D and E.
 _VGG = [
     *column(PARAMETERS, "Simonyan 2015, table 2",
              {"vgg11": "133M", "vgg13": "133M", "vgg16": "138M", "vgg19": "144M"}),
-    Figure("vgg16", PARAMETERS, "138M", "lecture"),
-    Figure("vgg16", WORK, "19.6G", "lecture", reason=Reason(
+    Claim("vgg16", PARAMETERS, "138M", "lecture"),
+    Claim("vgg16", WORK, "19.6G", "lecture", reason=Reason(
         "beside VGG-16's parameters stand VGG-19's multiply-adds", lambda count: {"vgg19": count("vgg19", WORK)})),
 ]  # fmt: skip
 
@@ -62,7 +62,7 @@ _RESNET = [
 
 _AFTER_RESNET = [
     *column(PARAMETERS, "Zagoruyko 2016, table 5", {"preresnet110": "1.7M", "preresnet164": "1.7M"}),
-    Figure("preresnet1001", PARAMETERS, "10.2M", "Zagoruyko 2016, table 5", reason=Reason(
+    Claim("preresnet1001", PARAMETERS, "10.2M", "Zagoruyko 2016, table 5", reason=Reason(
         "the weights without the scales and shifts of batch normalisation",
         lambda count: {"weights": count("preresnet1001", WEIGHTS)})),
     *column(PARAMETERS, "imgclsmob", {"preresnet164": "1,703,258", "preresnet1001": "10,327,706",
@@ -74,10 +74,10 @@ _AFTER_RESNET = [
     *column(WORK, "Xie 2017, table 1", {"resnext50_32x4d": "4.2G"}),
     *column(PARAMETERS, "Han 2017, table 4", {"pyramidnet110_a48": "1.7M", "pyramidnet110_a84": "3.8M",
             "pyramidnet200_a240": "26.6M", "pyramidnet236_a220": "26.8M", "pyramidnet272_a200": "26.0M"}),
-    Figure("pyramidnet164_a270", PARAMETERS, "27.0M", "Han 2017, table 4", reason=Reason(
+    Claim("pyramidnet164_a270", PARAMETERS, "27.0M", "Han 2017, table 4", reason=Reason(
         "the weights without the scales and shifts of batch normalisation",
         lambda count: {"weights": count("pyramidnet164_a270", WEIGHTS)})),
-    Figure("pyramidnet110_a270", PARAMETERS, "28.3M", "Han 2017, table 4", reason=Reason(
+    Claim("pyramidnet110_a270", PARAMETERS, "28.3M", "Han 2017, table 4", reason=Reason(
         "not what the widths of the paper make, whatever is left out; all in all",
         lambda count: {stage: count("pyramidnet110_a270", PARAMETERS, stage)
                        for stage in ("conv1", "bn1", "layer1", "layer2", "layer3", "bn", "fc")}, right="28.5M")),
@@ -91,7 +91,7 @@ _DENSENET = [
 
 # Table 1 of SqueezeNet's paper, the column before pruning.
 _SQUEEZENET = [
-    Figure("squeezenet1_0", PARAMETERS, "1,248,424", "Iandola 2016, table 1"),
+    Claim("squeezenet1_0", PARAMETERS, "1,248,424", "Iandola 2016, table 1"),
     *by_stage("squeezenet1_0", PARAMETERS, "Iandola 2016, table 1", {
         "features.0": "14,208", "features.3": "11,920", "features.4": "12,432", "features.5": "45,344",
         "features.7": "49,440", "features.8": "104,880", "features.9": "111,024", "features.10": "188,992",
@@ -99,18 +99,18 @@ _SQUEEZENET = [
 ]  # fmt: skip
 
 _MOBILENET = [
-    Figure("mobilenet_v1", PARAMETERS, "4.2M", "Howard 2017, table 8"),
-    Figure("mobilenet_v1", PARAMETERS, "4,231,976", "Keras"),
-    Figure("mobilenet_v1", WORK, "569M", "Howard 2017, table 8"),
-    Figure("mobilenet_v1", WORK, "568.7M", "usual"),
-    Figure("mobilenet_v2", PARAMETERS, "3.4M", "Sandler 2018, table 4", reason=Reason(
+    Claim("mobilenet_v1", PARAMETERS, "4.2M", "Howard 2017, table 8"),
+    Claim("mobilenet_v1", PARAMETERS, "4,231,976", "Keras"),
+    Claim("mobilenet_v1", WORK, "569M", "Howard 2017, table 8"),
+    Claim("mobilenet_v1", WORK, "568.7M", "usual"),
+    Claim("mobilenet_v2", PARAMETERS, "3.4M", "Sandler 2018, table 4", reason=Reason(
         "the weights without the scales and shifts of batch normalisation",
         lambda count: {"weights": count("mobilenet_v2", WEIGHTS)})),
-    Figure("mobilenet_v2", WORK, "300M", "Sandler 2018, table 4"),
+    Claim("mobilenet_v2", WORK, "300M", "Sandler 2018, table 4"),
 ]  # fmt: skip
 
 _KERAS = [
-    Figure("xception", PARAMETERS, "22,855,952", "Chollet 2017, table 3"),
+    Claim("xception", PARAMETERS, "22,855,952", "Chollet 2017, table 3"),
     *column(IN_ALL, "Keras", {"xception": "22,910,480", "densenet121": "8,062,504", "mobilenet_v1": "4,253,864",
                                "mobilenet_v2": "3,538,984"}),
 ]  # fmt: skip
@@ -129,8 +129,8 @@ _TORCHVISION = {
     "resnext101_64x4d": ("83,455,272", "15.46G"),
 }  # fmt: skip
 
-FIGURES: tuple[Figure, ...] = (
-    *_LENET, *_ALEXNET, *_VGG, *published_googlenet.FIGURES,
+CLAIMS: tuple[Claim, ...] = (
+    *_LENET, *_ALEXNET, *_VGG, *published_googlenet.CLAIMS,
     *_RESNET, *_AFTER_RESNET, *_DENSENET, *_SQUEEZENET, *_MOBILENET, *_KERAS,
     *column(PARAMETERS, "torchvision", {name: row[0] for name, row in _TORCHVISION.items()}),
     *column(WORK, "torchvision", {name: row[1] for name, row in _TORCHVISION.items()}),

@@ -6,7 +6,7 @@ The paper's K is 1024: its linear layer of 1,024,000 weights has "1000K".
 from functools import partial
 
 from .. import nn
-from .figure import PARAMETERS, WEIGHTS, WORK, Counter, Figure, Reason, Terms, by_stage
+from .claim import PARAMETERS, WEIGHTS, WORK, Counter, Claim, Reason, Terms, by_stage
 
 # Lectures: each term is the work of a layer, as a reader would build it.
 
@@ -59,17 +59,17 @@ def separable_stem(what: str) -> Terms:
 NETWORK = "googlenet:2015"
 
 _TOTALS = [
-    Figure(NETWORK, PARAMETERS, "6,998,552", "dlcookbook-dlbs"),
-    Figure(NETWORK, WORK, "1.5G", "Szegedy 2015, section 1"),
-    Figure(NETWORK, WORK, "1.583G", "usual"),
+    Claim(NETWORK, PARAMETERS, "6,998,552", "dlcookbook-dlbs"),
+    Claim(NETWORK, WORK, "1.5G", "Szegedy 2015, section 1"),
+    Claim(NETWORK, WORK, "1.583G", "usual"),
 ]
 
 _LECTURES = [
-    Figure(NETWORK, "naive module", "854M", "lecture", terms=naive_module),
-    Figure(NETWORK, "with bottlenecks", "353M", "lecture", terms=bottleneck_module,
+    Claim(NETWORK, "naive module", "854M", "lecture", terms=naive_module),
+    Claim(NETWORK, "with bottlenecks", "353M", "lecture", terms=bottleneck_module,
            reason=Reason("a wrong sum; its terms make", lambda count: bottleneck_module(), right="271.35M")),
-    Figure(NETWORK, "5x5 alone", "120M", "lecture", terms=five_alone),
-    Figure(NETWORK, "5x5 behind 1x1", "12.4M", "lecture", terms=five_behind_one),
+    Claim(NETWORK, "5x5 alone", "120M", "lecture", terms=five_alone),
+    Claim(NETWORK, "5x5 behind 1x1", "12.4M", "lecture", terms=five_behind_one),
 ]  # fmt: skip
 
 
@@ -108,33 +108,33 @@ def module(what: str, H: int, C: int, filters: tuple[int, ...], count: Counter) 
     return {name: pixels * nn.Conv2d(*sizes, bias=False).weight.size for name, sizes in layers.items()}
 
 
-def _modules(what: str) -> list[Figure]:
+def _modules(what: str) -> list[Claim]:
     """A column of the table, for its modules."""
-    figures = []
+    claims = []
     for stage, (H, C, filters, params, ops) in _MODULES.items():
         right = _SLIPS[what].get(stage)
         terms = partial(module, what, H, C, filters)
         reason = Reason("a slip; the filters in the same row make", terms, right) if right else None
         printed, kilo = (params, 1024) if what == WEIGHTS else (ops, 1000)
-        figures.append(Figure(NETWORK, what, printed, SOURCE, (stage,), kilo, reason=reason))
-    return figures
+        claims.append(Claim(NETWORK, what, printed, SOURCE, (stage,), kilo, reason=reason))
+    return claims
 
 
-def _first(what: str, printed: str) -> Figure:
+def _first(what: str, printed: str) -> Claim:
     """The row of the first convolution: both its numbers are those of another layer."""
     text = "fits a separable convolution, which Ioffe 2015 (appendix) has in this place"
     reason = Reason(text, lambda count: separable_stem(what))
-    return Figure(NETWORK, what, printed, SOURCE, ("conv1",), kilo=1024 if what == WEIGHTS else 1000, reason=reason)
+    return Claim(NETWORK, what, printed, SOURCE, ("conv1",), kilo=1024 if what == WEIGHTS else 1000, reason=reason)
 
 
-def _column(what: str, first: str, second: str, linear: str) -> list[Figure]:
+def _column(what: str, first: str, second: str, linear: str) -> list[Claim]:
     kilo = 1024 if what == WEIGHTS else 1000
     return [
         _first(what, first),
-        Figure(NETWORK, what, second, SOURCE, ("conv2", "conv3"), kilo),
+        Claim(NETWORK, what, second, SOURCE, ("conv2", "conv3"), kilo),
         *_modules(what),
         *by_stage(NETWORK, what, SOURCE, {"fc": linear}, kilo),
     ]
 
 
-FIGURES = [*_TOTALS, *_LECTURES, *_column(WEIGHTS, "2.7K", "112K", "1000K"), *_column(WORK, "34M", "360M", "1M")]
+CLAIMS = [*_TOTALS, *_LECTURES, *_column(WEIGHTS, "2.7K", "112K", "1000K"), *_column(WORK, "34M", "360M", "1M")]

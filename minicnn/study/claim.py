@@ -1,4 +1,4 @@
-"""A published figure, the reason why it may not be ours, and when it agrees with a number."""
+"""A published number, the reason why it may not be our count, and when the two agree."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PARAMETERS, WEIGHTS, IN_ALL, WORK = "parameters", "weights", "in all", "multiply
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a printed figure is not our count.
+    """Why a printed number is not our count.
 
-    text: the reason. terms: what the figure counts instead; they must add up to it as printed, or to `right`.
-    right: the figure that should have been printed, where it is not what anything adds up to.
+    text: the reason. terms: what was counted instead; they must add up to the number as printed, or to `right`.
+    right: what should have been printed, where nothing adds up to what was.
     """
 
     text: str
@@ -26,7 +26,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Claim:
     """A published number.
 
     network: its name in `models.names()`.
@@ -61,11 +61,11 @@ def agrees(printed: str, number: int, kilo: int = 1000) -> bool:
     return abs(number * 10 ** len(decimals) - int(whole + decimals) * scale) < scale
 
 
-def column(what: str, source: str, printed: Mapping[str, str]) -> list[Figure]:
-    """A figure for each network."""
-    return [Figure(network, what, text, source) for network, text in printed.items()]
+def column(what: str, source: str, printed: Mapping[str, str]) -> list[Claim]:
+    """What a source prints in one column, {network: number}."""
+    return [Claim(network, what, text, source) for network, text in printed.items()]
 
 
-def by_stage(network: str, what: str, source: str, printed: Mapping[str, str], kilo: int = 1000) -> list[Figure]:
-    """A figure for each stage of a network."""
-    return [Figure(network, what, text, source, (stage,), kilo) for stage, text in printed.items()]
+def by_stage(network: str, what: str, source: str, printed: Mapping[str, str], kilo: int = 1000) -> list[Claim]:
+    """What a source prints for the stages of a network, {stage: number}."""
+    return [Claim(network, what, text, source, (stage,), kilo) for stage, text in printed.items()]
