@@ -28,6 +28,7 @@ import report
 from harness import Contender, Pace, Race
 from networks import MODELS, NAMES, STEPS, TOLERANCE, Task, work
 
+BATCHES = (1, 8)  # of a forward pass
 TRAINED, INFERRED = ("lenet5", "digit_cnn", "resnet20", "resnet18", "vgg16"), ("resnet50", "vgg16")
 WIDTHS = (20, 12, 12, 12, 12)
 EPILOGUE = f"""\
@@ -45,7 +46,7 @@ examples:
   python benchmarks/bench_train.py              {len(TRAINED)} networks, one after another
   python benchmarks/bench_train.py --model resnet18 --batch-size 2
   python benchmarks/bench_train.py --model lenet5 --separate --reference
-  python benchmarks/bench_train.py --inference  a forward pass of one image
+  python benchmarks/bench_train.py --inference  a forward pass of 1 and of 8 images
   python benchmarks/bench_train.py --device cuda --model lenet5 --model resnet50
 """
 
@@ -151,7 +152,7 @@ def _options() -> argparse.Namespace:
     harness.add_device(result)
     result.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of products on a GPU")
     result.add_argument("--inference", action="store_true", help="a forward pass in evaluation mode, without a graph; "
-                        f"default: {' and '.join(INFERRED)}, one image")  # fmt: skip
+                        f"default: {' and '.join(INFERRED)}, 1 and 8 images")  # fmt: skip
     result.add_argument("--reference", action="store_true", help="the reference room too: it may take seconds a step")
     result.add_argument("--separate", action="store_true", help="each contender in a process of its own, in turn")
     options = result.parse_args()
@@ -163,6 +164,8 @@ def _options() -> argparse.Namespace:
 def _takes_part(name: str, options: argparse.Namespace) -> bool:
     if name == "minicnn reference":
         return bool(options.reference)
+    if name == "minicnn optimised":
+        return bool(options.inference)
     return name == "minicnn cpu" or harness.has_torch(options)
 
 
@@ -171,10 +174,12 @@ def _tasks(options: argparse.Namespace) -> list[Task]:
 
     chosen = options.model or (INFERRED if options.inference else TRAINED)
     return [
-        Task(name, options.batch_size or (1 if options.inference else MODELS[name][0]), models.input_shape(name)[0],
-             options.inference)
+        Task(name, batch, models.input_shape(name)[0], options.inference)
         for name in chosen
-    ]  # fmt: skip
+        for batch in (
+            [options.batch_size] if options.batch_size else BATCHES if options.inference else MODELS[name][:1]
+        )
+    ]
 
 
 def _in_one_process(task: Task, names: list[str], threads: int, pace: Pace) -> tuple[Result, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from .._files import PathLike, check_place
 from .._function import no_grad
 from .._tensor import Tensor
 from ..data import ArrayDataset, DataLoader, to_input
@@ -19,7 +20,7 @@ from ..device import array_module, device_of, to_device
 from ..nn import Module
 from ..nn.checks import flag, positive
 from ..optim import Optimizer, Schedule
-from .checkpoint import PathLike, check_place, load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, save_checkpoint
 from .gpu_steps import GpuSteps, source_of
 from .metrics import Metric, RunningMeans, named_metrics
 from .progress import EpochBar
@@ -116,7 +117,7 @@ class Trainer:
         if validation is not None and tests is None:
             tests = _loader(validation, loader.batch_size, shuffle=False)
         if checkpoint is not None:
-            check_place(checkpoint)
+            check_place(checkpoint, "the checkpoint")
         if not any(parameter.requires_grad for parameter in self.optimizer.params):
             raise RuntimeError("fit found nothing to train: no Parameter of the optimizer has requires_grad=True")
         last, self._gpu_steps = self.epoch + epochs, None
