@@ -6,7 +6,7 @@ The paper's K is 1024: its linear layer of 1,024,000 weights has "1000K".
 from functools import partial
 
 from .. import nn
-from .claim import PARAMETERS, WEIGHTS, WORK, Counter, Claim, Reason, Terms, by_stage
+from .claim import PARAMETERS, WEIGHTS, WORK, Claim, Counter, Reason, Terms, by_stage
 
 # Lectures: each term is the work of a layer, as a reader would build it.
 
