@@ -9,6 +9,13 @@ network, without anybody who was first.
 from . import published_googlenet
 from .claim import IN_ALL, PARAMETERS, WEIGHTS, WORK, Claim, Reason, by_stage, column
 
+
+def _weights_alone(network: str) -> Reason:
+    """Of a number that leaves out batch normalisation."""
+    text = "the weights alone, without the scales and shifts of batch normalisation"
+    return Reason(text, lambda count: {"weights": count(network, WEIGHTS)})
+
+
 _LENET = [
     Claim("lenet1", PARAMETERS, "2,578", "LeCun 1989, section 4"),
     Claim("lenet5", PARAMETERS, "61,706", "usual"),
@@ -47,24 +54,22 @@ _VGG = [
 ]  # fmt: skip
 
 # Table 6 counts the parameters of the networks for CIFAR-10; plain networks have as many (section 4.2).
-_CIFAR_LAYERS = {20: "0.27M", 32: "0.46M", 44: "0.66M", 56: "0.85M", 110: "1.7M"}
-_CIFAR_EXACT = {20: "269,722", 32: "464,154", 44: "658,586", 56: "853,018", 110: "1,727,962", 1202: "19,421,274"}
+_TABLE_6 = {20: "0.27M", 32: "0.46M", 44: "0.66M", 56: "0.85M", 110: "1.7M"}
+_EXACT = {20: "269,722", 32: "464,154", 44: "658,586", 56: "853,018", 110: "1,727,962", 1202: "19,421,274"}
 _RESNET = [
     *column(WORK, "He 2016, table 1", {"resnet18": "1.8G", "resnet34": "3.6G", "resnet50:2016": "3.8G",
              "resnet101:2016": "7.6G", "resnet152:2016": "11.3G", "plain18": "1.8G", "plain34": "3.6G"}),
     *column(WORK, "Xie 2017, table 1", {"resnet50": "4.1G"}),
-    *column(PARAMETERS, "Xie 2017, table 1", {"resnet50": "25.5M", "resnet50:2016": "25.5M"}),
-    *column(PARAMETERS, "He 2016, table 6", {f"resnet{n}": text for n, text in _CIFAR_LAYERS.items()}),
+    *column(PARAMETERS, "Xie 2017, table 1", {"resnet50": "25.5M"}),
+    *column(PARAMETERS, "He 2016, table 6", {f"resnet{n}": text for n, text in _TABLE_6.items()}),
     *column(PARAMETERS, "He 2016, table 6", {"resnet1202": "19.4M"}),
-    *column(PARAMETERS, "He 2016, section 4.2", {f"plain{n}": text for n, text in _CIFAR_LAYERS.items()}),
-    *column(PARAMETERS, "usual", {f"resnet{n}": text for n, text in _CIFAR_EXACT.items()}),
+    *column(PARAMETERS, "He 2016, section 4.2", {f"plain{n}": text for n, text in _TABLE_6.items()}),
+    *column(PARAMETERS, "usual", {f"resnet{n}": text for n, text in _EXACT.items()}),
 ]  # fmt: skip
 
 _AFTER_RESNET = [
     *column(PARAMETERS, "Zagoruyko 2016, table 5", {"preresnet110": "1.7M", "preresnet164": "1.7M"}),
-    Claim("preresnet1001", PARAMETERS, "10.2M", "Zagoruyko 2016, table 5", reason=Reason(
-        "the weights without the scales and shifts of batch normalisation",
-        lambda count: {"weights": count("preresnet1001", WEIGHTS)})),
+    Claim("preresnet1001", PARAMETERS, "10.2M", "Zagoruyko 2016, table 5", reason=_weights_alone("preresnet1001")),
     *column(PARAMETERS, "imgclsmob", {"preresnet164": "1,703,258", "preresnet1001": "10,327,706",
             "wide_resnet28_10": "36,479,194", "pyramidnet110_a270": "28,485,477"}),
     *column(PARAMETERS, "Zagoruyko 2016, table 4",
@@ -74,11 +79,9 @@ _AFTER_RESNET = [
     *column(WORK, "Xie 2017, table 1", {"resnext50_32x4d": "4.2G"}),
     *column(PARAMETERS, "Han 2017, table 4", {"pyramidnet110_a48": "1.7M", "pyramidnet110_a84": "3.8M",
             "pyramidnet200_a240": "26.6M", "pyramidnet236_a220": "26.8M", "pyramidnet272_a200": "26.0M"}),
-    Claim("pyramidnet164_a270", PARAMETERS, "27.0M", "Han 2017, table 4", reason=Reason(
-        "the weights without the scales and shifts of batch normalisation",
-        lambda count: {"weights": count("pyramidnet164_a270", WEIGHTS)})),
+    Claim("pyramidnet164_a270", PARAMETERS, "27.0M", "Han 2017, table 4", reason=_weights_alone("pyramidnet164_a270")),
     Claim("pyramidnet110_a270", PARAMETERS, "28.3M", "Han 2017, table 4", reason=Reason(
-        "not what the widths of the paper make, whatever is left out; all in all",
+        "a slip, it seems; the widths of the paper make",
         lambda count: {stage: count("pyramidnet110_a270", PARAMETERS, stage)
                        for stage in ("conv1", "bn1", "layer1", "layer2", "layer3", "bn", "fc")}, right="28.5M")),
 ]  # fmt: skip
@@ -103,9 +106,7 @@ _MOBILENET = [
     Claim("mobilenet_v1", PARAMETERS, "4,231,976", "Keras"),
     Claim("mobilenet_v1", WORK, "569M", "Howard 2017, table 8"),
     Claim("mobilenet_v1", WORK, "568.7M", "usual"),
-    Claim("mobilenet_v2", PARAMETERS, "3.4M", "Sandler 2018, table 4", reason=Reason(
-        "the weights without the scales and shifts of batch normalisation",
-        lambda count: {"weights": count("mobilenet_v2", WEIGHTS)})),
+    Claim("mobilenet_v2", PARAMETERS, "3.4M", "Sandler 2018, table 4", reason=_weights_alone("mobilenet_v2")),
     Claim("mobilenet_v2", WORK, "300M", "Sandler 2018, table 4"),
 ]  # fmt: skip
 
