@@ -153,10 +153,10 @@ def test_a_storage_is_as_long_as_it_says(tmp_path):
 
 
 @every_format
-def test_every_truncation_is_refused(tmp_path, write):
+def test_truncations_are_refused(tmp_path, write):
     path = write(tmp_path / "a.pth", pickled({"w": tensor()}), RAW)
     content = path.read_bytes()
-    for length in range(len(content)):
+    for length in [*range(0, len(content), 5), len(content) - 1]:
         path.write_bytes(content[:length])
         with pytest.raises(ValueError, match="cannot be read"):
             weights.read_weights(path)
@@ -170,7 +170,7 @@ def test_a_changed_byte_is_refused_or_harmless(tmp_path, write):
     path = write(tmp_path / "a.pth", pickled({"w": tensor(), "v": tensor((2, 3), (3, 2), 1)}), RAW)
     content = path.read_bytes()
     outcomes = set()
-    for _ in range(400):
+    for _ in range(250):
         changed = bytearray(content)
         for place in rng.integers(0, len(content), rng.integers(1, 4)):
             changed[place] = rng.integers(256)
@@ -280,9 +280,9 @@ def test_nothing_grows_with_what_a_pickle_claims(tmp_path):
         "bytes": b"\x80\x05\x96" + (1 << 60).to_bytes(8, "little") + b"a.",
         "nest": b"\x80\x02)" + b"q\x00h\x00\x86" * 100 + b"}h\x00K\x01s.",  # a hash of 2**100 steps
         "one long list in many pairs": b"\x80\x02]("
-        + b"N" * 10**6
+        + b"N" * 300_000
         + b"eq\x00ccollections\nOrderedDict\n]("
-        + b"h\x00" * 10**6
+        + b"h\x00" * 300_000
         + b"e\x85R.",
         "nest, shown": b"\x80\x02)" + b"q\x00h\x00\x86" * 100 + b".",
         "nest as a size": pickled({"w": tensor(size=Opcodes(b")" + b"q\x00h\x00\x86" * 100))}),
