@@ -15,20 +15,21 @@ QUICK = ("lenet1", "lenet5", "lenet5:d2l", "lenet5:1998", "digit_cnn", "resnet20
          "squeezenet1_0", "mobilenet_v2")  # fmt: skip
 
 
-def traced(model):
-    """For small images, which take less time, where the network allows them."""
+def built(name):
+    """For images that are small, which takes less time, where the network allows them; and its Graph."""
     try:
-        return trace(model, (64, 64, model.input_shape[2]))
+        model = build(name, (64, 64, models.input_shape(name)[2]))
+        return model, trace(model, (64, 64, model.input_shape[2]))
     except ValueError:
-        return trace(model)
+        model = build(name)
+        return model, trace(model)
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in models.names()]
 )
 def test_the_network_computes_the_same(name, tmp_path):
-    model = build(name)
-    graph = traced(model)
+    model, graph = built(name)
     x = images(2, *graph.input_shape)
     expected = run(model, x)
     check_close(run(graph, x), expected, 1e-6)
