@@ -10,7 +10,7 @@ before there was a network.
 
 With --device cuda minicnn and PyTorch train on a GPU, step by step (eager) and as a CUDA graph; PyTorch with its
 autotuner (torch.backends.cudnn.benchmark) off and TF32 as --precision says. Images, gathering of batches and losses
-stay on the GPU; a step is that of a pass over all batches. There is no memory column.
+stay on the GPU; a step is that of a pass over all batches. Peak memory is what a library's arrays hold at most there.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def main() -> int:
     print(f"{what}; {pace.rounds} rounds; {mode}")
     measure = _in_separate_processes if options.separate else _in_one_process
     if options.device == "cuda":
-        measure, names = _on_gpu(options), _gpu_names(options)
+        import gpu_networks
+
+        measure, names = _on_gpu(options), gpu_networks.names(harness.has_torch(options))
     results, pools = [], {"not started"}
     for task in _tasks(options):
         result, pool = measure(task, names, options.threads, pace)
@@ -125,10 +127,9 @@ def main() -> int:
         _print(result)
     described = report.machine(options.threads) | {"numba threads": ", ".join(sorted(pools))}
     if options.device == "cuda":
-        from gpu_settings import describe_torch
+        from gpu_settings import describe
 
-        torch = describe_torch("cuda" if harness.has_torch(options) else None)
-        described |= report.gpu() | torch | {"precision": options.precision}
+        described |= describe(options)
     print(f"\n{report.describe(described)}")
     if options.json:
         settings = {"inference": options.inference, "rounds": pace.rounds, "separate": options.separate,
@@ -148,7 +149,7 @@ def _options() -> argparse.Namespace:
                         help=f"{', '.join(MODELS)}; may be given again for more")  # fmt: skip
     result.add_argument("--batch-size", type=harness.positive, metavar="N", help="images a step (default: "
                         f"{', '.join(f'{MODELS[name][0]} for {name}' for name in TRAINED)})")  # fmt: skip
-    result.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+    harness.add_device(result)
     result.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of products on a GPU")
     result.add_argument("--inference", action="store_true", help="a forward pass in evaluation mode, without a graph; "
                         f"default: {' and '.join(INFERRED)}, 1 and 8 images")  # fmt: skip
@@ -194,31 +195,16 @@ def _in_one_process(task: Task, names: list[str], threads: int, pace: Pace) -> t
     return Result(task, race, peaks, compared[names[0]].tolist()), report.machine(threads)["numba threads"]
 
 
-def _gpu_names(options: argparse.Namespace) -> list[str]:
-    from gpu_networks import NAMES
-
-    return [name for name in NAMES if name.startswith("minicnn") or harness.has_torch(options)]
-
-
 def _on_gpu(options: argparse.Namespace) -> Any:
     """The measurement on a GPU, in one process."""
     import gpu_networks
     import gpu_settings
 
-    gpu_settings.require()
-    gpu_settings.set_precision(options.precision, harness.has_torch(options))
-    if harness.has_torch(options):
-        gpu_settings.set_autotuner(False)
+    gpu_settings.start(options)
 
     def measure(task: Task, names: list[str], threads: int, pace: Pace) -> tuple[Result, str]:
-        works = {name: gpu_networks.work(task, name) for name in names}
-        compared = {name: each.compared() for name, each in works.items()}
-        harness.agree(compared, gpu_networks.TOLERANCES[options.precision])
-        passes = {name: Contender(each.call) for name, each in works.items()}
-        race = harness.race(passes, pace, compare=lambda results: None)  # done above
-        steps = works[names[0]].steps
-        race = Race({name: [seconds / steps for seconds in bursts] for name, bursts in race.bursts.items()})
-        return Result(task, race, dict.fromkeys(names), compared[names[0]].tolist()), "not started"
+        race, peaks, losses = gpu_networks.measure(task, names, options.precision, pace)
+        return Result(task, race, dict(peaks), losses), "not started"
 
     return measure
 

@@ -25,6 +25,7 @@ from .device import cuda_available
 from .graph.inference import optimize_for_inference
 from .kernels import set_float32_matmul_precision, set_threads
 from .onnx.export import export_onnx
+from .onnx.importing import import_onnx
 from .study.model_summary import summary
 from .train.trainer import Trainer
 
@@ -41,6 +42,7 @@ __all__ = [
     "functional",
     "gradcheck",
     "graph",
+    "import_onnx",
     "kernels",
     "models",
     "nn",

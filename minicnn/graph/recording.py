@@ -33,12 +33,12 @@ def trace(model: Module, input_shape: Sequence[int] | None = None) -> Graph:
     if isinstance(model, Graph):
         return model
     x = sample(model, input_shape, "trace")
-    calls: list[_Call] = []
+    calls: list[Call] = []
     inside: list[str] = [""]  # the Modules that are being called, outer ones first
     names = {id(module): name for name, module in model.named_modules()}
 
     def note(operation: Function, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        calls.append(_Call(operation, inputs, output, inside[-1]))
+        calls.append(Call(operation, inputs, output, inside[-1]))
 
     def enter(module: Module) -> None:
         inside.append(names.get(id(module), inside[-1]))
@@ -50,11 +50,11 @@ def trace(model: Module, input_shape: Sequence[int] | None = None) -> Graph:
         y = run_sample(model, x, "trace")
     if not isinstance(y, Tensor):
         raise TypeError(f"trace expected a model that returns one Tensor, got {type(y).__name__}")
-    return _Writer(model, x).graph(calls, y)
+    return Recording({**dict(model.named_parameters()), **dict(model.named_buffers())}, x).graph(calls, y)
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """A call of a Function, and the Module in whose `forward` it stood. Holds the arrays, so that no id comes twice."""
 
     operation: Function
@@ -63,14 +63,16 @@ class _Call:
     module: str
 
 
-class _Writer:
-    """Gives every array its name, and makes Nodes of calls."""
+class Recording:
+    """Gives every array its name, and makes Nodes of calls.
 
-    def __init__(self, model: Module, x: Tensor) -> None:
+    holders: the Parameters and buffers by name. x: what went in.
+    """
+
+    def __init__(self, holders: dict[str, Parameter | Array], x: Tensor) -> None:
         self.input_shape = x.shape[1:]
         self.names = {id(x.data): INPUT}  # of arrays, since one array may come in several Tensors
-        self.holders: dict[str, Parameter | Array] = dict(model.named_parameters())
-        self.holders |= dict(model.named_buffers())
+        self.holders = dict(holders)
         for name, holder in self.holders.items():
             if not isinstance(holder, Parameter) or holder.is_filled:
                 self.names[id(holder.data if isinstance(holder, Parameter) else holder)] = name
@@ -78,7 +80,7 @@ class _Writer:
         self.varying = {INPUT}  # what depends on the input
         self.nodes: list[Node] = []
 
-    def graph(self, calls: list[_Call], y: Tensor) -> Graph:
+    def graph(self, calls: list[Call], y: Tensor) -> Graph:
         for call in calls:
             self.add(call)
         output = self.name(y)
@@ -87,7 +89,7 @@ class _Writer:
         nodes, values = needed(self.nodes, self.holders, output)
         return Graph(nodes, {name: renewed(value) for name, value in values.items()}, output, self.input_shape)
 
-    def add(self, call: _Call) -> None:
+    def add(self, call: Call) -> None:
         inputs = tuple(self.name(x) for x in call.inputs)
         operation, shape = call.operation, call.output.shape
         output = self.fresh(call.module or operation.name.lower())

@@ -22,7 +22,7 @@ def sample(model: Module, input_shape: Sequence[int] | None, what: str) -> Tenso
     """
     if not isinstance(model, Module):
         raise TypeError(f"{what} expected a Module, got {type(model).__name__}")
-    shape = _checked_shape(model.input_shape if input_shape is None else input_shape, what)
+    shape = checked_shape(model.input_shape if input_shape is None else input_shape, what)
     first = next((p for p in model.parameters() if p.is_filled), None)
     if first is None:
         return Tensor(np.zeros((1, *shape), np.float32))
@@ -48,7 +48,8 @@ def run_sample(model: Module, x: Tensor, what: str) -> Any:
             module.training = mode
 
 
-def _checked_shape(input_shape: Any, what: str) -> tuple[int, ...]:
+def checked_shape(input_shape: Any, what: str) -> tuple[int, ...]:
+    """The shape of one sample as a tuple. what: the caller, whom errors name."""
     if input_shape is None:
         raise ValueError(f"{what} expected the shape of one sample, like {what}(model, (28, 28, 1))")
     if (
