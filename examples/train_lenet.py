@@ -66,7 +66,8 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
         lr = 1.0 if settings.lr is None else settings.lr
         optimizer = optim.Adadelta(model.parameters(), lr, weight_decay=decay)
     loss = models.map_criterion if settings.model == "lenet5:1998" else F.cross_entropy
-    return mc.Trainer(model, optimizer, loss, schedule=optim.CosineAnnealingLR(optimizer, settings.epochs))
+    schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
+    return mc.Trainer(model, optimizer, loss, schedule=schedule, precision=training.storage(settings))
 
 
 def work(settings: argparse.Namespace) -> None:

@@ -93,6 +93,9 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same run (default: 0)")
     add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute: cuda is an NVIDIA GPU; "
         "auto takes one if it can be used (default: auto)")  # fmt: skip
+    add("--precision", default="float32", choices=["float32", "tf32", "float16"], help="on a GPU: tf32 rounds the "
+        "factors of products to 10 binary digits, float16 is mixed precision, with half the memory for images and "
+        "what is made of them (default: float32)")  # fmt: skip
     add("--kernels", default="cpu", choices=mc.kernels.ROOMS, help="compiled kernels (cpu), or the plain NumPy ones "
         "that are written to be read (reference), many times slower (default: cpu)")  # fmt: skip
     add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core)")
@@ -107,9 +110,19 @@ def build_model(settings: argparse.Namespace, name: str) -> nn.Module:
     """The network of that name, drawn from the seed, on the device."""
     if settings.epochs < 1:
         raise ValueError(f"--epochs expected a number from 1, got {settings.epochs}")
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if mc.cuda_available() else "cpu"
+    if device == "cpu" and settings.precision != "float32":
+        raise ValueError(f"--precision {settings.precision} is for a GPU, and this is the device cpu: use float32")
     mc.seed(settings.seed)
-    device = "cuda" if mc.cuda_available() else "cpu"
-    return models.build(name).to(device if settings.device == "auto" else settings.device)
+    mc.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
+    return models.build(name).to(device)
+
+
+def storage(settings: argparse.Namespace) -> str:
+    """The Trainer's precision: TF32 is a matter of the products alone."""
+    return "float16" if settings.precision == "float16" else "float32"
 
 
 def paper_trainer(settings: argparse.Namespace, name: str) -> mc.Trainer:
@@ -118,7 +131,8 @@ def paper_trainer(settings: argparse.Namespace, name: str) -> mc.Trainer:
     model = build_model(settings, name)
     optimizer = optim.SGD(model.parameters(), settings.lr, momentum=0.9, weight_decay=1e-4)
     milestones = sorted({max(1, settings.epochs // 2), max(1, 3 * settings.epochs // 4)})
-    return mc.Trainer(model, optimizer, schedule=optim.MultiStepLR(optimizer, milestones))
+    schedule = optim.MultiStepLR(optimizer, milestones)
+    return mc.Trainer(model, optimizer, schedule=schedule, precision=storage(settings))
 
 
 def _saved_settings(folder: Path) -> argparse.Namespace:

@@ -16,13 +16,16 @@ except ImportError as error:
         name=error.name,
     ) from None
 
-from . import _tensor, autograd, data, device, functional, models, nn, optim, study, train  # noqa: F401
+from . import _tensor, autograd, data, device, functional, graph, models, nn, optim, study, train  # noqa: F401
 from ._function import Function, no_grad
 from ._random import seed
 from ._tensor import Tensor, tensor
 from .autograd import gradcheck
 from .device import cuda_available
+from .graph.inference import optimize_for_inference
 from .kernels import set_float32_matmul_precision, set_threads
+from .onnx.export import export_onnx
+from .onnx.importing import import_onnx
 from .study.model_summary import summary
 from .train.trainer import Trainer
 
@@ -35,13 +38,17 @@ __all__ = [
     "cuda_available",
     "data",
     "device",
+    "export_onnx",
     "functional",
     "gradcheck",
+    "graph",
+    "import_onnx",
     "kernels",
     "models",
     "nn",
     "no_grad",
     "optim",
+    "optimize_for_inference",
     "seed",
     "set_float32_matmul_precision",
     "set_threads",

@@ -22,6 +22,7 @@ of creation is a topological order, and `autograd.backward` walks it downwards.
 
 import itertools
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -42,6 +43,24 @@ class _Recording(threading.local):
 
 
 _recording = _Recording()
+
+Observer = Callable[["Function", tuple[Tensor, ...], Tensor], None]
+
+# Whom each call of a Function tells about itself; see `observe`.
+_observers: list[Observer] = []
+
+
+class observe:
+    """`with observe(callback):` calls callback(function, inputs, output) after each call of a Function."""
+
+    def __init__(self, callback: Observer) -> None:
+        self._callback = callback
+
+    def __enter__(self) -> None:
+        _observers.append(self._callback)
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _observers.remove(self._callback)
 
 
 class no_grad:
@@ -101,6 +120,8 @@ class Function:
             self.input_kinds = tuple((x.data.shape, x.data.dtype) for x in inputs)
             y.requires_grad = True
             y.creator = self
+        for callback in tuple(_observers):
+            callback(self, inputs, y)
         return y
 
     def forward(self, *arrays: Array) -> Array:

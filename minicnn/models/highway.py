@@ -30,7 +30,7 @@ def highway(variant: str = "convolutional") -> nn.Sequential:
 
     Raises ValueError for another variant. The two functions below this one show the layers.
     """
-    return {"convolutional": _convolutional, "fully_connected": _fully_connected}[variant]()
+    return _convolutional() if variant == "convolutional" else _fully_connected()
 
 
 def _convolutional(width: int = 32) -> nn.Sequential:

@@ -19,20 +19,23 @@ M = TypeVar("M", bound="Module")
 T = TypeVar("T")
 
 # Whom each call of a Module tells about itself; see `observe`.
-_observers: list[Observer] = []
+_observers: list[observe] = []
 
 
 class observe:
-    """`with observe(callback):` calls callback(module, inputs, output) after each call of a Module, inner first."""
+    """`with observe(callback):` calls callback(module, inputs, output) after each call of a Module, inner first.
 
-    def __init__(self, callback: Observer) -> None:
-        self._callback = callback
+    before: if given, before(module) is called when a call begins, outer Modules first.
+    """
+
+    def __init__(self, callback: Observer, before: Callable[[Module], None] | None = None) -> None:
+        self.callback, self.before = callback, before
 
     def __enter__(self) -> None:
-        _observers.append(self._callback)
+        _observers.append(self)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        _observers.remove(self._callback)
+        _observers.remove(self)
 
 
 class Module:
@@ -71,7 +74,10 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *inputs: Any) -> Any:
-        """Run `forward`, then tell the observers."""
+        """Run `forward`, and tell the observers."""
+        for observer in tuple(_observers):
+            if observer.before is not None:
+                observer.before(self)
         try:
             output = self.forward(*inputs)
         except ValueError as error:
@@ -80,8 +86,8 @@ class Module:
                 raise
             made_for = ", ".join(map(str, ("N", *self.input_shape)))
             raise ValueError(f"{error} (this network is made for inputs ({made_for}), got {got})") from error
-        for callback in tuple(_observers):
-            callback(self, inputs, output)
+        for observer in tuple(_observers):
+            observer.callback(self, inputs, output)
         return output
 
     # Attributes: what becomes one, and what is refused because it would be lost silently.

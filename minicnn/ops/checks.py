@@ -40,7 +40,7 @@ def pair(value: Any, name: str, minimum: int = 1) -> Pair:
 def resolve_padding(
     padding: Any, shape: tuple[int, ...], kernel: Pair, stride: Pair, dilation: Pair = (1, 1)
 ) -> Padding:
-    """int, pair, "same" or "valid" as ((top, bottom), (left, right)).
+    """int, pair, pair of pairs, "same" or "valid" as ((top, bottom), (left, right)).
 
     "same" makes ceil(H / stride) rows: total = max((ceil(H / s) - 1) * s + d * (K - 1) + 1 - H, 0), of which the
     odd cell goes to the bottom and right.
@@ -55,6 +55,8 @@ def resolve_padding(
             total = max((-(-H // s) - 1) * s + d * (K - 1) + 1 - H, 0)
             sides.append((total // 2, total - total // 2))
         return sides[0], sides[1]
+    if isinstance(padding, tuple | list) and len(padding) == 2 and all(isinstance(p, tuple | list) for p in padding):
+        return pair(padding[0], "padding", minimum=0), pair(padding[1], "padding", minimum=0)
     vertical, horizontal = pair(padding, "padding", minimum=0)
     return (vertical, vertical), (horizontal, horizontal)
 

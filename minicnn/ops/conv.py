@@ -57,7 +57,7 @@ def conv2d(
     w: Tensor,
     b: Tensor | None = None,
     stride: int | Pair = 1,
-    padding: int | Pair | str = 0,
+    padding: int | Pair | Padding | str = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
     algorithm: str = "auto",
@@ -74,8 +74,8 @@ def conv2d(
                dw[kh, kw, c, o] = sum over n, i, j of x[n, h, v, c] * dy[n, i, j, o]
                dx gathers, for each input cell, dy * w over the windows that cover it;  db[o] = sum of dy[..., o]
 
-    padding: int, pair (vertical, horizontal), "same" (ceil(H / stride) rows; the odd cell at the bottom and right)
-        or "valid" (none).
+    padding: int, pair (vertical, horizontal), ((top, bottom), (left, right)), "same" (ceil(H / stride) rows; the odd
+        cell at the bottom and right) or "valid" (none).
     groups: channels and outputs are cut into that many parts which do not see each other.
     algorithm: "auto" chooses by shape. By name: "im2col" (the lesson: one matrix product), "implicit_gemm" (the same
         without the column matrix); and in the compiled rooms, each for the shapes that it serves, "direct" (few

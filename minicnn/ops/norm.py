@@ -48,22 +48,22 @@ class BatchNorm(Function):
 class BatchNormInference(Function):
     """Batch normalisation with fixed statistics; see `batch_norm`."""
 
-    def __init__(self, mean: Array, var: Array, eps: float, activation: str | None) -> None:
-        # Copied, since a later training step moves the running statistics in place before backward reads them.
-        self.statistics = (mean.copy(), var.copy(), eps)
-        self.activation = activation
+    def __init__(self, eps: float, activation: str | None) -> None:
+        self.eps, self.activation = eps, activation
 
-    def forward(self, x: Array, gamma: Array, beta: Array, *residual: Array) -> Array:
+    def forward(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *residual: Array) -> Array:
         added = residual[0] if residual else None
-        forward = kernels.room(x, gamma, beta, *residual).batch_norm_inference_forward
-        y = forward(x, gamma, beta, *self.statistics, added, self.activation)
-        self.save(x, gamma, beta, y if residual else None)
+        forward = kernels.room(x, gamma, beta, mean, var, *residual).batch_norm_inference_forward
+        y = forward(x, gamma, beta, mean, var, self.eps, added, self.activation)
+        # Copied, since a later training step moves the running statistics in place before backward reads them.
+        self.save(x, gamma, beta, mean.copy(), var.copy(), y if residual else None)
         return y
 
-    def backward(self, dy: Array) -> tuple[Array, ...]:
-        x, gamma, beta, y = self.saved
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+        x, gamma, beta, mean, var, y = self.saved
         kernel = kernels.room(dy).batch_norm_inference_backward
-        return _backward(kernel, dy, y, (x, gamma, beta, *self.statistics), self.activation)
+        dx, dgamma, dbeta, *dresidual = _backward(kernel, dy, y, (x, gamma, beta, mean, var, self.eps), self.activation)
+        return dx, dgamma, dbeta, None, None, *dresidual
 
 
 def _backward(
@@ -124,9 +124,10 @@ def batch_norm(
             )
     if residual is not None and residual.shape != x.shape:
         raise ValueError(f"BatchNorm2d expected a residual of the input's shape {x.shape}, got {residual.shape}")
-    tensors = (x, gamma, beta) if residual is None else (x, gamma, beta, residual)
+    added = () if residual is None else (residual,)
     if not training:
-        return BatchNormInference(running_mean, running_var, eps, activation)(*tensors)
+        statistics = (Tensor(running_mean), Tensor(running_var))
+        return BatchNormInference(eps, activation)(x, gamma, beta, *statistics, *added)
     M = x.size // C
     if M == 1:
         raise ValueError(
@@ -134,7 +135,7 @@ def batch_norm(
             "use a larger batch or .eval()"
         )
     operation = BatchNorm(eps, activation)
-    y = operation(*tensors)
+    y = operation(x, gamma, beta, *added)
     running_mean += momentum * (operation.mean - running_mean)
     running_var += momentum * (operation.var * (M / (M - 1)) - running_var)
     return y

@@ -31,7 +31,7 @@ def max_pool2d(
     x: Tensor,
     kernel_size: int | Pair,
     stride: int | Pair | None = None,
-    padding: int | Pair | str = 0,
+    padding: int | Pair | Padding | str = 0,
     ceil_mode: bool = False,
 ) -> Tensor:
     """The largest cell of each window: (N, H, W, C) to (N, OH, OW, C). stride None means the kernel's size.
@@ -67,7 +67,7 @@ def sum_pool2d(
     x: Tensor,
     kernel_size: int | Pair,
     stride: int | Pair | None = None,
-    padding: int | Pair | str = 0,
+    padding: int | Pair | Padding | str = 0,
     ceil_mode: bool = False,
 ) -> Tensor:
     """The sum of each window, padding counted as 0: (N, H, W, C) to (N, OH, OW, C).
@@ -103,7 +103,7 @@ def avg_pool2d(
     x: Tensor,
     kernel_size: int | Pair,
     stride: int | Pair | None = None,
-    padding: int | Pair | str = 0,
+    padding: int | Pair | Padding | str = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> Tensor:

@@ -6,13 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from .. import nn
-from .._function import no_grad
 from .._tensor import Tensor
-from ..device import array_module, to_device
-from ..ops.checks import is_whole
+from ..device import array_module
+from ..nn.sample import run_sample, sample
 
 Array = Any
 
@@ -107,24 +104,14 @@ def summary(model: nn.Module, input_shape: Sequence[int] | None = None) -> Summa
 
     Raises TypeError for what is no Module, ValueError for a wrong shape or one that the model refuses.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"summary expected a Module, got {type(model).__name__}")
-    shape = _checked_shape(model.input_shape if input_shape is None else input_shape)
+    x = sample(model, input_shape, "summary")
     watch = _Watch(model)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with no_grad(), nn.observe(watch):
-            model(_zeros(model, shape))
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"summary: the model refused one sample of shape {shape}: {error}") from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with nn.observe(watch):
+        run_sample(model, x, "summary")
     parameters = list(model.parameters())
     return Summary(
         rows=tuple(watch.rows()),
-        input_shape=shape,
+        input_shape=x.shape[1:],
         trainable=sum(p.size for p in parameters if p.is_filled and p.requires_grad),
         frozen=sum(p.size for p in parameters if p.is_filled and not p.requires_grad),
         buffers=sum(array.size for _, array in model.named_buffers(persistent_only=True)),
@@ -207,30 +194,6 @@ def _flat(node: _Node, depth: int) -> Iterator[Row]:
     yield replace(node.row, depth=depth)
     for inner in node.inside:
         yield from _flat(inner, depth + 1)
-
-
-def _checked_shape(input_shape: Any) -> tuple[int, ...]:
-    if input_shape is None:
-        raise ValueError("summary expected the shape of one sample, like summary(model, (28, 28, 1))")
-    if (
-        not isinstance(input_shape, tuple | list)
-        or not input_shape
-        or not all(is_whole(n) and n > 0 for n in input_shape)
-    ):
-        raise ValueError(f"summary expected input_shape as whole numbers > 0 like (28, 28, 1), got {input_shape!r}")
-    if len(input_shape) > 3:
-        raise ValueError(
-            f"summary expected the shape of one sample like (28, 28, 1), got {tuple(input_shape)}: leave out the axis N"
-        )
-    return tuple(int(n) for n in input_shape)
-
-
-def _zeros(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
-    """One sample of zeros, of the model's dtype and on its device."""
-    first = next((p for p in model.parameters() if p.is_filled), None)
-    if first is None:
-        return Tensor(np.zeros((1, *shape), np.float32))
-    return Tensor(to_device(np.zeros((1, *shape), first.dtype), first.device))
 
 
 def _cells(row: Row) -> tuple[str, ...]:

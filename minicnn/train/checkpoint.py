@@ -10,16 +10,14 @@ epoch, the history, the engine's seed, Dropout's streams, and the numbers of opt
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _random, nn
+from .._files import PathLike, write_whole
 from ..device import device_of, to_device
 from ..nn import Parameter
 from ..ops.checks import is_whole
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 Array = Any
-PathLike = str | os.PathLike[str]
 VERSION = "1"
 SHOWN = 10  # differences that an error lists before it only counts
 
@@ -45,7 +42,7 @@ def save_checkpoint(path: PathLike, trainer: Trainer) -> None:
     arrays |= {f"optimizer.{name}": value for name, value in state.items() if _is_array(value)}
     tensors = {name: np.asarray(to_device(array, "cpu"), order="C") for name, array in arrays.items()}
     settings = {name: value for name, value in state.items() if not _is_array(value)}
-    _write(Path(os.path.realpath(path)), as_safetensors(tensors, metadata=_metadata(trainer, settings)))
+    write_whole(path, as_safetensors(tensors, metadata=_metadata(trainer, settings)), "the checkpoint")
 
 
 def load_checkpoint(path: PathLike, trainer: Trainer) -> None:
@@ -79,35 +76,6 @@ def load_checkpoint(path: PathLike, trainer: Trainer) -> None:
     trainer.epoch, trainer.history = state["epoch"], state["history"]
     if _random.current_seed() != state["seed"]:  # `seed` also restarts the construction numbers: only where needed
         _random.seed(state["seed"])
-
-
-def check_place(path: PathLike) -> None:
-    """Raise if no file can be made at `path`: better before the first epoch than after it."""
-    place = Path(os.path.realpath(path))
-    if place.is_dir():
-        raise IsADirectoryError(f"{os.fspath(path)} is a folder: name a file in it, like lenet5.safetensors")
-    if not place.parent.is_dir():
-        raise FileNotFoundError(f"{place.parent}, the folder of the checkpoint, does not exist: make it first")
-    if not os.access(place.parent, os.W_OK):
-        raise PermissionError(f"{place.parent}, the folder of the checkpoint, cannot be written to")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put `content` at `path` by way of a file beside it."""
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            # Without it a power cut could leave the new name with the content still missing.
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        what = "the checkpoint was not written, and what stood there before is untouched"
-        raise OSError(error.errno, f"{error.strerror or error}: {what}", str(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
 
 
 def _metadata(trainer: Trainer, settings: dict[str, Any]) -> dict[str, str]:

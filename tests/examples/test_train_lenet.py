@@ -29,7 +29,7 @@ def test_help_names_every_option_and_fits_the_terminal(tmp_path):
         env={**os.environ, "COLUMNS": "80"},
     )  # fmt: skip
     assert done.returncode == 0
-    options = ["model", "dataset", "optimizer", "lr", "epochs", "batch-size", "seed", "kernels", "resume"]
+    options = ["model", "dataset", "optimizer", "lr", "epochs", "batch-size", "seed", "precision", "kernels", "resume"]
     for option in options:
         assert f"--{option} " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -46,6 +46,7 @@ def test_help_names_every_option_and_fits_the_terminal(tmp_path):
         (["--lr", "nan"], "lr"),
         (["--epochs", "0"], "epochs expected"),
         (["--batch-size", "0"], "batch_size"),
+        (["--device", "cpu", "--precision", "tf32"], "--precision tf32 is for a GPU"),
         (["--threads", "0"], "threads expected a number from 1"),
         (["--seed", "-1"], "seed expected a number"),
         (["--dataset", "fashion-mnist", "--data-folder", "nowhere"], "nowhere"),

@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_the_old_file_whole(small, dataset, tmp_path, monkeyp
     trainer.fit(dataset, 1, checkpoint=path)
     whole = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("minicnn.train.checkpoint.open", FullDisk, raising=False)
+        patch.setattr("minicnn._files.open", FullDisk, raising=False)
         with pytest.raises(OSError, match=r"No space left.*what stood there before is untouched.*run") as caught:
             trainer.fit(dataset, 1, checkpoint=path)
     assert caught.value.errno == errno.ENOSPC
