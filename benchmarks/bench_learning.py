@@ -21,8 +21,8 @@ from small_networks import Small, small_networks
 HEARTFELT = 64  # images to learn by heart
 BATCH_SIZE = 16
 MOST_EPOCHS = 200  # over these images, before one gives up
-HEAD = ("network", "image", "parameters", "by heart", "time", "test accuracy", "time")
-WIDTHS = (23, 8, 11, 9, 8, 13, 8)
+HEAD = ("network", "side", "parameters", "by heart", "time", "accuracy", "time")
+WIDTHS = (23, 4, 10, 10, 8, 9, 8)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Result:
 
     def cells(self) -> tuple[str, ...]:
         """A line of the table."""
-        return (self.network, f"{self.side} x {self.side}", f"{self.parameters:,}",
+        return (self.network, str(self.side), f"{self.parameters:,}",
                 "never" if self.epochs is None else f"{self.epochs} epochs", report.duration(self.epochs_seconds),
                 f"{100 * self.accuracy:.2f} %", report.duration(self.accuracy_seconds))  # fmt: skip
 
@@ -74,13 +74,14 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     names = ", ".join(small_networks())
-    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result = harness.plain_parser(__doc__ or "")
+    result.set_defaults(no_torch=True, rounds=1)
     add = result.add_argument
     add("networks", nargs="*", metavar="NETWORK", help=f"some of {names} (default: all)")
     add("--images", type=harness.positive, default=2000, metavar="N", help="to learn from (default: %(default)s)")
     add("--epochs", type=harness.positive, default=3, metavar="N", help="passes over them (default: %(default)s)")
     add("--test-images", type=harness.positive, default=1000, metavar="N", help="to test with (default: %(default)s)")
-    harness.add_run_options(result)
+    add("--json", type=harness.output_path, metavar="PATH", help="write the machine and the results to a JSON file")
     options = result.parse_args()
     if unknown := set(options.networks) - set(small_networks()):
         result.error(f"there is no {', '.join(sorted(unknown))}; there are {names}")
