@@ -42,7 +42,8 @@ def mobilenet_v1(num_classes: int = 1000) -> nn.Sequential:
     """
     # Outputs and stride of each pair of a depthwise and a pointwise convolution.
     pairs = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]
-    layers, inputs = [normalized(3, 32, 3, stride=2)], 32
+    layers: list[nn.Module] = [normalized(3, 32, 3, stride=2)]
+    inputs = 32
     for outputs, stride in pairs:
         layers.append(nn.Sequential(depthwise(inputs, stride), normalized(inputs, outputs, 1)))
         inputs = outputs

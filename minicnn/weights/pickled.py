@@ -17,6 +17,7 @@ from typing import IO, Any
 
 # A tensor takes some 200 bytes here (its numbers lie elsewhere), and an opcode of one byte can make an object of 64.
 LIMIT = 2**22  # bytes
+AXES = 32
 
 # What a state_dict's pickle calls, and what it only names: the types of its storages.
 CALLS = (
@@ -43,7 +44,12 @@ _STORAGE_NAMES = {f"{module}.{name}": dtype for module in ("torch", "torch.cuda"
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING",
              "SHORT_BINSTRING", "INT", "LONG", "FLOAT", "UNICODE"}  # fmt: skip
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+# How many objects each takes from the stack; None: those behind the last mark.
+_CONTAINERS = {
+    **{"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3},
+    **{"EMPTY_LIST": 0, "LIST": None, "APPEND": 1, "APPENDS": None},
+    **{"EMPTY_DICT": 0, "DICT": None, "SETITEM": 2, "SETITEMS": None},
+}
 
 
 @dataclass(frozen=True)
@@ -114,53 +120,61 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
-        stack = self.stack
         if opcode in _LITERALS:
-            stack.append(argument)
+            self.stack.append(argument)
         elif opcode in _CONSTANTS:
-            stack.append(_CONSTANTS[opcode])
-        elif opcode in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            self.memo[len(self.memo) if opcode == "MEMOIZE" else argument] = stack[-1]
-        elif opcode in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(self.memo[argument])
+            self.stack.append(_CONSTANTS[opcode])
         elif opcode == "MARK":
-            self.marks.append(len(stack))
-        elif opcode in _TUPLES:
-            stack.append(tuple(self._pop(_TUPLES[opcode])))
-        elif opcode == "TUPLE":
-            stack.append(tuple(self._pop_to_mark()))
+            self.marks.append(len(self.stack))
+        elif opcode in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            self.memo[len(self.memo) if opcode == "MEMOIZE" else argument] = self.stack[-1]
+        elif opcode in ("GET", "BINGET", "LONG_BINGET"):
+            self.stack.append(self.memo[argument])
+        elif opcode in _CONTAINERS:
+            self._contain(opcode)
+        elif opcode not in ("PROTO", "FRAME"):
+            self._mean(opcode, argument)
+
+    def _contain(self, opcode: str) -> None:
+        """Make a tuple, a list or a dict, or put items into the one on top of the stack."""
+        count = _CONTAINERS[opcode]
+        items = self._pop_to_mark() if count is None else self._pop(count)
+        if opcode.startswith("TUPLE"):
+            self.stack.append(tuple(items))
         elif opcode in ("EMPTY_LIST", "LIST"):
-            stack.append([] if opcode == "EMPTY_LIST" else self._pop_to_mark())
+            self.stack.append(items)
         elif opcode in ("EMPTY_DICT", "DICT"):
-            stack.append(_fill({}, _pairs([] if opcode == "EMPTY_DICT" else self._pop_to_mark())))
+            self.stack.append(_fill({}, _pairs(items)))
         elif opcode in ("APPEND", "APPENDS"):
-            items = self._pop(1) if opcode == "APPEND" else self._pop_to_mark()
-            _expect(stack[-1], list).extend(items)
-        elif opcode in ("SETITEM", "SETITEMS"):
-            items = self._pop(2) if opcode == "SETITEM" else self._pop_to_mark()
-            _fill(_expect(stack[-1], dict), _pairs(items))
-        elif opcode == "GLOBAL":
-            stack.append(_name(*argument.split(" ", 1)))
+            _expect(self.stack[-1], list).extend(items)
+        else:
+            _fill(_expect(self.stack[-1], dict), _pairs(items))
+
+    def _mean(self, opcode: str, argument: Any) -> None:
+        """Put on the stack what is meant where Python would look up a name, call it, or ask for an object."""
+        if opcode == "GLOBAL":
+            self.stack.append(_name(*argument.split(" ", 1)))
         elif opcode == "STACK_GLOBAL":
-            stack.append(_name(*self._pop(2)))
+            self.stack.append(_name(*self._pop(2)))
         elif opcode == "REDUCE":
             function, arguments = self._pop(2)
-            stack.append(_call(_expect(function, Name), _expect(arguments, tuple)))
+            self.stack.append(_call(_expect(function, Name), _expect(arguments, tuple)))
         elif opcode == "BINPERSID":
             storage = _storage(*self._pop(1))
             self.storages[storage.key] = storage
-            stack.append(storage)
+            self.stack.append(storage)
         elif opcode == "BUILD":  # attributes such as _metadata; a dict of weights needs none
             self._pop(1)
-            _expect(stack[-1], dict)
-        elif opcode not in ("PROTO", "FRAME"):
+            _expect(self.stack[-1], dict)
+        else:
             raise ValueError(f"its pickle has the opcode {opcode}, which weights do not need: refused")
 
     def _pop(self, count: int) -> list[Any]:
         if len(self.stack) < count:
             raise IndexError
-        items = self.stack[-count:]
-        del self.stack[-count:]
+        place = len(self.stack) - count
+        items = self.stack[place:]
+        del self.stack[place:]
         return items
 
     def _pop_to_mark(self) -> list[Any]:
@@ -183,8 +197,8 @@ def _name(module: Any, name: Any) -> Name:
 def _call(function: Name, arguments: tuple[Any, ...]) -> Any:
     """What the function would return; every argument is checked, since a file can say anything."""
     if function.full == "collections.OrderedDict":
-        pairs = [tuple(_expect(pair, list, tuple)) for pair in _expect(arguments[0], list)] if arguments else []
-        if any(len(pair) != 2 for pair in pairs):
+        pairs = _expect(arguments[0], list) if arguments else []
+        if any(len(_expect(pair, list, tuple)) != 2 for pair in pairs):
             raise ValueError("its pickle is damaged: an OrderedDict of something else than pairs")
         return _fill({}, pairs)
     if function.full == "torch.Size":
@@ -212,8 +226,10 @@ def _storage(reference: Any) -> StorageRef:
 
 
 def whole_numbers(values: Any) -> tuple[int, ...]:
-    """The values as a tuple, if they are integers from 0."""
-    for value in _expect(values, tuple, list):
+    """The values as a tuple, if they are integers from 0, and no more of them than an array can have axes."""
+    if len(_expect(values, tuple, list)) > AXES:
+        raise ValueError(f"it has {len(values)} sizes or strides, and an array at most {AXES} axes")
+    for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
             shown = value if isinstance(value, int | float | str) else type(value).__name__
             raise ValueError(f"it has {str(shown)[:40]} where a size, a stride or an offset should be")

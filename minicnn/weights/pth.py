@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from .dtypes import ITEMSIZE, numbers_from
-from .pickled import LIMIT, StorageRef, TensorRef, read_pickle, whole_numbers
+from .pickled import LIMIT, StorageRef, TensorRef, read_pickle
 
 Array = np.ndarray
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -122,35 +122,32 @@ def _described(value: Any) -> str:
 
 def _arrays(refs: Any, storage: Callable[[str], bytes], swapped: bool) -> dict[str, Array]:
     """storage: gives the bytes for a key. swapped: the numbers were written by a big-endian machine."""
-    read: dict[str, bytes] = {}  # a storage may hold several arrays
+    read: dict[tuple[str, str], Array] = {}  # once, whatever number of arrays lies in it
     arrays = {}
     for name, tensor in _tensors(refs).items():
-        key = tensor.storage.key
-        if key not in read:
-            read[key] = storage(key)
+        place = tensor.storage.key, tensor.storage.dtype
+        if place not in read:
+            read[place] = numbers_from(storage(tensor.storage.key), tensor.storage.dtype, swapped)
         try:
-            arrays[name] = _array(tensor, read[key], swapped)
+            arrays[name] = _array(tensor, read[place])
         except ValueError as error:
             raise ValueError(f"{name[:100]}: {error}") from error
     return arrays
 
 
-def _array(tensor: TensorRef, raw: bytes, swapped: bool) -> Array:
-    """The array that a description and the bytes of its storage make, after a look whether it lies inside them."""
-    there = len(raw) // ITEMSIZE[tensor.storage.dtype]
-    if tensor.storage.count > there:
-        raise ValueError(f"its storage should hold {tensor.storage.count} numbers, and there are {there}")
-    size, stride = whole_numbers(tensor.size), whole_numbers(tensor.stride)
+def _array(tensor: TensorRef, numbers: Array) -> Array:
+    """The array that a description and the numbers of its storage make, after a look whether it lies inside them."""
+    if tensor.storage.count > numbers.size:
+        raise ValueError(f"its storage should hold {tensor.storage.count} numbers, and there are {numbers.size}")
+    size, stride, volume = tensor.size, tensor.stride, math.prod(tensor.size)
     last = tensor.offset + sum((n - 1) * step for n, step in zip(size, stride, strict=False))
     # Without the count an axis of stride 0 could make a terabyte of four bytes.
-    inside = len(size) == len(stride) <= 32 and math.prod(size) <= tensor.storage.count
-    if not inside or (math.prod(size) and last >= tensor.storage.count):
+    if len(size) != len(stride) or volume > tensor.storage.count or (volume and last >= tensor.storage.count):
         raise ValueError(
             f"shape {size[:8]}, strides {stride[:8]} and offset {tensor.offset} lead out of its storage of "
             f"{tensor.storage.count} numbers"
         )
-    numbers = numbers_from(raw, tensor.storage.dtype, swapped)
-    if not math.prod(size):
+    if not volume:
         return np.empty(size, numbers.dtype)
     steps = tuple(step * numbers.itemsize for step in stride)
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], size, steps, writeable=False)

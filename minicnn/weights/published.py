@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from .._download import cache_folder, download_file
+from ..data.photos import DEVIATION, MEAN
 
 URL = "https://download.pytorch.org/models/"
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALVES = (0.5, 0.5, 0.5)
 _CHUNK = 2**20  # bytes
 
@@ -26,8 +26,8 @@ class Published:
 
     file: str
     short_side: int = 256
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    deviation: tuple[float, float, float] = IMAGENET_DEVIATION
+    mean: tuple[float, float, float] = MEAN
+    deviation: tuple[float, float, float] = DEVIATION
 
 
 # torchvision/models/*.py: the weights that it calls IMAGENET1K_V1, by the name of the network here and there. Its

@@ -1,6 +1,7 @@
 """Safetensors: a header of names, dtypes, shapes and places, then the numbers. Read by the library of that name."""
 
 import math
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def read(path: str) -> dict[str, np.ndarray]:
                 "the Trainer that wrote it and use Trainer.load"
             )
         with open(path, "rb") as content:
-            return {name: _array(name, entry) for name, entry in sorted(deserialize(content.read()))}
+            return {name: _array(name, entry) for name, entry in sorted(deserialize(content.read()), key=itemgetter(0))}
     except SafetensorError as error:
         raise ValueError(f"it is no whole safetensors file ({str(error)[:200]})") from error
 

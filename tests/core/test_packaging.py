@@ -43,7 +43,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions):
     with zipfile.ZipFile(distributions[0]) as wheel:
         names = wheel.namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"minicnn"}
-    for name in ("kernels/cpu/tiles.py", "kernels/reference/conv2d.py", "data/files/LICENSE.md", "py.typed"):
+    for name in (
+        "kernels/cpu/tiles.py",
+        "kernels/reference/conv2d.py",
+        "data/files/LICENSE.md",
+        "data/files/imagenet_classes.txt",
+        "py.typed",
+    ):
         assert f"minicnn/{name}" in names
     assert sum(name.endswith("ubyte.gz") for name in names) == 4
     cuda = [path.name for path in (ROOT / "kernels" / "cuda").iterdir() if path.suffix in (".cu", ".cuh", ".py")]

@@ -1,0 +1,109 @@
+"""Photos as the networks for ImageNet expect them, and the names of its 1000 classes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1] on ImageNet
+PIXELS = 2**27  # more than any camera makes: a small file can ask for as many as would fill the memory
+ELONGATION = 50  # as much longer than the other may a side be; resized, such a photo is a large one
+
+
+def read_photo(
+    path: str | os.PathLike[str],
+    size: int = 224,
+    short_side: int = 256,
+    mean: tuple[float, float, float] = MEAN,
+    deviation: tuple[float, float, float] = DEVIATION,
+) -> np.ndarray:
+    """A photo as networks see it that were trained on ImageNet: an array (size, size, 3) of float32.
+
+    It is turned as the camera was held, resized until its short side has short_side pixels (bilinear, over all pixels
+    of the original that one covers; the long side is rounded), cut to the middle, and each channel becomes
+    (channel / 255 - mean) / deviation. Grey photos get three equal channels, of 16 bits the upper 8; what is
+    transparent is laid on white.
+
+    path: a file in any format that Pillow reads; of an animation the first picture.
+    size, short_side: in pixels, size <= short_side.
+    mean, deviation: of red, green and blue in [0, 1].
+
+    Raises FileNotFoundError; ImportError without Pillow; ValueError that names the file, where it is no image, is
+    truncated or too large, and where size and short_side are no sizes.
+
+    Source: the evaluation of Krizhevsky et al. 2012, section 2, with the sizes of torchvision's references.
+    """
+    if not 1 <= size <= short_side <= 2**13:
+        raise ValueError(f"read_photo expected 1 <= size <= short_side <= 8192, got {size} and {short_side}")
+    image = _middle(_read_rgb(os.fspath(path)), size, short_side)
+    x = np.asarray(image, np.float32) / 255
+    return (x - np.array(mean, np.float32)) / np.array(deviation, np.float32)
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The names of ImageNet's 1000 classes, in the order of their numbers: number 285 is "Egyptian cat".
+
+    Source: torchvision/models/_meta.py, see files/LICENSE.md beside this module.
+    """
+    from importlib import resources
+
+    text = (resources.files("minicnn.data") / "files" / "imagenet_classes.txt").read_text(encoding="utf-8")
+    return tuple(text.splitlines())
+
+
+def _read_rgb(path: str) -> Image.Image:
+    """The image in a file, upright and in RGB; every fault of the file is a ValueError."""
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise ImportError('to read photos Pillow is needed: pip install "minicnn[photos]"') from error
+
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Pillow warns about, here is an error or nothing to be done
+        try:
+            with Image.open(file) as image:
+                _check_size(*image.size)
+                image.load()
+                return _as_rgb(ImageOps.exif_transpose(image))
+        except Image.UnidentifiedImageError as error:
+            raise ValueError(f"{path} is no image that Pillow can read") from error
+        # Of a damaged file Pillow's many readers raise almost anything.
+        except (ValueError, OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+                ArithmeticError, Image.DecompressionBombError) as error:  # fmt: skip
+            raise ValueError(f"{path} cannot be read as a photo: {error}") from error
+
+
+def _check_size(W: int, H: int) -> None:
+    if W * H > PIXELS:
+        raise ValueError(f"it has {W} x {H} pixels, more than {PIXELS}: make it smaller")
+    if max(W, H) > ELONGATION * min(W, H):
+        raise ValueError(f"it has {W} x {H} pixels, a strip more than {ELONGATION} times as long as wide: cut it")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode in ("I", "I;16", "I;16B", "I;16L"):  # 16 bits, which `convert` would cut off at 255
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its pixels are floats, and nobody knows which of them is white")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _middle(image: Image.Image, size: int, short_side: int) -> Image.Image:
+    """The square in the middle, after the short side has been made `short_side` pixels long."""
+    from PIL import Image
+
+    scale = short_side / min(image.size)
+    W, H = (round(side * scale) for side in image.size)
+    left, top = round((W - size) / 2), round((H - size) / 2)
+    return image.resize((W, H), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
