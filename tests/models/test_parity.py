@@ -20,6 +20,7 @@ CASES = {
     "wide_resnet50_2": (64, 8),
     "resnext50_32x4d": (64, 8),
     "densenet121": (96, 8),
+    "googlenet": (64, 8),
     "squeezenet1_0": (64, 4),
     "mobilenet_v2": (64, 8),
 }
@@ -30,6 +31,10 @@ def torchvision_models():
     sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
     pytest.importorskip("torchvision")
     return importlib.import_module("torchvision.models")
+
+
+# What torchvision's builders need to be told, to make what ours make when they are told nothing.
+TOLD = {"googlenet": {"aux_logits": False, "init_weights": False}}
 
 
 def without_dropout(model, kind):
@@ -46,7 +51,7 @@ def test_same_as_torchvision(name):
     torch = pytest.importorskip("torch")
     mc.seed(0)
     model = without_dropout(models.build(name), nn.Dropout)
-    twin = without_dropout(getattr(torchvision_models(), name)(), torch.nn.Dropout)
+    twin = without_dropout(getattr(torchvision_models(), name)(**TOLD.get(name, {})), torch.nn.Dropout)
     size, count = CASES[name]
     images = np.random.default_rng(0).random((count, size, size, 3))
     check_training_step(model, twin, torch, images, 1000)
