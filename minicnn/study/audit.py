@@ -141,7 +141,8 @@ def _section(network: str, findings: list[Finding], in_detail: bool) -> Iterator
     heading = ""
     for finding in findings:
         claim = finding.claim
-        if claim.stages and heading != (heading := f"  {claim.what} by stage, {claim.source}"):
+        kilo = f", K is {claim.kilo}" if claim.kilo != 1000 else ""
+        if claim.stages and heading != (heading := f"  {claim.what} by stage, {claim.source}{kilo}"):
             yield heading
         name, source = (f"  {' + '.join(claim.stages)}", "") if claim.stages else (claim.what, claim.source)
         yield f"  {name:<17} {source:<25} {claim.printed:>11} {finding.ours:>14,}  {finding.verdict}"

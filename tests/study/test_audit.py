@@ -145,6 +145,7 @@ def test_the_modules_of_googlenet_are_those_of_its_table():
         H, C, filters, *_ = published_googlenet._MODULES[stage]
         terms = published_googlenet.module(what, H, C, filters, audit.count)
         assert sum(terms.values()) == finding.ours
+    assert modules[WEIGHTS, "inception3a"].claim.kilo == 1024  # a linear layer of 1,024,000 weights has "1000K" there
     slips = [stage for (what, stage), finding in modules.items() if what == WORK and finding.verdict == "REASON"]
     assert slips == ["inception5a"]
 
@@ -200,7 +201,7 @@ def test_few_modules_are_opened():
 
 
 def test_stages_stand_under_a_heading_and_within_80_columns(capsys):
-    assert audit.main(["lenet5:1998", "alexnet:2012", "nin:imagenet"]) == 0
+    assert audit.main(["lenet5:1998", "alexnet:2012", "nin:imagenet", "googlenet:2015"]) == 0
     lines = capsys.readouterr().out.split("\n")
     assert max(map(len, lines)) <= 80
     heading = lines.index("  parameters by stage, LeCun 1998, section II.B")
@@ -212,6 +213,7 @@ def test_stages_stand_under_a_heading_and_within_80_columns(capsys):
         ["1,448,813,632"], ["724,406,816", "multiplications"], ["724,406,816", "additions"],
     ]  # fmt: skip
     assert any(line.startswith("  no figure published: ") for line in lines)
+    assert "  weights by stage, Szegedy 2015, table 1, K is 1024" in lines
 
 
 def test_an_unknown_network_names_those_like_it(capsys):
