@@ -40,19 +40,27 @@ GROUP = 0.002  # seconds of calls on a GPU before one waits for them
 
 def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     """A parser with the options that all benchmarks share; `rounds` is the default of --rounds."""
-    paragraphs = "\n\n".join(textwrap.fill(paragraph, report.WIDTH) for paragraph in description.split("\n\n"))
-    result = argparse.ArgumentParser(description=paragraphs, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result = argparse.ArgumentParser(
+        description=wrapped(description), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     result.add_argument("--threads", type=positive, default=report.cores(), metavar="N",
                         help="threads of Numba, BLAS and PyTorch alike (default: %(default)s, all cores)")  # fmt: skip
     result.add_argument("--rounds", type=positive, metavar="N",
                         help=f"rounds of one burst a contender (default: {rounds}, with --quick 2)")  # fmt: skip
     result.add_argument("--quick", action="store_true", help="short bursts and 2 rounds: shows that it runs, no more")
     result.add_argument("--no-torch", action="store_true", help="leave PyTorch out, even where it is installed")
-    result.add_argument("--json", type=_output, metavar="PATH", help="write the machine and every round to a JSON file")
+    result.add_argument(
+        "--json", type=output_path, metavar="PATH", help="write the machine and every round to a JSON file"
+    )
     result.add_argument("--plot", type=plot_path, metavar="PATH",
                         help="draw a picture of the results (png, svg, pdf; needs matplotlib)")  # fmt: skip
     result.set_defaults(default_rounds=rounds)
     return result
+
+
+def wrapped(description: str) -> str:
+    """Its paragraphs in lines as wide as a terminal."""
+    return "\n\n".join(textwrap.fill(paragraph, report.WIDTH) for paragraph in description.split("\n\n"))
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +114,7 @@ def positive(text: str) -> int:
     return number
 
 
-def _output(text: str) -> Path:
+def output_path(text: str) -> Path:
     """A path that can be written to: better known before minutes of measuring than after."""
     path = Path(text)
     if path.is_dir() or not os.access(path.parent, os.W_OK):
@@ -120,7 +128,7 @@ def plot_path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text} must end in one of {', '.join(PLOT_SUFFIXES)}")
     if find_spec("matplotlib") is None:
         raise argparse.ArgumentTypeError("matplotlib is not installed: pip install 'minicnn[plots]'")
-    return _output(text)
+    return output_path(text)
 
 
 # The race

@@ -88,7 +88,8 @@ def _fully_connected(layers: int = 50, width: int = 50) -> nn.Sequential:
     | output  | logits                                 | 10     |        510 |           500 |
 
     layers: hidden layers with the plain one; the papers have 10, 20, 50 and 100. width: their units.
-    Weights: normal with variance 2 / fan-in; gates' biases -2, with which the paper's best network of this depth began.
+    Weights: normal with variance 2 / fan-in; gates' biases -4, where the papers searched for them. A gate begins at
+    1 / (1 + e**4) = 0.018, and 49 layers pass on (1 - 0.018)**49 = 0.41 of their input; -2 would leave 0.002.
     """
     model = nn.Sequential(
         {
@@ -129,6 +130,6 @@ class ConvHighway(Highway):
 class LinearHighway(Highway):
     """With fully connected layers: (N, C) to (N, C)."""
 
-    def __init__(self, units: int, gate_bias: float = -2) -> None:
+    def __init__(self, units: int, gate_bias: float = -4) -> None:
         transform = nn.Linear(units, units, activation="relu")
         super().__init__(transform, nn.Linear(units, units, activation="sigmoid"), gate_bias)

@@ -87,7 +87,7 @@ def test_with_its_gate_shut_a_layer_is_the_identity_in_both_directions(layer, sh
 
 
 def test_first_weights_and_the_gates_biases():
-    for model, bias in ((models.highway(), -1), (models.highway("fully_connected"), -2)):
+    for model, bias in ((models.highway(), -1), (models.highway("fully_connected"), -4)):
         for block in model.modules():
             if isinstance(block, parts.Highway):
                 assert set(block.gate.bias.numpy()) == {bias}
@@ -99,6 +99,18 @@ def test_first_weights_and_the_gates_biases():
     hidden = models.highway("fully_connected").hidden
     deviations = [block.transform.weight.numpy().std() for block in hidden]
     assert np.mean(deviations) == pytest.approx((2 / 50) ** 0.5, rel=0.02)
+
+
+def test_a_new_network_passes_its_input_and_its_gradient_through_forty_nine_layers():
+    hidden = models.highway("fully_connected").hidden
+    x = mc.tensor(np.random.default_rng(0).random((4, 50), np.float32), requires_grad=True)
+    y = hidden(x)
+    dy = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    (y * dy).sum().backward()
+    # Each layer keeps (1 - T) of it, T about 0.018, and adds what H and T make of it.
+    for after, before in ((y.numpy(), x.numpy()), (x.grad, dy)):
+        assert 0.3 < np.linalg.norm(after) / np.linalg.norm(before) < 2
+        assert np.corrcoef(after.ravel(), before.ravel())[0, 1] > 0.5
 
 
 @pytest.mark.parametrize("variant", ["convolutional", "fully_connected"])

@@ -1,11 +1,13 @@
-"""Giving a PyTorch network the weights of ours, and comparing a training step of both in float64, and of ours on a GPU.
+"""Giving a PyTorch network the weights of ours, and comparing a training step of both.
 
-Where there is a GPU, so that every model that has a twin is tested there too: see `gpu_step`.
+In float64, where both round far less than the bounds; in float32, see `float32_step`; and where there is a GPU in
+every precision there, see `gpu_step`. So every model that has a twin is tested in all of these.
 """
 
 import copy
 
 import numpy as np
+from float32_step import check_float32_step
 from gpu_step import check_step_on_gpu, exact_step
 
 import minicnn as mc
@@ -47,5 +49,7 @@ def check_training_step(model, twin, torch, images, classes, flattened=None):
     after = twin.state_dict()
     for name, statistic in ours.statistics.items():
         np.testing.assert_allclose(statistic, after[name].numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    twin.load_state_dict(state)
+    check_float32_step(untrained, twin, torch, images.shape, classes, lambda name, a: turned(name, a, flattened))
     if mc.cuda_available():
         check_step_on_gpu(untrained, images, labels, ours)
