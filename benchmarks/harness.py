@@ -38,13 +38,19 @@ GROUP = 0.002  # seconds of calls on a GPU before one waits for them
 # Options and threads
 
 
-def parser(description: str, rounds: int) -> argparse.ArgumentParser:
-    """A parser with the options that all benchmarks share; `rounds` is the default of --rounds."""
+def plain_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options of every benchmark, also of one that times nothing in turns."""
     result = argparse.ArgumentParser(
         description=wrapped(description), formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument("--threads", type=positive, default=report.cores(), metavar="N",
                         help="threads of Numba, BLAS and PyTorch alike (default: %(default)s, all cores)")  # fmt: skip
+    return result
+
+
+def parser(description: str, rounds: int) -> argparse.ArgumentParser:
+    """A parser with the options that all races share; `rounds` is the default of --rounds."""
+    result = plain_parser(description)
     result.add_argument("--rounds", type=positive, metavar="N",
                         help=f"rounds of one burst a contender (default: {rounds}, with --quick 2)")  # fmt: skip
     result.add_argument("--quick", action="store_true", help="short bursts and 2 rounds: shows that it runs, no more")

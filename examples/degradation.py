@@ -82,8 +82,7 @@ def load_data(settings: argparse.Namespace) -> tuple[data.ArrayDataset, data.Arr
             settings.dataset = "cifar10"
         except FileNotFoundError:
             settings.dataset = "mnist"
-    train, test = (training.as_photographs(part) for part in training.load_data(settings))
-    return training.first_images(train, settings.images), training.first_images(test, settings.images)
+    return training.load_photographs(settings)
 
 
 def line(name: str, trainer: mc.Trainer) -> str:

@@ -31,7 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--model", default="resnet20", metavar="NAME", help=f"one of {', '.join(fitting)} (default: resnet20)")
     add("--dataset", default="cifar10", choices=training.DATASETS, help="what to learn; of the others each image "
         "becomes 32 x 32 pixels with three equal channels (default: cifar10)")  # fmt: skip
-    add("--images", type=int, metavar="N", help="how many of its images to train with (default: all)")
+    add("--images", type=int, metavar="N", help="how many of its images to train with, and at most to "
+        "test with (default: all)")  # fmt: skip
     add("--lr", type=float, default=0.1, metavar="RATE", help="learning rate, a tenth after half of the epochs and a "
         "hundredth after three quarters (default: 0.1)")  # fmt: skip
     add("--epochs", type=int, default=164, metavar="N", help="passes over the training images (default: 164, which "
@@ -46,8 +47,7 @@ def work(settings: argparse.Namespace) -> None:
     if models.input_shape(settings.model) != IMAGES:
         raise ValueError(f"{settings.model} is made for images {models.input_shape(settings.model)}, not {IMAGES}")
     trainer = training.paper_trainer(settings, settings.model)
-    train, test = (training.as_photographs(part) for part in training.load_data(settings))
-    train = training.first_images(train, settings.images)
+    train, test = training.load_photographs(settings)
     loader = data.DataLoader(train, settings.batch_size, True, training.augmentation(settings))
     training.train_and_report(settings, trainer, loader, test)
 

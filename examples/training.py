@@ -43,19 +43,21 @@ def load_data(settings: argparse.Namespace) -> Pair:
     return read(settings.data_folder)
 
 
-def as_photographs(dataset: data.ArrayDataset) -> data.ArrayDataset:
-    """Images (M, 28, 28, 1) with two pixels of black around them, three times the same channel: (M, 32, 32, 3)."""
-    if dataset.images.shape[1:] != (28, 28, 1):
-        return dataset
-    images = np.pad(dataset.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    return data.ArrayDataset(np.repeat(images, 3, axis=3), dataset.labels, dataset.classes)
-
-
-def first_images(dataset: data.ArrayDataset, count: int | None) -> data.ArrayDataset:
-    """The first so many samples, or all if there are fewer."""
+def load_photographs(settings: argparse.Namespace) -> Pair:
+    """The first `settings.images` of the training set, and of the test set, or all; each (32, 32, 3)."""
+    count = settings.images
     if count is not None and count < 1:
         raise ValueError(f"--images expected a number from 1, got {count}")
-    return data.ArrayDataset(dataset.images[:count], dataset.labels[:count], dataset.classes)
+    train, test = load_data(settings)
+    return _as_photographs(train, count), _as_photographs(test, count)
+
+
+def _as_photographs(dataset: data.ArrayDataset, count: int | None) -> data.ArrayDataset:
+    """Grey images (M, 28, 28, 1) get two pixels of black around them, and three equal channels: (M, 32, 32, 3)."""
+    images = dataset.images[:count]
+    if images.shape[1:] == (28, 28, 1):
+        images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))).repeat(3, axis=3)
+    return data.ArrayDataset(images, dataset.labels[:count], dataset.classes)
 
 
 def augmentation(settings: argparse.Namespace) -> data.loader.Transform | None:

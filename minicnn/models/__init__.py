@@ -14,6 +14,7 @@ from .alexnet import *
 from .densenet import *
 from .digits import *
 from .highway import *
+from .inception import *
 from .lenet import *
 from .lenet_1998 import *
 from .lenet_early import *

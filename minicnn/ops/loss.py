@@ -41,6 +41,11 @@ def cross_entropy(logits: Tensor, labels: Tensor | Array) -> Tensor:
     Raises TypeError for float labels of shape (N,), ValueError for labels out of range, a wrong length or rows
     that are not probabilities.
     """
+    if isinstance(logits, tuple):
+        raise TypeError(
+            f"cross_entropy expected one Tensor, got a tuple of {len(logits)}: a network with auxiliary heads returns "
+            "several in training, and has a loss of its own, such as models.googlenet_loss"
+        )
     check_float(logits, "cross_entropy")
     if logits.ndim != 2 or 0 in logits.shape:
         raise ValueError(f"cross_entropy expected logits (N, K) with N >= 1 and K >= 1, got shape {logits.shape}")

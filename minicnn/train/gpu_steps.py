@@ -18,6 +18,7 @@ import numpy as np
 from .. import device
 from ..data import ArrayDataset, DataLoader, to_input
 from ..nn import BatchNorm2d
+from .metrics import main_output
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -185,7 +186,7 @@ class Step:
         outputs = trainer.forward(images.astype(weights.dtype, copy=False))
         loss = trainer.loss(outputs, labels)
         trainer.update(loss)
-        return loss.data, outputs.data
+        return loss.data, main_output(outputs).data
 
     def _counts(self) -> list[Array]:
         """The buffers that stay in the CPU's memory: what layers count, such as their steps."""

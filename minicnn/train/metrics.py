@@ -16,6 +16,11 @@ RESERVED = ("loss", "lr", "seconds")  # keys of the history that no metric may t
 NAME_WIDTH = 32  # of a class in the printed table, so that its lines stay below 80 columns
 
 
+def main_output(outputs: Any) -> Any:
+    """The Tensor (N, K) that metrics and predictions are about: what a model returned, or the first of a tuple."""
+    return outputs[0] if isinstance(outputs, tuple) and outputs else outputs
+
+
 def accuracy(outputs: Array, labels: Array) -> float:
     """The fraction of samples whose largest output stands at the label; on ties the first of the largest counts.
 

@@ -22,11 +22,12 @@ from ..nn.checks import flag, positive
 from ..optim import Optimizer, Schedule
 from .checkpoint import load_checkpoint, save_checkpoint
 from .gpu_steps import GpuSteps, source_of
-from .metrics import Metric, RunningMeans, named_metrics
+from .metrics import Metric, RunningMeans, main_output, named_metrics
 from .progress import EpochBar
 
 Array = Any
-Loss = Callable[[Tensor, Array], Tensor]
+Outputs = Any  # a Tensor (N, K), or a tuple that begins with it
+Loss = Callable[[Outputs, Array], Tensor]
 BATCH_SIZE = 128
 LOSS_SCALE = 1024.0  # a power of 2: it costs no digit
 
@@ -34,7 +35,8 @@ LOSS_SCALE = 1024.0  # a power of 2: it costs no digit
 class Trainer:
     """Trains a classifier, and measures, saves and resumes it.
 
-    model: a Module that returns (N, K), one row of K outputs for each image.
+    model: a Module that returns (N, K), one row of K outputs for each image; or a tuple that begins with it, which the
+        loss gets as it is (auxiliary heads; see `models.googlenet`), while the metrics see the first.
     optimizer: made of the model's Parameters.
     loss: loss(outputs, labels) -> Tensor of one element, the mean over the batch.
     metrics: "accuracy", or functions metric(outputs, labels) -> number of NumPy arrays (N, K) and (N,), a mean over the
@@ -141,7 +143,8 @@ class Trainer:
         with _evaluating(self.model):
             for x, labels in loader:
                 outputs = self._outputs(x)
-                means.add(self.measure(outputs.numpy(), labels, self._loss(outputs, labels).item()), len(labels))
+                loss = self._loss(outputs, labels).item()
+                means.add(self.measure(main_output(outputs).numpy(), labels, loss), len(labels))
         return means.values()
 
     def predict(self, images: Array, batch_size: int | None = None) -> Array:
@@ -160,7 +163,7 @@ class Trainer:
         with _evaluating(self.model):
             for start in range(0, len(images), size):
                 numbers = np.arange(start, min(start + size, len(images)))
-                parts.append(self._outputs(to_input(images[start : start + size], numbers)).numpy())
+                parts.append(main_output(self._outputs(to_input(images[start : start + size], numbers))).numpy())
         return np.concatenate(parts)
 
     def save(self, path: PathLike) -> None:
@@ -215,13 +218,13 @@ class Trainer:
         """One step of the optimizer; the loss and the metrics before it. check: of the labels, given the outputs."""
         outputs = self._outputs(x)
         if batch == 0:
-            check(outputs.shape[1])
+            check(main_output(outputs).shape[1])
         loss = self._loss(outputs, labels)
         value = self.check_loss(loss.item(), batch)
         if not loss.requires_grad:
             raise RuntimeError("the loss does not depend on the weights: is fit inside no_grad, or a layer detached?")
         self.update(loss)
-        return self.measure(outputs.numpy(), labels, value)
+        return self.measure(main_output(outputs).numpy(), labels, value)
 
     def update(self, loss: Tensor) -> None:
         """A step of the optimizer along the gradients of this loss."""
@@ -235,29 +238,32 @@ class Trainer:
                     parameter.grad *= 1 / LOSS_SCALE
         self.optimizer.step()
 
-    def forward(self, x: Array) -> Tensor:
+    def forward(self, x: Array) -> Outputs:
         """What the model returns for images on its device, computed in `precision`, of the dtype of x."""
         if self.precision == "float32":
             return self.model(Tensor(x))
         if device_of(x) == "cpu":
             raise RuntimeError('precision="float16" is for a GPU: move the model with .to("cuda"), or use "float32"')
         outputs = self.model(Tensor(x.astype(np.float16)))
+        if isinstance(outputs, tuple):
+            return tuple(each.to(dtype=x.dtype) for each in outputs)
         return outputs.to(dtype=x.dtype) if isinstance(outputs, Tensor) else outputs
 
-    def _outputs(self, x: Array) -> Tensor:
+    def _outputs(self, x: Array) -> Outputs:
         """What the model returns for a batch, brought to the model's device and dtype."""
         first = next((p.data for p in self.model.parameters() if p.is_filled), x)
         device = "cpu" if first is x else Tensor(first).device
         outputs = self.forward(to_device(x.astype(first.dtype, copy=False), device))
-        if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(x):
-            got = f"shape {outputs.shape}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        rows = main_output(outputs)
+        if not isinstance(rows, Tensor) or rows.ndim != 2 or len(rows) != len(x):
+            got = f"shape {rows.shape}" if isinstance(rows, Tensor) else type(outputs).__name__
             raise ValueError(
                 f"the Trainer expected the model to return a Tensor (N, K), a row for each of the {len(x)} images of "
                 f"{x.shape}, got {got}: end it with nn.Flatten() and nn.Linear(None, K), say"
             )
         return outputs
 
-    def _loss(self, outputs: Tensor, labels: Array) -> Tensor:
+    def _loss(self, outputs: Outputs, labels: Array) -> Tensor:
         loss = self.loss(outputs, labels)
         if not isinstance(loss, Tensor) or loss.size != 1:
             got = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__

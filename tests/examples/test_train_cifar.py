@@ -63,13 +63,16 @@ def test_a_run_that_goes_on_ends_with_the_same_bits(tmp_path):
 
 
 def test_grey_images_become_photographs(training):
-    images = np.arange(2 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28, 1)
-    wide = training.as_photographs(training.data.ArrayDataset(images, np.array([3, 1])))
-    assert wide.images.shape == (2, 32, 32, 3)
-    for channel in range(3):
-        np.testing.assert_array_equal(wide.images[:, 2:30, 2:30, channel], images[..., 0])
-    assert wide.images.sum() == 3 * images.sum()
-    assert training.as_photographs(wide) is wide
+    settings = SimpleNamespace(dataset="mnist", data_folder=None, images=3)
+    digits = training.load_data(settings)
+    for photographs, grey in zip(training.load_photographs(settings), digits, strict=True):
+        assert photographs.images.shape == (3, 32, 32, 3)
+        for channel in range(3):
+            np.testing.assert_array_equal(photographs.images[:, 2:30, 2:30, channel], grey.images[:3, ..., 0])
+        assert photographs.images.sum() == 3 * grey.images[:3].astype(int).sum()  # nothing but black around it
+        assert photographs.labels.tolist() == grey.labels[:3].tolist()
+    color = training.data.ArrayDataset(np.ones((4, 32, 32, 3), np.uint8), np.arange(4))
+    assert training._as_photographs(color, None).images.shape == (4, 32, 32, 3)
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "cifar10"])

@@ -49,6 +49,41 @@ def test_one_epoch_is_the_loop_written_by_hand(small, dataset):
     assert small.same(small.arrays(trainer), small.arrays(other))
 
 
+class WithHead(nn.Module):
+    """A linear network that has a second opinion in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.head = nn.Linear(64, 5), nn.Linear(64, 5)
+
+    def forward(self, x):
+        x = x.reshape(len(x), -1)
+        return (self.linear(x), self.head(x)) if self.training else self.linear(x)
+
+
+def test_a_loss_may_take_more_than_the_metrics_see(dataset):
+    """The tuple of a network with auxiliary heads: the first is measured."""
+
+    def loss(outputs, labels):
+        if not isinstance(outputs, tuple):
+            return F.cross_entropy(outputs, labels)
+        return F.cross_entropy(outputs[0], labels) + 0.3 * F.cross_entropy(outputs[1], labels)
+
+    model = WithHead()
+    before = {name: p.data.copy() for name, p in model.named_parameters()}
+    x = dataset.images.reshape(50, 64).astype(np.float32) / 255
+    logits = [x @ before[f"{name}.weight"] for name in ("linear", "head")]  # the biases are 0 still
+    parts = [F.cross_entropy(mc.tensor(y), dataset.labels).item() for y in logits]
+    trainer = make(model, loss=loss)
+    history = trainer.fit(dataset, 1, batch_size=50, validation=dataset)
+    assert history["loss"][0] == pytest.approx(parts[0] + 0.3 * parts[1], rel=1e-5)
+    assert history["accuracy"][0] == (logits[0].argmax(axis=1) == dataset.labels).mean()
+    assert all((p.data != before[name]).any() for name, p in model.named_parameters())
+    assert trainer.predict(dataset.images).shape == (50, 5)
+    with pytest.raises(TypeError, match="got a tuple of 2"):
+        make(WithHead()).fit(dataset, 1)
+
+
 def test_the_schedule_is_stepped_after_each_epoch(small, dataset):
     history = small.trainer().fit(dataset, 4, batch_size=32)
     assert history["lr"] == pytest.approx([0.025 * (1 + math.cos(math.pi * e / 4)) for e in range(4)])

@@ -1,0 +1,148 @@
+"""Does every network learn? A small one of each family, on handwritten digits.
+
+First it learns 64 digits by heart: SGD with momentum 0.9 in batches of 16, until it knows all of them. Then, with fresh
+weights, it sees other digits a few times, and is tested on ones that it never saw. The images are MNIST's, with a black
+border to 32 x 32 where the network is made for photographs, as many pixels for each as its image has, and three equal
+channels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import harness
+import report
+from small_networks import Small, small_networks
+
+HEARTFELT = 64  # images to learn by heart
+BATCH_SIZE = 16
+MOST_EPOCHS = 200  # over these images, before one gives up
+HEAD = ("network", "side", "parameters", "by heart", "time", "accuracy", "time")
+WIDTHS = (23, 4, 10, 10, 8, 9, 8)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a network did. epochs: until it knew all 64 images; None where it never did."""
+
+    network: str
+    side: int
+    parameters: int
+    epochs: int | None
+    epochs_seconds: float
+    accuracy: float
+    accuracy_seconds: float
+
+    def cells(self) -> tuple[str, ...]:
+        """A line of the table."""
+        return (self.network, str(self.side), f"{self.parameters:,}",
+                "never" if self.epochs is None else f"{self.epochs} epochs", report.duration(self.epochs_seconds),
+                f"{100 * self.accuracy:.2f} %", report.duration(self.accuracy_seconds))  # fmt: skip
+
+
+def main() -> int:
+    """Read the options, train, print, write. The exit status is 1 where a network did not learn its 64 images."""
+    options = _options()
+    harness.start(options)
+    import minicnn as mc
+
+    known = small_networks()
+    print(report.table_line(HEAD, WIDTHS), flush=True)
+    results = []
+    for name in options.networks or known:
+        small = known[name]
+        train, test = digits(small.side, options.images, options.test_images)
+        epochs, epochs_seconds = _timed(learn_by_heart, small)
+        accuracy, seconds = _timed(test_accuracy, small, train, test, options.epochs)
+        parameters = mc.summary(small.build(), train.images.shape[1:]).parameters
+        results.append(Result(name, small.side, parameters, epochs, epochs_seconds, accuracy, seconds))
+        print(report.table_line(results[-1].cells(), WIDTHS), flush=True)
+    described = report.machine(options.threads)
+    print(f"\n{options.epochs} epochs over {options.images} digits, tested on {options.test_images} others\n")
+    print(report.describe(described))
+    if options.json:
+        settings = {"images": options.images, "test images": options.test_images, "epochs": options.epochs}
+        report.write_json(
+            options.json, {"machine": described, "settings": settings, "networks": [asdict(each) for each in results]}
+        )
+    return int(any(each.epochs is None for each in results))
+
+
+def _options() -> argparse.Namespace:
+    names = ", ".join(small_networks())
+    result = harness.plain_parser(__doc__ or "")
+    result.set_defaults(no_torch=True, rounds=1)
+    add = result.add_argument
+    add("networks", nargs="*", metavar="NETWORK", help=f"some of {names} (default: all)")
+    add("--images", type=harness.positive, default=2000, metavar="N", help="to learn from (default: %(default)s)")
+    add("--epochs", type=harness.positive, default=3, metavar="N", help="passes over them (default: %(default)s)")
+    add("--test-images", type=harness.positive, default=1000, metavar="N", help="to test with (default: %(default)s)")
+    add("--json", type=harness.output_path, metavar="PATH", help="write the machine and the results to a JSON file")
+    options = result.parse_args()
+    if unknown := set(options.networks) - set(small_networks()):
+        result.error(f"there is no {', '.join(sorted(unknown))}; there are {names}")
+    return options
+
+
+def _timed(function: Any, *arguments: Any) -> tuple[Any, float]:
+    start = time.perf_counter()
+    return function(*arguments), time.perf_counter() - start
+
+
+def digits(side: int, count: int, test_count: int) -> tuple[Any, Any]:
+    """So many images of MNIST to train with and to test with, each side x side pixels."""
+    from minicnn import data
+
+    train, test = data.mnist()
+    return tuple(
+        data.ArrayDataset(enlarged(part.images[:n], side), part.labels[:n], part.classes)
+        for part, n in ((train, count), (test, test_count))
+    )
+
+
+def enlarged(images: Any, side: int) -> Any:
+    """Images (M, 28, 28, 1) as they are, or as (M, side, side, 3)."""
+    import numpy as np
+
+    if side == 28:
+        return images
+    images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    for axis in (1, 2):
+        images = images.repeat(side // 32, axis)
+    return images.repeat(3, axis=3)
+
+
+def learn_by_heart(small: Small) -> int | None:
+    """How many epochs until it knows 64 digits; None where it never does."""
+    train, _ = digits(small.side, HEARTFELT, 1)
+    trainer = _trainer(small)
+    for epoch in range(1, MOST_EPOCHS + 1):
+        trainer.fit(train, 1, batch_size=BATCH_SIZE, progress=False)
+        if trainer.evaluate(train)["accuracy"] == 1:
+            return epoch
+    return None
+
+
+def test_accuracy(small: Small, train: Any, test: Any, epochs: int) -> float:
+    """The share of the test images that it knows after so many epochs; the rate falls along a cosine."""
+    trainer = _trainer(small, epochs)
+    trainer.fit(train, epochs, batch_size=BATCH_SIZE, progress=False)
+    return float(trainer.evaluate(test, batch_size=100)["accuracy"])
+
+
+def _trainer(small: Small, epochs: int | None = None) -> Any:
+    import minicnn as mc
+    from minicnn import optim
+
+    mc.seed(0)
+    model = small.build()
+    optimizer = optim.SGD(model.parameters(), small.lr, momentum=0.9)
+    return mc.Trainer(model, optimizer, schedule=optim.CosineAnnealingLR(optimizer, epochs) if epochs else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Every family learns: its small network knows 64 digits by heart, all of them."""
+
+import json
+
+import numpy as np
+import pytest
+from scripts import run
+
+QUICK = ["lenet5", "resnext14_8x4d"]
+SLOW = ["lenet1", "lenet4", "alexnet", "zfnet", "nin", "vgg11", "vgg11_bn", "googlenet", "digit_cnn", "highway",
+        "highway:fully_connected", "resnet18", "resnet20", "plain20", "preresnet20", "wide_resnet10_2",
+        "squeezenet1_0", "densenet22_12", "pyramidnet20_a48", "xception", "mobilenet_v1", "mobilenet_v2"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_each_family_learns_64_digits_by_heart(name):
+    from bench_learning import learn_by_heart
+    from small_networks import small_networks
+
+    assert learn_by_heart(small_networks()[name]) is not None
+
+
+def test_all_networks_are_tried():
+    from small_networks import small_networks
+
+    assert set(small_networks()) == {*QUICK, *SLOW}
+
+
+def test_what_it_says_and_writes(tmp_path):
+    path = tmp_path / "a.json"
+    options = ("lenet5", "--images", 320, "--test-images", 200, "--epochs", 4, "--threads", 1, "--json", path)
+    text = run("bench_learning.py", *options)
+    assert max(map(len, text.splitlines())) <= 80
+    content = json.loads(path.read_text())
+    (lenet5,) = content["networks"]
+    assert content["settings"] == {"images": 320, "test images": 200, "epochs": 4}
+    assert lenet5["parameters"] == 61_706
+    assert lenet5["epochs"] >= 2
+    assert 0.5 < lenet5["accuracy"] < 1  # far above a guess; far from perfect after 80 steps
+    assert f"{100 * lenet5['accuracy']:.2f} %" in text
+
+
+def test_a_network_that_it_does_not_know():
+    assert "there is no resnet50; there are lenet1," in run("bench_learning.py", "resnet50", status=2)
+
+
+def test_digits_are_enlarged_pixel_by_pixel():
+    from bench_learning import digits, enlarged
+
+    train, test = digits(28, 5, 3)
+    assert (len(train), len(test)) == (5, 3)
+    assert train.images.shape == (5, 28, 28, 1)
+    large = enlarged(train.images, 96)
+    assert large.shape == (5, 96, 96, 3)
+    for image, digit in zip(large, train.images[..., 0], strict=True):
+        for i in range(96):
+            for j in range(96):
+                y, x = i // 3 - 2, j // 3 - 2
+                inside = 0 <= y < 28 and 0 <= x < 28
+                assert np.all(image[i, j] == (digit[y, x] if inside else 0))
