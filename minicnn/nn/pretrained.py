@@ -12,6 +12,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from . import state
+from .conv import Conv2d
+from .linear import Linear
+from .norm import BatchNorm2d
+from .pool import GlobalAvgPool2d
 
 if TYPE_CHECKING:
     from .module import Module
@@ -87,11 +91,6 @@ def _check_flattened(arrays: dict[str, Array], module: Module) -> None:
     The images are those of the layer before it in the order of registration. Where a Linear has an input for each of
     their channels, they were averaged to one pixel, and there is only one order.
     """
-    from .conv import Conv2d
-    from .linear import Linear
-    from .norm import BatchNorm2d
-    from .pool import GlobalAvgPool2d
-
     channels: int | None = None  # of the images behind the layers so far
     for name, layer in module.named_modules():
         if isinstance(layer, Conv2d):
@@ -101,12 +100,13 @@ def _check_flattened(arrays: dict[str, Array], module: Module) -> None:
         elif isinstance(layer, GlobalAvgPool2d) or getattr(layer, "output_size", None) == (1, 1):
             channels = None
         elif isinstance(layer, Linear):
-            inputs = arrays[f"{name}.weight".lstrip(".")].shape[-1]
-            if channels is not None and layer.image_shape is None and inputs != channels:
+            weight = arrays[f"{name}.weight".lstrip(".")]
+            sees_images = channels is not None and layer.image_shape is None
+            if sees_images and weight.ndim == 2 and weight.shape[1] != channels:
                 raise ValueError(
-                    f"{name}, a Linear of {inputs} inputs, sees flattened images, which PyTorch flattens in another "
-                    f"order: write nn.Linear((H, W, C), {layer.out_features}) with their shape, so that its rows can "
-                    "be sorted"
+                    f"{name}, a Linear of {weight.shape[1]} inputs, sees flattened images, which PyTorch flattens in "
+                    f"another order: write nn.Linear((H, W, C), {layer.out_features}) with their shape, so that its "
+                    "rows can be sorted"
                 )
             channels = None
 
@@ -117,9 +117,6 @@ def _turned(name: str, array: Array, holder: Any, layer: Module | None) -> Array
     Buffers (layer None) and arrays of one axis stay as they are; so do those with another number of axes than the
     Parameter `holder`, for load_state_dict to refuse.
     """
-    from .conv import Conv2d
-    from .linear import Linear
-
     if layer is None or array.ndim < 2 or len(holder.known_shape or array.shape) != array.ndim:
         return array
     if isinstance(layer, Conv2d) and array.ndim == 4:

@@ -151,7 +151,8 @@ def test_another_number_of_classes(tmp_path):
 
 
 @pytest.mark.parametrize("change", [("0.weight", (4, 3, 3)), ("5.weight", (5, 6, 2, 3)), ("5.weight", (5, 35)),
-                                    ("0.weight", (4, 3, 2, 3)), ("1.weight", (2, 2))])  # fmt: skip
+                                    ("0.weight", (4, 3, 2, 3)), ("1.weight", (2, 2)),
+                                    ("5.weight", ()), ("6.weight", (2, 5, 1))])  # fmt: skip
 def test_other_shapes(tmp_path, change):
     name, shape = change
     text = refused("expected shape", small(), tmp_path, torch_state() | drawn({name: shape}))
