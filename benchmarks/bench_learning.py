@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
     result.set_defaults(no_torch=True, rounds=1)
     add = result.add_argument
     add("networks", nargs="*", metavar="NETWORK", help=f"some of {names} (default: all)")
-    add("--images", type=harness.positive, default=2000, metavar="N", help="to learn from (default: %(default)s)")
+    add("--images", type=harness.positive, default=4000, metavar="N", help="to learn from (default: %(default)s)")
     add("--epochs", type=harness.positive, default=3, metavar="N", help="passes over them (default: %(default)s)")
     add("--test-images", type=harness.positive, default=1000, metavar="N", help="to test with (default: %(default)s)")
     add("--json", type=harness.output_path, metavar="PATH", help="write the machine and the results to a JSON file")
