@@ -40,8 +40,9 @@ GROUP = 0.002  # seconds of calls on a GPU before one waits for them
 
 def plain_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the options of every benchmark, also of one that times nothing in turns."""
-    paragraphs = "\n\n".join(textwrap.fill(paragraph, report.WIDTH) for paragraph in description.split("\n\n"))
-    result = argparse.ArgumentParser(description=paragraphs, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result = argparse.ArgumentParser(
+        description=wrapped(description), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     result.add_argument("--threads", type=positive, default=report.cores(), metavar="N",
                         help="threads of Numba, BLAS and PyTorch alike (default: %(default)s, all cores)")  # fmt: skip
     return result
@@ -61,6 +62,11 @@ def parser(description: str, rounds: int) -> argparse.ArgumentParser:
                         help="draw a picture of the results (png, svg, pdf; needs matplotlib)")  # fmt: skip
     result.set_defaults(default_rounds=rounds)
     return result
+
+
+def wrapped(description: str) -> str:
+    """Its paragraphs in lines as wide as a terminal."""
+    return "\n\n".join(textwrap.fill(paragraph, report.WIDTH) for paragraph in description.split("\n\n"))
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -23,17 +23,17 @@ __all__ = ["xception"]
 def xception(num_classes: int = 1000) -> nn.Sequential:
     """Xception for images (N, 299, 299, 3) in [-1, 1]: 22,855,952 parameters, 8,357,403,496 multiply-adds.
 
-    | layer        | what                                           | output       | parameters    | multiply-adds   |
-    |--------------|------------------------------------------------|--------------|---------------|-----------------|
-    | block1       | 32 filters 3 x 3, stride 2; 64 of 3 x 3        | 147, 147, 64 |        19,488 |     417,478,752 |
-    | block2       | sepconv 128, twice; max 3 x 3, stride 2        | 74, 74, 128  |        35,264 |     613,262,528 |
-    | block3       | sepconv 256, twice; max 3 x 3, stride 2        | 37, 37, 256  |       136,064 |     602,097,152 |
-    | block4       | sepconv 728, twice; max 3 x 3, stride 2        | 19, 19, 728  |       915,944 |   1,060,088,600 |
-    | block5 to 12 | sepconv 728, three times, in each              | 19, 19, 728  | 8 x 1,613,976 | 8 x 581,068,488 |
-    | block13      | sepconv 728; 1024; max 3 x 3, stride 2         | 10, 10, 1024 |     2,039,584 |     539,717,360 |
-    | block14      | sepconv 1536; 2048                             | 10, 10, 2048 |     4,748,800 |     474,163,200 |
-    | avg_pool     | the mean of each channel                       | 2,048        |               |                 |
-    | predictions  | logits                                         | 1,000        |     2,049,000 |       2,048,000 |
+    | layer       | what                                        | output       | parameters | multiply-adds |
+    |-------------|---------------------------------------------|--------------|------------|---------------|
+    | block1      | 32 filters 3 x 3, stride 2; 64 of 3 x 3     | 147, 147, 64 |     19,488 |   417,478,752 |
+    | block2      | sepconv 128, twice; max 3 x 3, stride 2     | 74, 74, 128  |     35,264 |   613,262,528 |
+    | block3      | sepconv 256, twice; max 3 x 3, stride 2     | 37, 37, 256  |    136,064 |   602,097,152 |
+    | block4      | sepconv 728, twice; max 3 x 3, stride 2     | 19, 19, 728  |    915,944 | 1,060,088,600 |
+    | block5      | sepconv 728, three times; so blocks 6 to 12 | 19, 19, 728  | 12,911,808 | 4,648,547,904 |
+    | block13     | sepconv 728; 1024; max 3 x 3, stride 2      | 10, 10, 1024 |  2,039,584 |   539,717,360 |
+    | block14     | sepconv 1536; 2048                          | 10, 10, 2048 |  4,748,800 |   474,163,200 |
+    | avg_pool    | the mean of each channel                    | 2,048        |            |               |
+    | predictions | logits                                      | 1,000        |  2,049,000 |     2,048,000 |
     """
     return network((32, 64), (128, 256, 728), (1024, 1536, 2048), num_classes)
 

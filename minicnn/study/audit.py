@@ -1,9 +1,10 @@
 """Published parameters and multiply-adds held against the code: `python -m minicnn.study.audit [NETWORK ...]`.
 
-For each network of `models.names()` the figures of `published`, beside them what is counted here by building it and
-running `summary`, and the verdict: PASS where they differ by less than one in the last digit printed; REASON where
-they differ more and the reason, itself added up from terms, gives the printed figure; FAIL where nothing does. With
-names the counts are shown term by term. The exit status is 1 if a figure fails.
+For each network of `models.names()` the numbers of `published`, beside them what is counted here by building the
+network and running `summary`, and the verdict: PASS where they differ by less than one in the last digit printed;
+REASON where they differ more, and terms that are counted here too give the printed number, or what should stand in its
+place; FAIL where nothing does. With names of networks the counts are shown term by term. The exit status is 1 if
+anything fails.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from dataclasses import dataclass, replace
 
 from .. import models
 from . import published
+from .claim import IN_ALL, PARAMETERS, WEIGHTS, WORK, Claim, Terms, agrees
 from .model_summary import Row, summary
-from .published import IN_ALL, PARAMETERS, WEIGHTS, WORK, Figure, Terms, agrees
 
 PASS, REASON, FAIL = "PASS", "REASON", "FAIL"
 WIDTH = 80
@@ -56,10 +57,10 @@ def count(network: str, what: str, *stages: str) -> int:
     """
     counts = _counts(network)
     for stage in stages:
-        if not any(_inside(row.name, stage) for row in counts.rows):
+        if not any(_is_inside(row.name, (stage,)) for row in counts.rows):
             raise ValueError(f"{network} has no stage {stage!r}")
     if what == WORK:
-        return sum(row.multiply_adds for row in counts.rows if not stages or any(_inside(row.name, s) for s in stages))
+        return sum(row.multiply_adds for row in counts.rows if _is_inside(row.name, stages))
     sizes = {
         PARAMETERS: counts.parameters,
         WEIGHTS: counts.weights,
@@ -67,48 +68,54 @@ def count(network: str, what: str, *stages: str) -> int:
     }
     if what not in sizes:
         raise ValueError(f"count expected one of {', '.join((*sizes, WORK))}, got {what!r}")
-    return sum(size for name, size in sizes[what].items() if not stages or any(_inside(name, s) for s in stages))
+    return sum(size for name, size in sizes[what].items() if _is_inside(name, stages))
 
 
-def _inside(name: str, stage: str) -> bool:
-    return name == stage or name.startswith(f"{stage}.")
+def _is_inside(name: str, stages: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of the stages or in one; without stages everything is."""
+    return not stages or any(name == stage or name.startswith(f"{stage}.") for stage in stages)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A figure, our count, the verdict, and the terms that explain the difference."""
+    """A claim, our count, the verdict, and what is added up: the example's terms, or those of the reason."""
 
-    figure: Figure
+    claim: Claim
     ours: int
     verdict: str
     terms: Terms
 
 
-def judge(figure: Figure) -> Finding:
-    """Hold a published figure against the code."""
-    example = figure.terms() if figure.terms else None
-    ours = sum(example.values()) if example else count(figure.network, figure.what, *figure.stages)
-    if agrees(figure.printed, ours, figure.kilo):
-        return Finding(figure, ours, PASS, example or {})
-    if figure.reason is None:
-        return Finding(figure, ours, FAIL, example or {})
-    terms = figure.reason.terms(count)
-    explained = agrees(figure.reason.right or figure.printed, sum(terms.values()), figure.kilo)
-    return Finding(figure, ours, REASON if explained else FAIL, terms)
+def judge(claim: Claim) -> Finding:
+    """Hold a published claim against the code."""
+    example = claim.terms() if claim.terms else None
+    ours = sum(example.values()) if example else count(claim.network, claim.what, *claim.stages)
+    if agrees(claim.printed, ours, claim.kilo):
+        return Finding(claim, ours, PASS, example or {})
+    if claim.reason is None:
+        return Finding(claim, ours, FAIL, example or {})
+    terms = claim.reason.terms(count)
+    explained = agrees(claim.reason.right or claim.printed, sum(terms.values()), claim.kilo)
+    return Finding(claim, ours, REASON if explained else FAIL, terms)
 
 
-def audit(network: str, figures: Iterable[Figure]) -> list[Finding]:
+def audit(network: str, claims: Iterable[Claim]) -> list[Finding]:
     """The findings for one network."""
-    return [judge(figure) for figure in figures if figure.network == network]
+    return [judge(claim) for claim in claims if claim.network == network]
 
 
 # The report
 
 
-def main(arguments: Sequence[str] | None = None, figures: Sequence[Figure] = published.FIGURES) -> int:
+def main(arguments: Sequence[str] | None = None, claims: Sequence[Claim] = published.CLAIMS) -> int:
     """Print the report; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m minicnn.study.audit", description=__doc__.split("\n")[0])
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="show these only, term by term; default: all")
+    parser = argparse.ArgumentParser(
+        prog="python -m minicnn.study.audit",
+        description="Hold published parameters and multiply-adds against the code.",
+        epilog="PASS: less than one in the last printed digit away. REASON: the printed number counts something else, "
+        "or is wrong, and the terms show it. FAIL: neither; the exit status is then 1.",
+    )
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="show only these, term by term")
     chosen = parser.parse_args(arguments).networks
     try:
         for name in chosen:
@@ -117,11 +124,11 @@ def main(arguments: Sequence[str] | None = None, figures: Sequence[Figure] = pub
         parser.error(str(error))
     findings = []
     for network in chosen or models.names():
-        found = audit(network, figures)
+        found = audit(network, claims)
         print("\n".join(_section(network, found, in_detail=bool(chosen))), flush=True)
         findings += found
     tally = {verdict: sum(f.verdict == verdict for f in findings) for verdict in (PASS, REASON, FAIL)}
-    print(f"\n{len(findings)} figures: " + ", ".join(f"{n} {verdict}" for verdict, n in tally.items()))
+    print(f"\n{len(findings)} claims: " + ", ".join(f"{n} {verdict}" for verdict, n in tally.items()))
     return 1 if tally[FAIL] else 0
 
 
@@ -133,26 +140,22 @@ def _section(network: str, findings: list[Finding], in_detail: bool) -> Iterator
         yield f"  no figure published: {published.UNPUBLISHED.get(network, 'none is known here')}"
     heading = ""
     for finding in findings:
-        figure = finding.figure
-        if figure.stages and heading != (heading := f"  {figure.what} by stage, {figure.source}"):
+        claim = finding.claim
+        if claim.stages and heading != (heading := f"  {claim.what} by stage, {claim.source}"):
             yield heading
-        name, source = (f"  {' + '.join(figure.stages)}", "") if figure.stages else (figure.what, figure.source)
-        yield f"  {name:<17} {source:<25} {figure.printed:>11} {finding.ours:>14,}  {finding.verdict}"
-        yield from _explanation(finding)
+        name, source = (f"  {' + '.join(claim.stages)}", "") if claim.stages else (claim.what, claim.source)
+        yield f"  {name:<17} {source:<25} {claim.printed:>11} {finding.ours:>14,}  {finding.verdict}"
+        yield from _explanation(finding, in_detail)
 
 
-def _explanation(finding: Finding) -> Iterator[str]:
-    """The reason, and the terms added up."""
-    reason, terms = finding.figure.reason, finding.terms
+def _explanation(finding: Finding, in_detail: bool) -> Iterator[str]:
+    """The reason with the number that it makes, and the terms that are added up."""
+    reason, terms = finding.claim.reason, finding.terms
     if reason is not None and finding.verdict != PASS:
-        yield from _wrapped(f"{reason.text}:")
-    if terms:
-        total = f" = {sum(terms.values()):,}" if len(terms) > 1 else ""
-        yield from _wrapped(" + ".join(f"{number:,} ({name})" for name, number in terms.items()) + total)
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        text = f"{reason.text}: {sum(terms.values()):,}"
+        yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    if in_detail:
+        yield from (f"{number:>26,}  {name}" for name, number in terms.items())
 
 
 def _stage_table(network: str) -> Iterator[str]:

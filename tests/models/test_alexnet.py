@@ -132,8 +132,7 @@ def test_training_step_against_torch(variant):
             layer.p = 0.0  # the two libraries drop other numbers
     count, size = {"torch": (3, 67), "2012": (1, 227), "batch_norm": (3, 227)}[variant]
     images = np.random.default_rng(0).random((count, size, size, 3))
-    first = next(name for name, array in model.state_dict().items() if array.ndim == 2)
-    check_training_step(model, torch_twin(torch, variant), torch, images, 3, {first: (6, 6, 256)})
+    check_training_step(model, torch_twin(torch, variant), torch, images, 3)
 
 
 def torch_twin(torch, variant):

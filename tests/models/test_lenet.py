@@ -199,7 +199,7 @@ def test_float64_stays_float64():
 @pytest.mark.parametrize("variant", ["keras", "d2l"])
 def test_against_torch(variant):
     torch = pytest.importorskip("torch")
-    activation, first = (torch.nn.Tanh, "dense") if variant == "keras" else (torch.nn.Sigmoid, "7")
+    activation = torch.nn.Tanh if variant == "keras" else torch.nn.Sigmoid
     layers = [
         torch.nn.Conv2d(1, 6, 5, padding=2), activation(), torch.nn.AvgPool2d(2),
         torch.nn.Conv2d(6, 16, 5), activation(), torch.nn.AvgPool2d(2), torch.nn.Flatten(),
@@ -210,7 +210,7 @@ def test_against_torch(variant):
     for i, layer in enumerate(layers):
         twin.add_module(next(named) if list(layer.parameters()) else f"without parameters {i}", layer)
     x = np.random.default_rng(0).random((4, 28, 28, 1))
-    check_training_step(model, twin, torch, x, 10, {f"{first}.weight": (5, 5, 16)})
+    check_training_step(model, twin, torch, x, 10)
 
 
 def test_unknown_variant_names_the_choices():

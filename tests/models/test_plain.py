@@ -79,4 +79,6 @@ def test_plain20_against_torch():
         "relu": torch.nn.ReLU(), "layer1": stage(16, 16, 1), "layer2": stage(16, 32, 2), "layer3": stage(32, 64, 2),
         "avgpool": torch.nn.AdaptiveAvgPool2d(1), "flatten": torch.nn.Flatten(), "fc": torch.nn.Linear(64, 10),
     })  # fmt: skip
-    check_training_step(models.plain20(), twin, torch, np.random.default_rng(0).random((3, 32, 32, 3)), 10)
+    # Winograd rounds more than the definition, and here 18 of its convolutions follow one another with no shortcut.
+    images = np.random.default_rng(0).random((3, 32, 32, 3))
+    check_training_step(models.plain20(), twin, torch, images, 10, times_as_far=3.0)

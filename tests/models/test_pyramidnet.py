@@ -48,7 +48,7 @@ def test_size_and_depth_are_the_known_ones(no_draws, name, parameters, millions,
     assert sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()) == layers
     blocks = (layers - 2) // (9 if bottleneck else 6)
     assert sum(p.size for p in model.parameters()) == parameters == by_hand(blocks, alpha, bottleneck)
-    # The table's first three numbers are cut, not rounded; with alpha = 270 even so 0.7 % are missing there.
+    # The table cuts off, and with alpha 270 it lacks 0.7 % even so.
     assert parameters / 1e6 == pytest.approx(millions, rel=0.025)
     assert model.fc.in_features == channels
     assert f"{parameters:,}" in getattr(models, name).__doc__

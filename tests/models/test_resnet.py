@@ -18,9 +18,14 @@ def _seed():
     mc.seed(0)
 
 
+@pytest.fixture
+def built(no_draws):
+    """built(name): the network of that name with weights of 0, built once for all tests that only look at it."""
+    return _built
+
+
 @functools.cache
-def built(name):
-    """The network of that name, built once for all tests that only look at it."""
+def _built(name):
     return models.build(name)
 
 
@@ -35,7 +40,7 @@ def built(name):
         ("resnet152", 60_192_808, 11.514),
     ],
 )
-def test_size_and_work_are_the_known_ones(name, parameters, billions):
+def test_size_and_work_are_the_known_ones(built, name, parameters, billions):
     summary = mc.summary(built(name))
     assert summary.parameters == parameters
     assert summary.multiply_adds / 1e9 == pytest.approx(billions, rel=5e-4)
@@ -43,11 +48,11 @@ def test_size_and_work_are_the_known_ones(name, parameters, billions):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_the_tables_say_what_the_networks_are(name):
+def test_the_tables_say_what_the_networks_are(built, name):
     summary_and_table(built(name), getattr(models, name).__doc__)
 
 
-def test_stages_of_resnet50_have_the_shapes_of_table_1():
+def test_stages_of_resnet50_have_the_shapes_of_table_1(built):
     rows = {row.name: row.output_shape for row in mc.summary(built("resnet50")).rows}
     stages = [rows[name] for name in ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool")]
     assert stages == [(112, 112, 64), (56, 56, 64), (56, 56, 256), (28, 28, 512), (14, 14, 1024), (7, 7, 2048), (2048,)]
@@ -58,7 +63,7 @@ def test_stages_of_resnet50_have_the_shapes_of_table_1():
     ("name", "parameters", "billions"),
     [("resnet50", 25_557_032, 3.8), ("resnet101", 44_549_160, 7.6), ("resnet152", 60_192_808, 11.3)],
 )
-def test_the_variant_of_the_paper_has_the_papers_work(name, parameters, billions):
+def test_the_variant_of_the_paper_has_the_papers_work(no_draws, name, parameters, billions):
     model = models.build(f"{name}:2016")
     summary = mc.summary(model)
     assert summary.multiply_adds / 1e9 == pytest.approx(billions, rel=0.02)
@@ -66,7 +71,7 @@ def test_the_variant_of_the_paper_has_the_papers_work(name, parameters, billions
     assert summary.parameters == parameters
 
 
-def test_names_are_those_of_torchvision():
+def test_names_are_those_of_torchvision(built):
     names = list(built("resnet50").state_dict())
     assert names[:6] == ["conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var",
                          "bn1.num_batches_tracked"]  # fmt: skip
@@ -87,7 +92,7 @@ def test_a_block_without_layers_passes_x_on():
 
 
 def test_weights_are_normal_with_variance_two_over_fan_in():
-    model = built("resnet18")
+    model = models.resnet18()
     for layer, fan_in in ((model.conv1, 147), (model.layer4[1].conv2, 9 * 512), (model.fc, 512)):
         assert layer.weight.numpy().std() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
     assert not model.fc.bias.numpy().any()
@@ -100,7 +105,7 @@ def test_unknown_variant_names_the_choices():
         models.build("resnet18:2016")
 
 
-def test_an_image_without_colours_is_refused_with_the_right_shape():
+def test_an_image_without_colours_is_refused_with_the_right_shape(built):
     with pytest.raises(ValueError, match=r"made for inputs \(N, 224, 224, 3\), got \(1, 224, 224, 1\)"):
         built("resnet18")(mc.tensor(np.zeros((1, 224, 224, 1), np.float32)))
 

@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
+from tables import summary_and_table
 from twins import check_training_step
 
 import minicnn as mc
@@ -45,6 +46,12 @@ def test_stages_have_the_shapes_that_their_windows_give(summary):
     ]  # fmt: skip
 
 
+def test_the_table_says_what_it_is(model):
+    parts = {f"{part}{i}": layer for part in ("features", "classifier") for i, layer in enumerate(getattr(model, part))}
+    docstring = models.squeezenet1_0.__doc__.replace("features.", "features").replace("classifier.", "classifier")
+    summary_and_table(nn.Sequential(parts), docstring, (224, 224, 3))
+
+
 def test_names_and_shapes_are_those_of_torchvision(model):
     expected = {"features.0": (7, 7, 3, 96)}
     for i, (inputs, squeeze, expand) in FIRES.items():
@@ -67,7 +74,7 @@ def test_weights_are_torchvisions(model):
     assert model.classifier[0].p == 0.5
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 224, 224), (1, 16, 16, 3)])
+@pytest.mark.parametrize("shape", [(1, 3, 224, 224), (1, 5, 5, 3)])
 def test_a_wrong_image_is_told_the_right_size(model, shape):
     with pytest.raises(ValueError, match=r"made for inputs \(N, 224, 224, 3\)"):
         model.eval()(mc.tensor(np.zeros(shape, np.float32)))

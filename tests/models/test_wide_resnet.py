@@ -16,7 +16,7 @@ def _seed():
     mc.seed(0)
 
 
-# Table 4 of the paper: 8.9M, 11.0M and 36.5M.
+# Table 5 of the paper: 8.9M, 11.0M and 36.5M.
 @pytest.mark.parametrize(
     ("name", "parameters", "millions"),
     [

@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
+from tables import summary_and_table
 from twins import check_training_step
 
 import minicnn as mc
@@ -42,6 +43,10 @@ def test_multiply_adds_term_by_term(summary):
     expected += separable(19, 728, 728) + separable(19, 728, 1024) + 10**2 * 728 * 1024
     expected += separable(10, 1024, 1536) + separable(10, 1536, 2048) + 2048 * 1000
     assert summary.multiply_adds == expected
+
+
+def test_the_table_says_what_it_is(model):
+    summary_and_table(model, models.xception.__doc__)
 
 
 def test_stages_have_the_shapes_of_figure_5(summary):

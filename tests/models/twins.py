@@ -1,14 +1,17 @@
-"""Giving a PyTorch network the weights of ours, and comparing a training step of both in float64, and of ours on a GPU.
+"""Giving a PyTorch network the weights of ours, and comparing a training step of both.
 
-Where there is a GPU, so that every model that has a twin is tested there too: see `gpu_step`.
+In float64, where both round far less than the bounds; in float32, see `float32_step`; and where there is a GPU in
+every precision there, see `gpu_step`. So every model that has a twin is tested in all of these.
 """
 
 import copy
 
 import numpy as np
+from float32_step import check_float32_step
 from gpu_step import check_step_on_gpu, exact_step
 
 import minicnn as mc
+from minicnn import nn
 
 # Ours to PyTorch's: (KH, KW, C, O) -> (O, C, KH, KW), (in, out) -> (out, in).
 AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,), 0: ()}
@@ -25,9 +28,13 @@ def turned(name, array, flattened):
     return array.transpose(AXES[array.ndim])
 
 
-def check_training_step(model, twin, torch, images, classes, flattened=None):
-    """Names, logits, gradients and running statistics; in the reference room, where float64 rounds to nothing."""
-    flattened = flattened or {}
+def check_training_step(model, twin, torch, images, classes, times_as_far=2.0):
+    """Names, logits, gradients and running statistics; in the reference room, where float64 rounds to nothing.
+
+    times_as_far: see `check_float32_step`.
+    """
+    linear = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear))
+    flattened = {f"{name}.weight": module.image_shape for name, module in linear if module.image_shape}
     model.to(dtype="float64")
     untrained = copy.deepcopy(model)
     state = {name: torch.tensor(turned(name, a, flattened).copy()) for name, a in model.state_dict().items()}
@@ -47,5 +54,8 @@ def check_training_step(model, twin, torch, images, classes, flattened=None):
     after = twin.state_dict()
     for name, statistic in ours.statistics.items():
         np.testing.assert_allclose(statistic, after[name].numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+    twin.load_state_dict(state)
+    ours_turned = lambda name, array: turned(name, array, flattened)  # noqa: E731
+    check_float32_step(untrained, twin, torch, images.shape, classes, ours_turned, times_as_far)
     if mc.cuda_available():
         check_step_on_gpu(untrained, images, labels, ours)
