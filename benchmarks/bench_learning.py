@@ -50,7 +50,8 @@ def main() -> int:
     harness.start(options)
     import minicnn as mc
 
-    known = small_networks()
+    known, described = small_networks(), report.machine(options.threads)
+    settings = {"images": options.images, "test images": options.test_images, "epochs": options.epochs}
     print(report.table_line(HEAD, WIDTHS), flush=True)
     results = []
     for name in options.networks or known:
@@ -61,14 +62,11 @@ def main() -> int:
         parameters = mc.summary(small.build(), train.images.shape[1:]).parameters
         results.append(Result(name, small.side, parameters, epochs, epochs_seconds, accuracy, seconds))
         print(report.table_line(results[-1].cells(), WIDTHS), flush=True)
-    described = report.machine(options.threads)
+        if options.json:  # after each, so that what was measured is kept
+            rows = [asdict(each) for each in results]
+            report.write_json(options.json, {"machine": described, "settings": settings, "networks": rows})
     print(f"\n{options.epochs} epochs over {options.images} digits, tested on {options.test_images} others\n")
     print(report.describe(described))
-    if options.json:
-        settings = {"images": options.images, "test images": options.test_images, "epochs": options.epochs}
-        report.write_json(
-            options.json, {"machine": described, "settings": settings, "networks": [asdict(each) for each in results]}
-        )
     return int(any(each.epochs is None for each in results))
 
 
@@ -78,7 +76,7 @@ def _options() -> argparse.Namespace:
     result.set_defaults(no_torch=True, rounds=1)
     add = result.add_argument
     add("networks", nargs="*", metavar="NETWORK", help=f"some of {names} (default: all)")
-    add("--images", type=harness.positive, default=2000, metavar="N", help="to learn from (default: %(default)s)")
+    add("--images", type=harness.positive, default=4000, metavar="N", help="to learn from (default: %(default)s)")
     add("--epochs", type=harness.positive, default=3, metavar="N", help="passes over them (default: %(default)s)")
     add("--test-images", type=harness.positive, default=1000, metavar="N", help="to test with (default: %(default)s)")
     add("--json", type=harness.output_path, metavar="PATH", help="write the machine and the results to a JSON file")

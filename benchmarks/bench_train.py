@@ -46,7 +46,7 @@ examples:
   python benchmarks/bench_train.py              {len(TRAINED)} networks, one after another
   python benchmarks/bench_train.py --model resnet18 --batch-size 2
   python benchmarks/bench_train.py --model lenet5 --separate --reference
-  python benchmarks/bench_train.py --inference  a forward pass of 1 and of 8 images
+  python benchmarks/bench_train.py --inference  forward passes of 1 and 8 images
   python benchmarks/bench_train.py --device cuda --model lenet5 --model resnet50
 """
 

@@ -50,7 +50,7 @@ def small_networks() -> dict[str, Small]:
         "zfnet": Small(lambda: zfnet(10, hidden=256), 224, lr=0.01),
         "nin": Small(models.nin, 32),
         "vgg11": Small(lambda: vgg(quarter, 10, hidden=256), 32, lr=0.005),
-        "vgg11_bn": Small(lambda: vgg(quarter, 10, batch_norm=True, hidden=256), 32, lr=0.001),
+        "vgg11_bn": Small(lambda: vgg(quarter, 10, batch_norm=True, hidden=256), 32, lr=0.0003),
         "googlenet": Small(lambda: models.googlenet(10), 64, lr=0.02),
         "digit_cnn": Small(models.digit_cnn, 28),
         "highway": Small(models.highway, 28),

@@ -7,7 +7,6 @@ array inside a pickle, which is read without unpickling (`plain_pickle`).
 
 import hashlib
 import os
-import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ import numpy as np
 from minicnn._download import cache_folder, download_file
 from minicnn.data.datasets import ArrayDataset
 from minicnn.data.idx import AGAIN, page_fault
-from minicnn.data.plain_pickle import PickledArray, read_pickle
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -119,6 +117,8 @@ def _unpacked_files(form: Form, folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def _archived_files(form: Form, path: Path) -> Iterator[tuple[str, bytes]]:
     """Each file's name and content, in the archive's order: read from the stream, and never written anywhere."""
+    import tarfile  # here, so that importing minicnn stays quick
+
     try:
         _check_archive(form, path)
     except ValueError as error:
@@ -166,6 +166,8 @@ def _read_binary(content: bytes) -> Batch:
 
 def _read_python(content: bytes) -> Batch:
     """A file of the Python form: a pickled dictionary with the array "data" and the list "labels"."""
+    from minicnn.data.plain_pickle import PickledArray, read_pickle
+
     batch = read_pickle(content)
     if not isinstance(batch, dict) or not {"data", "labels"} <= batch.keys():
         raise ValueError('the pickle is not a dictionary with "data" and "labels"')

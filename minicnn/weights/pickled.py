@@ -1,19 +1,15 @@
-"""Reading a pickle without running it.
+"""The pickle of a state_dict, read without running it (`_pickle`).
 
-A pickle is a program for a little stack machine: opcodes push numbers and strings, build lists and dicts of them, look
-up a function by its name and call it. Python's own machine calls whatever is named there, `os.system` too. The one here
-calls nothing: it knows the opcodes that a dict of arrays needs, and the few functions that PyTorch names in one are
-understood by their names (`CALLS`). Any other name ends the reading, with the name in the error. What stands for an
-array comes out as a `TensorRef`, a description that `pth` checks before it makes an array.
+The few functions that PyTorch names in one are understood by their names (`CALLS`). What stands for an array comes out
+as a `TensorRef`, a description that `pth` checks before it makes an array.
 
-Sources: the opcodes are documented in Python's pickletools, which takes the bytes apart here; the names are those that
-`torch.save` writes, torch/_utils.py and torch/serialization.py.
+Source: the names are those that `torch.save` writes, torch/_utils.py and torch/serialization.py.
 """
 
-import pickletools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
+
+from .._pickle import Name, PickleMachine, expect, fill
 
 # A tensor takes some 200 bytes here (its numbers lie elsewhere), and an opcode of one byte can make an object of 64.
 LIMIT = 2**22  # bytes
@@ -40,23 +36,6 @@ STORAGES = {
     "BoolStorage": "bool",
 }
 _STORAGE_NAMES = {f"{module}.{name}": dtype for module in ("torch", "torch.cuda") for name, dtype in STORAGES.items()}
-
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING",
-             "SHORT_BINSTRING", "INT", "LONG", "FLOAT", "UNICODE"}  # fmt: skip
-# How many objects each takes from the stack; None: those behind the last mark.
-_CONTAINERS = {
-    **{"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3},
-    **{"EMPTY_LIST": 0, "LIST": None, "APPEND": 1, "APPENDS": None},
-    **{"EMPTY_DICT": 0, "DICT": None, "SETITEM": 2, "SETITEMS": None},
-}
-
-
-@dataclass(frozen=True)
-class Name:
-    """A function or class that the pickle names."""
-
-    full: str
 
 
 @dataclass(frozen=True)
@@ -86,173 +65,72 @@ def read_pickle(file: IO[bytes], storages: dict[str, StorageRef] | None = None) 
     Raises ValueError for a name that is not among those a state_dict needs, with that name; for an opcode that it does
     not need; and for a damaged or truncated pickle.
     """
-    machine, start = _Machine({} if storages is None else storages), file.tell()
-    for opcode, argument, position in _opcodes(file):
-        if position - start > LIMIT:
-            raise ValueError(f"its pickle is longer than {LIMIT} bytes, which no names and shapes of weights need")
-        try:
-            if opcode == "STOP":
-                return machine.stack.pop()
-            machine.step(opcode, argument)
-        except (IndexError, KeyError) as error:
-            raise ValueError(f"its pickle is damaged: {opcode} at byte {position} finds nothing to work on") from error
-    raise AssertionError("pickletools ends a pickle without STOP with an error")
+    return _WeightsMachine({} if storages is None else storages).run(file, LIMIT)
 
 
-def _opcodes(file: IO[bytes]) -> Iterator[tuple[str, Any, int]]:
-    """(name, argument, position) of each opcode."""
-    steps = pickletools.genops(file)
-    while True:
-        try:
-            opcode, argument, position = next(steps)
-        except (ValueError, OverflowError, MemoryError) as error:
-            raise ValueError(f"its pickle is damaged or truncated ({str(error)[:100]})") from error
-        yield opcode.name, argument, position or 0
-
-
-class _Machine:
-    """stack: the objects under construction. marks: where on it a list of items began. memo: objects by number."""
+class _WeightsMachine(PickleMachine):
+    """storages: gets every storage that is referred to, by its key."""
 
     def __init__(self, storages: dict[str, StorageRef]) -> None:
+        super().__init__()
         self.storages = storages
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
 
-    def step(self, opcode: str, argument: Any) -> None:
-        if opcode in _LITERALS:
-            self.stack.append(argument)
-        elif opcode in _CONSTANTS:
-            self.stack.append(_CONSTANTS[opcode])
-        elif opcode == "MARK":
-            self.marks.append(len(self.stack))
-        elif opcode in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            self.memo[len(self.memo) if opcode == "MEMOIZE" else argument] = self.stack[-1]
-        elif opcode in ("GET", "BINGET", "LONG_BINGET"):
-            self.stack.append(self.memo[argument])
-        elif opcode in _CONTAINERS:
-            self._contain(opcode)
-        elif opcode not in ("PROTO", "FRAME"):
-            self._mean(opcode, argument)
+    def name(self, full: str) -> Name:
+        if full not in CALLS and full not in _STORAGE_NAMES:
+            raise ValueError(
+                f"refused: its pickle would call {full[:100]}, and nothing in a file of weights is run. If you trust "
+                "where it is from, save model.state_dict() alone, or as safetensors, with the library that wrote it"
+            )
+        return Name(full)
 
-    def _contain(self, opcode: str) -> None:
-        """Make a tuple, a list or a dict, or put items into the one on top of the stack."""
-        count = _CONTAINERS[opcode]
-        items = self._pop_to_mark() if count is None else self._pop(count)
-        if opcode.startswith("TUPLE"):
-            self.stack.append(tuple(items))
-        elif opcode in ("EMPTY_LIST", "LIST"):
-            self.stack.append(items)
-        elif opcode in ("EMPTY_DICT", "DICT"):
-            self.stack.append(_fill({}, _pairs(items)))
-        elif opcode in ("APPEND", "APPENDS"):
-            _expect(self.stack[-1], list).extend(items)
-        else:
-            _fill(_expect(self.stack[-1], dict), _pairs(items))
+    def call(self, function: Name, arguments: tuple[Any, ...]) -> Any:
+        return _call(function, arguments)
 
-    def _mean(self, opcode: str, argument: Any) -> None:
-        """Put on the stack what is meant where Python would look up a name, call it, or ask for an object."""
-        if opcode == "GLOBAL":
-            self.stack.append(_name(*argument.split(" ", 1)))
-        elif opcode == "STACK_GLOBAL":
-            self.stack.append(_name(*self._pop(2)))
-        elif opcode == "REDUCE":
-            function, arguments = self._pop(2)
-            self.stack.append(_call(_expect(function, Name), _expect(arguments, tuple)))
-        elif opcode == "BINPERSID":
-            storage = _storage(*self._pop(1))
-            self.storages[storage.key] = storage
-            self.stack.append(storage)
-        elif opcode == "BUILD":  # attributes such as _metadata; a dict of weights needs none
-            self._pop(1)
-            _expect(self.stack[-1], dict)
-        else:
-            raise ValueError(f"its pickle has the opcode {opcode}, which weights do not need: refused")
+    def build(self, target: Any, state: Any) -> None:
+        """Attributes such as _metadata; a dict of weights needs none."""
+        expect(target, dict)
 
-    def _pop(self, count: int) -> list[Any]:
-        if len(self.stack) < count:
-            raise IndexError
-        place = len(self.stack) - count
-        items = self.stack[place:]
-        del self.stack[place:]
-        return items
-
-    def _pop_to_mark(self) -> list[Any]:
-        place = self.marks.pop()
-        items = self.stack[place:]
-        del self.stack[place:]
-        return items
-
-
-def _name(module: Any, name: Any) -> Name:
-    full = f"{_expect(module, str)}.{_expect(name, str)}"
-    if full not in CALLS and full not in _STORAGE_NAMES:
-        raise ValueError(
-            f"refused: its pickle would call {full[:100]}, and nothing in a file of weights is run. If you trust where "
-            "it is from, save model.state_dict() alone, or as safetensors, with the library that wrote it"
-        )
-    return Name(full)
+    def persistent(self, reference: Any) -> StorageRef:
+        storage = _storage(reference)
+        self.storages[storage.key] = storage
+        return storage
 
 
 def _call(function: Name, arguments: tuple[Any, ...]) -> Any:
     """What the function would return; every argument is checked, since a file can say anything."""
     if function.full == "collections.OrderedDict":
-        pairs = _expect(arguments[0], list) if arguments else []
-        if any(len(_expect(pair, list, tuple)) != 2 for pair in pairs):
+        pairs = expect(arguments[0], list) if arguments else []
+        if any(len(expect(pair, list, tuple)) != 2 for pair in pairs):
             raise ValueError("its pickle is damaged: an OrderedDict of something else than pairs")
-        return _fill({}, pairs)
+        return fill({}, pairs)
     if function.full == "torch.Size":
         return whole_numbers(arguments[0])
     if function.full == "torch._utils._rebuild_parameter":
-        return _expect(arguments[0], TensorRef)
+        return expect(arguments[0], TensorRef)
     if function.full in CALLS and len(arguments) >= 4:
         storage, offset, size, stride = arguments[:4]
         (begin,) = whole_numbers((offset,))
-        return TensorRef(_expect(storage, StorageRef), begin, whole_numbers(size), whole_numbers(stride))
+        return TensorRef(expect(storage, StorageRef), begin, whole_numbers(size), whole_numbers(stride))
     raise ValueError(f"its pickle is damaged: {function.full} with {len(arguments)} arguments")
 
 
 def _storage(reference: Any) -> StorageRef:
     """From ("storage", its type, its key, its device, how many numbers, nothing)."""
-    kind, typed, key, _, count, *view = (
-        _expect(reference, tuple) if len(_expect(reference, tuple)) >= 5 else (None,) * 5
-    )
+    kind, typed, key, _, count, *view = expect(reference, tuple) if len(expect(reference, tuple)) >= 5 else (None,) * 5
     if kind != "storage" or not isinstance(typed, Name) or typed.full not in _STORAGE_NAMES:
         raise ValueError("its pickle is damaged: it refers to something else than a storage of numbers")
     if any(part is not None for part in view):
         raise ValueError("it has views of storages, as PyTorch before 0.4 could write: save it anew")
     (numbers,) = whole_numbers((count,))
-    return StorageRef(_expect(key, str), _STORAGE_NAMES[typed.full], numbers)
+    return StorageRef(expect(key, str), _STORAGE_NAMES[typed.full], numbers)
 
 
 def whole_numbers(values: Any) -> tuple[int, ...]:
     """The values as a tuple, if they are integers from 0, and no more of them than an array can have axes."""
-    if len(_expect(values, tuple, list)) > AXES:
+    if len(expect(values, tuple, list)) > AXES:
         raise ValueError(f"it has {len(values)} sizes or strides, and an array at most {AXES} axes")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
             shown = value if isinstance(value, int | float | str) else type(value).__name__
             raise ValueError(f"it has {str(shown)[:40]} where a size, a stride or an offset should be")
     return tuple(values)
-
-
-def _pairs(items: list[Any]) -> list[Any]:
-    """key, value, key, value ... by twos."""
-    if len(items) % 2:
-        raise ValueError("its pickle is damaged: a dict with a key that has no value")
-    return list(zip(items[::2], items[1::2], strict=True))
-
-
-def _fill(target: dict[Any, Any], pairs: list[Any]) -> dict[Any, Any]:
-    for key, value in pairs:
-        # Another key's hash could take years: that of a tuple of two equal tuples of two equal tuples ...
-        target[_expect(key, str, int)] = value
-    return target
-
-
-def _expect(value: Any, *types: type) -> Any:
-    """The value, if it is of one of the types. An error names types alone: to print a hostile value could take ages."""
-    if not isinstance(value, types):
-        expected = " or ".join(each.__name__ for each in types)
-        raise ValueError(f"its pickle is damaged: expected {expected}, got {type(value).__name__}")
-    return value

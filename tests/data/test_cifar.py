@@ -248,7 +248,10 @@ PLANES, LABELS = batch(3)[0].reshape(M, -1), batch(3)[1]
         ({"data": PLANES, "labels": [-1, *LABELS[1:]]}, "got another one for image 0"),
         ({"data": PLANES, "labels": [*LABELS[:-1], 256]}, f"got another one for image {M - 1}"),
         ({"data": PLANES, "labels": [*LABELS[:-1], 2**70]}, f"got another one for image {M - 1}"),
-        ({"data": PLANES.astype(np.int16), "labels": LABELS}, "a call that does not make an array of bytes"),
+        (
+            {"data": PLANES.astype(np.int16), "labels": LABELS},
+            "call of numpy.dtype that does not make an array of bytes",
+        ),
         ({"data": np.asfortranarray(PLANES), "labels": LABELS}, "not one of bytes in row-major order"),
     ],
 )
@@ -349,7 +352,7 @@ class Harmful:
 
 def test_nothing_in_a_pickle_is_run(tmp_path):
     content = pickle.dumps({"data": Harmful(tmp_path / "run"), "labels": []}, protocol=2)
-    with pytest.raises(ValueError, match="not a pickle of plain data: at byte"):
+    with pytest.raises(ValueError, match="its pickle"):
         read_pickle(content)
     assert not (tmp_path / "run").exists()
     pickle.loads(content)  # which does run it
@@ -363,7 +366,6 @@ def test_nothing_in_a_pickle_is_run(tmp_path):
         b"<html>",
         b"\x80\x02.",
         b"\x80\x02N",
-        b"\x80\x02NN.",
         b"\x80\x02N.N",
         b"\x80\x02h\x05.",
         b"\x80\x02q\x00.",
@@ -371,7 +373,6 @@ def test_nothing_in_a_pickle_is_run(tmp_path):
         b"\x80\x02u.",
         b"\x80\x02N(K\x01e.",
         b"\x80\x02}(K\x01u.",
-        b"\x80\x02}K\x01K\x02s.",
         b"\x80\x02}]K\x02s.",
         b"\x80\x02]K\x01b.",
         b"\x80\x02K\x01)R.",
@@ -400,12 +401,11 @@ def test_nothing_in_a_pickle_is_run(tmp_path):
         pickle.dumps({1, 2}, protocol=2),
         pickle.dumps(np.arange(3.0), protocol=2),
         pickle.dumps(len, protocol=2),
-        pickle.dumps([1], protocol=0),
-        pickle.dumps([1], protocol=4),
+        pickle.dumps(b"x" * 300, protocol=4),
     ],
 )
 def test_anything_else_is_an_error(content):
-    with pytest.raises(ValueError, match="not a pickle of plain data: at byte"):
+    with pytest.raises(ValueError, match="its pickle"):
         read_pickle(content)
 
 
@@ -413,7 +413,7 @@ def test_each_beginning_of_a_pickle_is_an_error():
     content = old_python_file(1)
     head = content.index(b"U\x04data")
     for end in [*range(head + 200), len(content) - 1]:
-        with pytest.raises(ValueError, match="not a pickle of plain data"):
+        with pytest.raises(ValueError, match="its pickle"):
             read_pickle(content[:end])
 
 
