@@ -54,12 +54,12 @@ class Operation:
         """An attribute that is a word."""
         return self._attribute(name, default, str)
 
-    def wholes(self, name: str, default: Sequence[int] | None = None) -> tuple[int, ...] | None:
-        """An attribute that is a list of whole numbers; None where it is missing."""
+    def wholes(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]:
+        """An attribute that is a list of whole numbers."""
         values = self.attributes.get(name, default)
-        if values is not None and not (isinstance(values, list | tuple) and all(type(v) is int for v in values)):
+        if not isinstance(values, list | tuple) or not all(type(v) is int for v in values):
             raise ValueError(f"expected its attribute {name} to be whole numbers, got {values!r:.80}")
-        return values if values is None else tuple(values)
+        return tuple(values)
 
     def only(self, *names: str) -> None:
         """Raise NotImplementedError for an attribute that is none of these."""
@@ -122,11 +122,9 @@ def _package() -> Any:
 
 def _parsed(onnx: Any, content: bytes, where: str) -> Any:
     """The file as an onnx.ModelProto. Protocol buffers have no signature: whatever has no operations is none."""
-    from google.protobuf.message import DecodeError
-
     try:
         model = onnx.ModelProto.FromString(content)
-    except (DecodeError, UnicodeDecodeError) as error:
+    except Exception as error:  # what it raises is a class of a package that onnx alone knows
         raise ValueError(
             f"import_onnx expected a whole ONNX file, and {where} ({len(content)} bytes) is cut off, damaged or of "
             f"another kind: {error}"

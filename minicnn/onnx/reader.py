@@ -34,7 +34,7 @@ class Value:
     flattened: where images have been flattened as they lie here, not as in the file: their shape here and their axes.
     """
 
-    data: Tensor | Array
+    data: Any
     axes: Axes
     name: str
     flattened: tuple[tuple[int, ...], Axes] | None = None
@@ -223,12 +223,14 @@ def fixed(value: Value, what: str) -> Array:
     return value.data
 
 
-def wholes(value: Value, what: str) -> list[int]:
-    """A list of whole numbers that an operation reads: a shape, axes."""
-    array = fixed(value, what)
+def wholes(node: Operation, value: Value | None, name: str) -> tuple[int, ...]:
+    """A list of whole numbers (a shape, axes): an input or, in older files, an attribute; empty where it is neither."""
+    if value is None:
+        return node.wholes(name)
+    array = fixed(value, name)
     if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > 64:
-        raise ValueError(f"expected its {what} to be a list of whole numbers, got {array.dtype} of shape {array.shape}")
-    return [int(n) for n in array.reshape(-1)]
+        raise ValueError(f"expected its {name} to be a list of whole numbers, got {array.dtype} of shape {array.shape}")
+    return tuple(int(n) for n in array.reshape(-1))
 
 
 def number(value: Value, what: str) -> float:
