@@ -192,7 +192,7 @@ class _Tensors:
         self.onnx, self.folder = onnx, folder
 
     def array(self, tensor: Any) -> Array:
-        """The values of a tensor, in memory of their own."""
+        """The values of a tensor; not to be written to."""
         what = f"the tensor {tensor.name!r}"
         shape = tuple(tensor.dims)
         if tensor.data_type not in DTYPES:
@@ -204,9 +204,9 @@ class _Tensors:
             raise ValueError(f"{what} has the impossible shape {shape}")
         if tensor.data_location == self.onnx.TensorProto.EXTERNAL:
             content = self._beside(tensor, math.prod(shape) * dtype.itemsize, what)
-            return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
+            return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
         try:
-            return np.array(self.onnx.numpy_helper.to_array(tensor), dtype, order="C")
+            return np.asarray(self.onnx.numpy_helper.to_array(tensor), dtype)
         except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{what} of shape {shape} is damaged: {error}") from error
 

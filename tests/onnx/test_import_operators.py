@@ -256,8 +256,23 @@ def test_transpose(tmp_path, perm):
     check(tmp_path, [node("Transpose", ["data"], ["t"], perm=perm), node("Exp", ["t"])], (3, 4, 5))
 
 
-@pytest.mark.parametrize("shape", [(0, 2, 3, 4, 5), (0, 6, 20), (0, 3, 2, 4, 5), (-1, 24, 5), (0, 4, 6, 5), (0, 6, 5, 4),
-                                   (0, 6, 4, 5, 1), (0, 1, 6, 4, 5), (-1, 120), (0, 12, 10), (0, 8, 15), (0, 1, 120)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (0, 2, 3, 4, 5),
+        (0, 6, 20),
+        (0, 3, 2, 4, 5),
+        (-1, 24, 5),
+        (0, 4, 6, 5),
+        (0, 6, 5, 4),
+        (0, 6, 4, 5, 1),
+        (0, 1, 6, 4, 5),
+        (-1, 120),
+        (0, 12, 10),
+        (0, 8, 15),
+        (0, 1, 120),
+    ],
+)
 def test_reshape(tmp_path, shape):  # fmt: skip
     check(tmp_path, [node("Relu", ["data"], ["r"]), node("Reshape", ["r", "s"])], (6, 4, 5), {"s": ints(*shape)})
 
@@ -379,7 +394,9 @@ def test_old_files(tmp_path):
     weights = {"scale": normal(3), "shift": normal(3), "mean": normal(3), "var": abs(normal(3)), "w": normal(60, 2),
                "b": normal(2)}  # fmt: skip
     nodes = [
-        node("BatchNormalization", ["data", "scale", "shift", "mean", "var"], ["n"], is_test=1, consumed_inputs=[0] * 5),
+        node(
+            "BatchNormalization", ["data", "scale", "shift", "mean", "var"], ["n"], is_test=1, consumed_inputs=[0] * 5
+        ),
         node("Relu", ["n"], ["r"], consumed_inputs=[0]),
         node("Dropout", ["r"], ["d", "mask"], is_test=1),
         node("Reshape", ["d"], ["f"], shape=[0, -1]),
