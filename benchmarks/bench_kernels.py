@@ -134,7 +134,7 @@ def _options() -> argparse.Namespace:
     result.add_argument("-k", "--kernel", action="append", metavar="TEXT", help="only rows whose kernel, shape or "
                         "network contains TEXT; may be given again for more")  # fmt: skip
     result.add_argument("--list", action="store_true", help="print the names of the rows and measure nothing")
-    result.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+    harness.add_device(result)
     result.add_argument("--precision", default="both", choices=["float32", "tf32", "both"], help="of products on a GPU "
                         "(default: both)")  # fmt: skip
     result.add_argument("--autotune", action="store_true", help="PyTorch on a GPU tries all algorithms of cuDNN "

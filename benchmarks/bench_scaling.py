@@ -3,6 +3,9 @@
 Work is counted in multiply-adds of the forward pass; the backward pass has about twice as many. Each measurement is a
 process of its own, as `bench_train.py --separate` has it. Time that grows as the work does has an exponent of 1: below
 1 means that small steps are wasteful, above 1 that large ones are.
+
+With --device cuda the steps are those of `bench_train.py --device cuda`, in one process: minicnn's as a CUDA graph, of
+PyTorch's, step by step and as a graph in both layouts, the fastest. Memory is what a library's arrays hold at most.
 """
 
 from __future__ import annotations
@@ -29,24 +32,30 @@ columns:
   GMAC                    10**9 multiply-adds of the forward pass
   ours, torch             time of a step; of PyTorch's memory layouts the faster
   our MB, torch MB        peak memory of a step, in 10**6 bytes (Linux)
-  x ours, x tor           how many times as fast as one thread
+  x ours, x tor           how many times as fast as one thread, on the CPU
 
 examples:
   python benchmarks/bench_scaling.py
   python benchmarks/bench_scaling.py --model resnet20 --batches 16 64 256
   python benchmarks/bench_scaling.py --batches 8 --sizes 64 128 --plot a.png
+  python benchmarks/bench_scaling.py --device cuda --model resnet50
 """
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured of one task on so many threads."""
+    """What was measured of one task on so many threads; on a GPU they are 0."""
 
     task: Task
     threads: int
     multiply_adds: int
     race: Race
     peaks: dict[str, int | None]
+
+    @property
+    def ours(self) -> str:
+        """minicnn on the CPU, or on a GPU its graph."""
+        return "minicnn cpu" if self.threads else "minicnn graph"
 
     @property
     def torch(self) -> str | None:
@@ -74,25 +83,31 @@ def main() -> int:
     options = _options()
     harness.start(options)
     pace = Pace(options.rounds, 0.02, 0, calls=1) if options.quick else Pace(options.rounds, 0.5, calls=1)
+    measure = _on_gpu(options) if options.device == "cuda" else _in_separate_processes
     tasks = _tasks(options)
     points: list[Point] = []
-    for threads in _thread_counts(options.threads):
-        print(f"\n{options.model}, a training step, {threads} thread{'s' * (threads > 1)}")
+    for threads in [0] if options.device == "cuda" else _thread_counts(options.threads):
+        print(f"\n{options.model}, a training step, {_where(threads)}")
         print(report.table_line(HEAD, WIDTHS))
         for task in tasks:
-            points.append(_measure(task, threads, pace, harness.has_torch(options)))
+            points.append(measure(task, threads, pace, harness.has_torch(options)))
             print(report.table_line(_cells(points), WIDTHS), flush=True)
     growth = _growth(points)
     print("\n" + "\n".join(f"time grows as work ** {each['exponent']:.2f}: {each['series']}" for each in growth))
     described = report.machine(options.threads)
+    if options.device == "cuda":
+        from gpu_settings import describe
+
+        described |= describe(options)
     print(f"\n{report.describe(described)}")
     if options.json:
-        settings = {"model": options.model, "rounds": options.rounds, "quick": options.quick}
+        settings = {"model": options.model, "rounds": options.rounds, "quick": options.quick, "device": options.device}
         content = {"machine": described, "settings": settings, "growth": growth,
                    "points": [point.as_json() for point in points]}  # fmt: skip
         report.write_json(options.json, content)
     if options.plot:
-        plots.draw_scaling(options.plot, _lines(points), f"{options.model}, a training step: {described['processor']}")
+        where = described.get("gpu", described["processor"])
+        plots.draw_scaling(options.plot, _lines(points), f"{options.model}, a training step: {where}")
     return 0
 
 
@@ -105,6 +120,8 @@ def _options() -> argparse.Namespace:
                         "network's own size (default: 1, 2, 4 ... up to twice what bench_train.py has)")  # fmt: skip
     result.add_argument("--sizes", type=harness.positive, nargs="+", metavar="N", help="pixels of an image's side, "
                         "in batches as bench_train.py has them (default: 2/7, 3/7 ... 7/7 of its own)")  # fmt: skip
+    harness.add_device(result)
+    result.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of products on a GPU")
     return result.parse_args()
 
 
@@ -124,7 +141,25 @@ def _thread_counts(most: int) -> list[int]:
     return sorted({*(2**i for i in range(most.bit_length()) if 2**i <= most), most})
 
 
-def _measure(task: Task, threads: int, pace: Pace, with_torch: bool) -> Point:
+def _where(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}" if threads else "on a GPU"
+
+
+def _on_gpu(options: argparse.Namespace) -> Any:
+    """The measurement on a GPU, in one process."""
+    import gpu_networks
+    import gpu_settings
+
+    gpu_settings.start(options)
+
+    def measure(task: Task, threads: int, pace: Pace, with_torch: bool) -> Point:
+        race, peaks, _ = gpu_networks.measure(task, gpu_networks.names(with_torch), options.precision, pace)
+        return Point(task, threads, task.multiply_adds(), race, dict(peaks))
+
+    return measure
+
+
+def _in_separate_processes(task: Task, threads: int, pace: Pace, with_torch: bool) -> Point:
     names = [name for name in NAMES if name == "minicnn cpu" or (with_torch and name.startswith("torch"))]
     bursts: dict[str, list[float]] = {name: [] for name in names}
     peaks: dict[str, int | None] = {}
@@ -141,8 +176,8 @@ def _measure(task: Task, threads: int, pace: Pace, with_torch: bool) -> Point:
 def _cells(points: list[Point]) -> tuple[str, ...]:
     """The line of the last point."""
     point = points[-1]
-    ours, theirs = "minicnn cpu", point.torch
-    one = next(other for other in points if (other.task, other.threads) == (point.task, 1))
+    ours, theirs = point.ours, point.torch
+    one = next((other for other in points if (other.task, other.threads) == (point.task, 1)), None)
     ratio = report.times(point.race.ratio(ours, theirs)) if theirs else "-"
     return (
         f"{point.task.batch} x {point.task.size}",
@@ -151,7 +186,7 @@ def _cells(points: list[Point]) -> tuple[str, ...]:
         report.duration(point.race.seconds(theirs)) if theirs else "-",
         ratio,
         *(_megabytes(point.peaks[name]) if name else "-" for name in (ours, theirs)),
-        *(_speed_up(one, point, name) if name else "-" for name in (ours, theirs)),
+        *(_speed_up(one, point, name) if one and name else "-" for name in (ours, theirs)),
     )
 
 
@@ -169,9 +204,9 @@ def _lines(points: list[Point]) -> dict[str, list[tuple[int, float, int | None]]
     """{"minicnn cpu, 2 threads": [(multiply-adds, seconds, peak bytes), ...]} by rising work; "torch" is the faster."""
     lines: dict[str, list[tuple[int, float, int | None]]] = {}
     for point in sorted(points, key=lambda point: (point.threads, point.multiply_adds)):
-        for label, name in (("minicnn cpu", "minicnn cpu"), ("torch", point.torch)):
+        for label, name in ((point.ours, point.ours), ("torch", point.torch)):
             if name:
-                line = lines.setdefault(f"{label}, {point.threads} thread{'s' * (point.threads > 1)}", [])
+                line = lines.setdefault(f"{label}, {_where(point.threads)}", [])
                 line.append((point.multiply_adds, point.race.seconds(name), point.peaks[name]))
     return lines
 

@@ -10,7 +10,7 @@ before there was a network.
 
 With --device cuda minicnn and PyTorch train on a GPU, step by step (eager) and as a CUDA graph; PyTorch with its
 autotuner (torch.backends.cudnn.benchmark) off and TF32 as --precision says. Images, gathering of batches and losses
-stay on the GPU; a step is that of a pass over all batches. There is no memory column.
+stay on the GPU; a step is that of a pass over all batches. Peak memory is what a library's arrays hold at most there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import report
 from harness import Contender, Pace, Race
 from networks import MODELS, NAMES, STEPS, TOLERANCE, Task, work
 
+BATCHES = (1, 8)  # of a forward pass
 TRAINED, INFERRED = ("lenet5", "digit_cnn", "resnet20", "resnet18", "vgg16"), ("resnet50", "vgg16")
 WIDTHS = (20, 12, 12, 12, 12)
 EPILOGUE = f"""\
@@ -45,7 +46,7 @@ examples:
   python benchmarks/bench_train.py              {len(TRAINED)} networks, one after another
   python benchmarks/bench_train.py --model resnet18 --batch-size 2
   python benchmarks/bench_train.py --model lenet5 --separate --reference
-  python benchmarks/bench_train.py --inference  a forward pass of one image
+  python benchmarks/bench_train.py --inference  a forward pass of 1 and of 8 images
   python benchmarks/bench_train.py --device cuda --model lenet5 --model resnet50
 """
 
@@ -115,7 +116,9 @@ def main() -> int:
     print(f"{what}; {pace.rounds} rounds; {mode}")
     measure = _in_separate_processes if options.separate else _in_one_process
     if options.device == "cuda":
-        measure, names = _on_gpu(options), _gpu_names(options)
+        import gpu_networks
+
+        measure, names = _on_gpu(options), gpu_networks.names(harness.has_torch(options))
     results, pools = [], {"not started"}
     for task in _tasks(options):
         result, pool = measure(task, names, options.threads, pace)
@@ -124,10 +127,9 @@ def main() -> int:
         _print(result)
     described = report.machine(options.threads) | {"numba threads": ", ".join(sorted(pools))}
     if options.device == "cuda":
-        from gpu_settings import describe_torch
+        from gpu_settings import describe
 
-        torch = describe_torch("cuda" if harness.has_torch(options) else None)
-        described |= report.gpu() | torch | {"precision": options.precision}
+        described |= describe(options)
     print(f"\n{report.describe(described)}")
     if options.json:
         settings = {"inference": options.inference, "rounds": pace.rounds, "separate": options.separate,
@@ -147,10 +149,10 @@ def _options() -> argparse.Namespace:
                         help=f"{', '.join(MODELS)}; may be given again for more")  # fmt: skip
     result.add_argument("--batch-size", type=harness.positive, metavar="N", help="images a step (default: "
                         f"{', '.join(f'{MODELS[name][0]} for {name}' for name in TRAINED)})")  # fmt: skip
-    result.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+    harness.add_device(result)
     result.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of products on a GPU")
     result.add_argument("--inference", action="store_true", help="a forward pass in evaluation mode, without a graph; "
-                        f"default: {' and '.join(INFERRED)}, one image")  # fmt: skip
+                        f"default: {' and '.join(INFERRED)}, 1 and 8 images")  # fmt: skip
     result.add_argument("--reference", action="store_true", help="the reference room too: it may take seconds a step")
     result.add_argument("--separate", action="store_true", help="each contender in a process of its own, in turn")
     options = result.parse_args()
@@ -162,6 +164,8 @@ def _options() -> argparse.Namespace:
 def _takes_part(name: str, options: argparse.Namespace) -> bool:
     if name == "minicnn reference":
         return bool(options.reference)
+    if name == "minicnn optimised":
+        return bool(options.inference)
     return name == "minicnn cpu" or harness.has_torch(options)
 
 
@@ -170,10 +174,12 @@ def _tasks(options: argparse.Namespace) -> list[Task]:
 
     chosen = options.model or (INFERRED if options.inference else TRAINED)
     return [
-        Task(name, options.batch_size or (1 if options.inference else MODELS[name][0]), models.input_shape(name)[0],
-             options.inference)
+        Task(name, batch, models.input_shape(name)[0], options.inference)
         for name in chosen
-    ]  # fmt: skip
+        for batch in (
+            [options.batch_size] if options.batch_size else BATCHES if options.inference else MODELS[name][:1]
+        )
+    ]
 
 
 def _in_one_process(task: Task, names: list[str], threads: int, pace: Pace) -> tuple[Result, str]:
@@ -189,31 +195,16 @@ def _in_one_process(task: Task, names: list[str], threads: int, pace: Pace) -> t
     return Result(task, race, peaks, compared[names[0]].tolist()), report.machine(threads)["numba threads"]
 
 
-def _gpu_names(options: argparse.Namespace) -> list[str]:
-    from gpu_networks import NAMES
-
-    return [name for name in NAMES if name.startswith("minicnn") or harness.has_torch(options)]
-
-
 def _on_gpu(options: argparse.Namespace) -> Any:
     """The measurement on a GPU, in one process."""
     import gpu_networks
     import gpu_settings
 
-    gpu_settings.require()
-    gpu_settings.set_precision(options.precision, harness.has_torch(options))
-    if harness.has_torch(options):
-        gpu_settings.set_autotuner(False)
+    gpu_settings.start(options)
 
     def measure(task: Task, names: list[str], threads: int, pace: Pace) -> tuple[Result, str]:
-        works = {name: gpu_networks.work(task, name) for name in names}
-        compared = {name: each.compared() for name, each in works.items()}
-        harness.agree(compared, gpu_networks.TOLERANCES[options.precision])
-        passes = {name: Contender(each.call) for name, each in works.items()}
-        race = harness.race(passes, pace, compare=lambda results: None)  # done above
-        steps = works[names[0]].steps
-        race = Race({name: [seconds / steps for seconds in bursts] for name, bursts in race.bursts.items()})
-        return Result(task, race, dict.fromkeys(names), compared[names[0]].tolist()), "not started"
+        race, peaks, losses = gpu_networks.measure(task, names, options.precision, pace)
+        return Result(task, race, dict(peaks), losses), "not started"
 
     return measure
 

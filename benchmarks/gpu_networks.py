@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gpu_memory
+import harness
 import numpy as np
+from harness import Contender, Pace, Race
 from networks import MODELS, MOMENTUM, STEPS, Task, Work
 
 Array = Any
@@ -24,6 +27,34 @@ NAMES = (
 )
 TOLERANCES = {"float32": 1e-4, "tf32": 1e-2}  # of the largest loss
 RANDOM_BATCHES = 8  # of a network that is not trained on digits
+
+
+def names(with_torch: bool) -> list[str]:
+    """Who takes part."""
+    return [name for name in NAMES if name.startswith("minicnn") or with_torch]
+
+
+def measure(task: Task, names: list[str], precision: str, pace: Pace) -> tuple[Race, dict[str, int], list[float]]:
+    """The time of a step, peak memory by contender, and the first losses, on which all must agree."""
+    works: dict[str, Work] = {}
+    compared: dict[str, Array] = {}
+    peaks = {name: _begun(task, name, works, compared) for name in names}
+    harness.agree(compared, TOLERANCES[precision])
+    passes = {name: Contender(each.call) for name, each in works.items()}
+    race = harness.race(passes, pace, compare=lambda results: None)  # done above
+    steps = works[names[0]].steps
+    race = Race({name: [seconds / steps for seconds in bursts] for name, bursts in race.bursts.items()})
+    return race, peaks, compared[names[0]].tolist()
+
+
+def _begun(task: Task, name: str, works: dict[str, Work], compared: dict[str, Array]) -> int:
+    """Make the contender and its first steps; their peak memory, the images in it."""
+
+    def begin() -> None:
+        works[name] = work(task, name)
+        compared[name] = works[name].compared()
+
+    return gpu_memory.peak(name.split()[0], begin)
 
 
 def work(task: Task, name: str, device: str = "cuda") -> Work:
@@ -64,16 +95,16 @@ def _minicnn(task: Task, kind: str, images: Array, labels: Array, device: str) -
     """run(batches of sample numbers) trains on each and returns their losses; and the layers that drop out."""
     import minicnn as mc
     from minicnn import data, nn, optim
-    from minicnn.train.gpu_steps import GpuSteps
+    from minicnn.train.gpu_steps import GpuSteps, Resident
 
     model = task.network().to(device)
     optimizer = optim.SGD(model.parameters(), MODELS[task.model][1], momentum=MOMENTUM)
     trainer = mc.Trainer(model, optimizer, metrics=(), capture=kind == "graph")
-    steps = GpuSteps(trainer, data.ArrayDataset(images, labels), lambda K: None)
+    steps = GpuSteps(trainer, Resident(data.ArrayDataset(images, labels)), lambda K: None)
     dropouts = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
 
     def run(batches: list[Array]) -> list[float]:
-        return [record["loss"] for _, record in steps.epoch(batches)]
+        return [record["loss"] for _, record in steps.epoch(((numbers,), labels[numbers]) for numbers in batches)]
 
     return run, dropouts
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import gpu_settings
@@ -23,6 +24,7 @@ from minicnn.kernels.cuda._launch import empty, launch
 
 Array = Any
 
+PEAK = str(Path(__file__).with_name("peak"))  # .cu; what it includes lies in kernels/cuda
 THREADS, CHAINS = 256, 8  # of a block, and sums of each thread: as in peak.cu
 BLOCKS = 64  # for each multiprocessor: eight times as many as it takes at once, so that the last ones are few
 ROUNDS = {"multiply_adds": 1 << 14, "tensor_cores": 1 << 12}  # some milliseconds
@@ -68,7 +70,7 @@ def measure(with_torch: bool) -> Limits:
 
 def run_peak(kernel: str, rounds: int, x: Array, out: Array) -> None:
     """Launch a kernel of peak.cu; out (threads, numbers that each leaves)."""
-    launch("peak", kernel, np.float32, (len(out) // THREADS,), (THREADS,), rounds, x, out)
+    launch(PEAK, kernel, np.float32, (len(out) // THREADS,), (THREADS,), rounds, x, out)
 
 
 def factors() -> Array:

@@ -13,6 +13,7 @@ from typing import Any
 
 import harness
 import numpy as np
+import report
 
 import minicnn as mc
 from minicnn.device import check_device
@@ -26,6 +27,15 @@ def require() -> None:
         check_device("cuda")
     except RuntimeError as error:
         sys.exit(f"--device cuda: {error}")
+
+
+def start(options: argparse.Namespace) -> None:
+    """The GPU as --precision says, and PyTorch's autotuner off; ends the script where there is none."""
+    require()
+    with_torch = harness.has_torch(options)
+    set_precision(options.precision, with_torch)
+    if with_torch:
+        set_autotuner(False)
 
 
 def torch_device(options: argparse.Namespace) -> str | None:
@@ -78,6 +88,12 @@ def give_back(torch: str | None) -> None:
         from torch.cuda import empty_cache
 
         empty_cache()
+
+
+def describe(options: argparse.Namespace) -> dict[str, Any]:
+    """What is said of the GPU beside `report.machine`."""
+    torch = describe_torch("cuda" if harness.has_torch(options) else None)
+    return report.gpu() | torch | {"precision": options.precision}
 
 
 def describe_torch(device: str | None) -> dict[str, Any]:

@@ -55,6 +55,20 @@ def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     return result
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the option --device; the result is "cpu" or "cuda"."""
+    parser.add_argument("--device", type=_device, default="cpu", choices=["cpu", "cuda"], metavar="{cpu,cuda,auto}",
+                        help="auto is an NVIDIA GPU if there is one, else the cpu (default: cpu)")  # fmt: skip
+
+
+def _device(text: str) -> str:
+    if text != "auto":
+        return text
+    from minicnn import cuda_available
+
+    return "cuda" if cuda_available() else "cpu"
+
+
 def start(options: argparse.Namespace) -> None:
     """Give every thread pool `options.threads` threads; starts the script anew where NumPy was loaded with others."""
     wanted = {name: str(options.threads) for name in THREAD_VARIABLES}

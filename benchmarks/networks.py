@@ -1,7 +1,8 @@
 """Whole networks as contenders: a training step or a forward pass, in minicnn's rooms and in PyTorch.
 
 A training step is zero_grad, forward, cross-entropy, backward, and SGD with momentum 0.9, float32. All contenders start
-from the same weights. What must agree before anything is timed is the losses of the first steps, all on one batch, so
+from the same weights. A forward pass is raced twice: by the model, and by what `optimize_for_inference` makes of it.
+What must agree before anything is timed is the losses of the first steps, all on one batch, so
 that they fall, and without dropout, whose random numbers differ from library to library; or, in a forward pass, the
 logits. What is timed has its dropout, and goes through several batches in turn.
 """
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-NAMES = ("minicnn cpu", "minicnn reference", "torch nchw", "torch nhwc")
+NAMES = ("minicnn cpu", "minicnn optimised", "minicnn reference", "torch nchw", "torch nhwc")
 MOMENTUM = 0.9
 STEPS = 3  # whose losses are compared
 TOLERANCE = 1e-4  # of the largest of the losses or logits: float32 sums in another order, through many layers
@@ -103,13 +104,13 @@ def work(task: Task, name: str) -> Work:
     return minicnn_work(task, kind) if library == "minicnn" else torch_work(task, kind)
 
 
-def minicnn_work(task: Task, room: str) -> Work:
-    """In one of minicnn's rooms."""
+def minicnn_work(task: Task, kind: str) -> Work:
+    """In one of minicnn's rooms; or, for a forward pass, "optimised": by `optimize_for_inference`, on the CPU."""
     import minicnn as mc
     from minicnn import functional as F
     from minicnn import kernels, optim
 
-    model = task.network()
+    model, room = task.network(), "cpu" if kind == "optimised" else kind
     batches = [(mc.tensor(x), labels) for x, labels in task.batches()]
 
     def look() -> Any:
@@ -125,7 +126,7 @@ def minicnn_work(task: Task, room: str) -> Work:
         return loss
 
     if task.inference:
-        model.eval()
+        model = mc.optimize_for_inference(model, task.image) if kind == "optimised" else model.eval()
         return Work(look, lambda: look().numpy())
     optimizer = optim.SGD(model.parameters(), lr=MODELS[task.model][1], momentum=MOMENTUM)
     return _training(step, batches, model.modules())

@@ -92,12 +92,13 @@ def _networks(what: str, networks: list[dict[str, Any]]) -> str:
     rows: list[tuple[str, ...]] = []
     for network in networks:
         H, W, C = network["image"]
-        ours, theirs = (network["contenders"].get(name, {}) for name in ("minicnn cpu", network["torch"]))
-        ratio = network["ratios"].get("minicnn cpu/torch")
+        theirs = network["contenders"].get(network["torch"], {})
         images = f"{network['batch size']} x {H} x {W} x {C}"
-        rows.append(
-            (network["model"], images, _time(ours), _time(theirs), _ratio(ratio), _memory(ours), _memory(theirs))
-        )
+        for name, label in (("minicnn cpu", ""), ("minicnn optimised", ", optimised")):
+            if name in network["contenders"]:
+                ours, ratio = network["contenders"][name], network["ratios"].get(f"{name}/torch")
+                times = (_time(ours), _time(theirs), _ratio(ratio))
+                rows.append((network["model"] + label, images, *times, _memory(ours), _memory(theirs)))
     return report.markdown(head, rows)
 
 

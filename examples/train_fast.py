@@ -26,16 +26,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="how many trainings (default: 20)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto, a GPU if "
                         "there is one")  # fmt: skip
+    parser.add_argument("--precision", default="float32", choices=["float32", "tf32", "float16"], help="on a GPU: tf32 "
+                        "rounds the factors of products, float16 is mixed precision (default: float32)")  # fmt: skip
     options = parser.parse_args()
     device = ("cuda" if mc.cuda_available() else "cpu") if options.device == "auto" else options.device
     try:
         if options.seeds < 1:
             raise ValueError(f"--seeds expected a number from 1, got {options.seeds}")
+        if device == "cpu" and options.precision != "float32":
+            raise ValueError(f"--precision {options.precision} is for a GPU, and this is the device cpu: use float32")
         train, test = data.mnist()
-        train_once(-1, device, train, test)
+        train_once(-1, device, options.precision, train, test)
         results = []
         for seed in range(options.seeds):
-            results.append(train_once(seed, device, train, test))
+            results.append(train_once(seed, device, options.precision, train, test))
             seconds, accuracy = results[-1]
             print(f"seed {seed:<4} {seconds:7.3f} s   test accuracy {100 * accuracy:.2f} %", flush=True)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
@@ -43,18 +47,22 @@ def main() -> None:
     times, accuracies = zip(*results, strict=True)
     reached = sum(accuracy >= WANTED for accuracy in accuracies)
     print(f"\nmedian    {statistics.median(times):7.3f} s   test accuracy {100 * statistics.median(accuracies):.2f} %")
-    print(f"{reached} of {options.seeds} reached {100 * WANTED:.0f} %, on device {device}")
+    print(f"{reached} of {options.seeds} reached {100 * WANTED:.0f} %, on device {device}, {options.precision}")
 
 
-def train_once(seed: int, device: str, train: data.ArrayDataset, test: data.ArrayDataset) -> tuple[float, float]:
+def train_once(seed: int, device: str, precision: str, train: data.ArrayDataset,
+               test: data.ArrayDataset) -> tuple[float, float]:  # fmt: skip
     """Seconds of training and testing, and the accuracy on the test images."""
     mc.seed(seed % 2**32)
+    mc.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     model = network().to(device)
     optimizer = optim.SGD(model.parameters(), RATES[0], momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = optim.CosineAnnealingLR(
         optimizer, T_max=1, eta_min=RATES[1]
     )  # the first pass at one end, then the other
-    trainer = mc.Trainer(model, optimizer, schedule=schedule)
+    trainer = mc.Trainer(
+        model, optimizer, schedule=schedule, precision="float16" if precision == "float16" else "float32"
+    )
     start = time.perf_counter()
     trainer.fit(train, len(RATES), batch_size=BATCH_SIZE, progress=False)
     accuracy = trainer.evaluate(test, batch_size=1000)["accuracy"]

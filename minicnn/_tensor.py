@@ -204,6 +204,8 @@ class Tensor:
             return Tensor(_scalar(other, self.data))
         else:
             operand = tensor(other)
+        if self.dtype == np.float16 and operand.dtype == np.float32:
+            return operand.to(dtype=np.float16)  # a Parameter, which layers round too: its gradient stays float32
         if operand.dtype != self.dtype:
             raise TypeError(
                 f"an operator expected two Tensors of one dtype, got {self.dtype} and {operand.dtype}: "

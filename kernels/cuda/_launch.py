@@ -138,7 +138,7 @@ def launch(
 def _argument(a: Any, number: Any) -> Any:
     """An argument in the size that the kernel takes; number: the type of `wide`."""
     if a is None:
-        return np.uintp(0)  # CuPy 13 makes another address of None
+        return np.uintp(0)  # not None: until January 2026 CuPy made another address of it
     return np.int32(a) if isinstance(a, int) else number(a) if isinstance(a, float) else a
 
 

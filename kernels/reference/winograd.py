@@ -3,7 +3,7 @@
 In one dimension, two outputs of three weights g need six products by the definition. Winograd's F(2, 3) has four:
 
     y[0] = m1 + m2 + m3      m1 = (d[0] - d[2]) * g[0]     m2 = (d[1] + d[2]) * (g[0] + g[1] + g[2]) / 2
-    y[1] = m2 - m3 - m4      m4 = (d[1] - d[3]) * g[2]     m3 = (d[2] - d[1]) * (g[0] - g[1] + g[2]) / 2
+    y[1] = m2 - m3 + m4      m4 = (d[3] - d[1]) * g[2]     m3 = (d[2] - d[1]) * (g[0] - g[1] + g[2]) / 2
 
 As matrices, y = A.T ((G g) * (B.T d)), where * is number by number. Both axes of an image, m x m outputs at a time:
 
@@ -15,8 +15,12 @@ m = 2, 36 of 144 with m = 4. The sums around them cost little when there are man
 number of the image, the products once for each filter.
 
 Winograd, "Arithmetic Complexity of Computations", 1980; Lavin & Gray, "Fast Algorithms for Convolutional Neural
-Networks", CVPR 2016, sections 4.1 (m = 2), 4.2 (the gradients) and 4.3 (m = 4).
+Networks", CVPR 2016, sections 4.1 (m = 2), 4.2 (the gradients) and 4.3 (m = 4); on the points, Barabasz, Anderson,
+Soodhalter & Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM
+TOMS 2020.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,33 +29,35 @@ from ._arrays import Array, crop, pad
 
 Matrix = list[list[float]]
 
+# Where the two polynomials whose product a convolution is are evaluated, besides at infinity; by the side m of a tile.
+# 0, 1, -1, 2 and -2 would do for m = 4, but their powers lie further apart, and more is lost where the sums cancel.
+POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)}
+
+
+def _matrices(points: tuple[float, ...]) -> tuple[Matrix, Matrix, Matrix]:
+    """B.T, G and A.T of the algorithm of Toom and Cook: evaluate at the points, multiply, interpolate.
+
+    With n = len(points) + 1 and m = n - 2, row i of G (n x 3) and column i of A.T (m x n) evaluate a polynomial at the
+    point p[i]; row i of B.T (n x n) has the coefficients of the product of x - p[j] over all j but i, and G is divided
+    by its value at p[i], by which interpolation divides. At infinity only the last coefficient counts.
+    """
+    others = [[q for q in points if q != p] for p in points]
+    values = [float(np.prod([p - q for q in rest])) for p, rest in zip(points, others, strict=True)]
+    signs = [1.0 if value > 0 else -1.0 for value in values]  # with the polynomial, so that G is positive
+    b_t = [[*(sign * c for c in _coefficients(rest)), 0.0] for sign, rest in zip(signs, others, strict=True)]
+    g = [[p**k / abs(value) for k in range(3)] for p, value in zip(points, values, strict=True)]
+    a_t = [[*(p**k for p in points), 0.0] for k in range(len(points) - 1)]
+    a_t[-1][-1] = 1.0
+    return [*b_t, _coefficients(points)], [*g, [0.0, 0.0, 1.0]], a_t
+
+
+def _coefficients(roots: Sequence[float]) -> list[float]:
+    """Of the product of x - root, the constant first."""
+    return [float(c) for c in np.polynomial.polynomial.polyfromroots(roots)]
+
+
 # By the side m of a tile.
-B_T: dict[int, Matrix] = {
-    2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
-    4: [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-}
-G: dict[int, Matrix] = {
-    2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-    4: [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ],
-}
-A_T: dict[int, Matrix] = {
-    2: [[1, 1, 1, 0], [0, 1, -1, -1]],
-    4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-}
+B_T, G, A_T = ({m: _matrices(points)[i] for m, points in POINTS.items()} for i in range(3))
 
 
 def winograd_forward(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair, m: int) -> Array:

@@ -106,11 +106,18 @@ def _read_header(path: str, stream: BinaryIO) -> tuple[bytes, np.dtype, tuple[in
 
 def _describe_stranger(start: bytes) -> str:
     """What a file is, by its first bytes, that does not begin as an IDX file does; and what to do."""
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith(b"<"):
-        kind = "an XML" if text.startswith(b"<?xml") and b"html" not in text else "an HTML"
-        return f"this is {kind} page, probably an error page of the download; {AGAIN}"
+    if fault := page_fault(start):
+        return f"{fault}; {AGAIN}"
     return f"not an IDX file: it begins with the bytes {start[:4].hex(' ')}, expected 00 00; check which file this is"
+
+
+def page_fault(start: bytes) -> str | None:
+    """What to say of a file that is a page of the web, by its first bytes; None where it is not."""
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not text.startswith(b"<"):
+        return None
+    kind = "an XML" if text.startswith(b"<?xml") and b"html" not in text else "an HTML"
+    return f"this is {kind} page, probably an error page of the download"
 
 
 def _read_bytes(stream: BinaryIO, count: int) -> bytearray:

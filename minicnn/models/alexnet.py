@@ -104,8 +104,8 @@ def _paper(num_classes: int, groups: int, hidden: int = 4096) -> nn.Sequential:
     hidden fully connected layers, so that their ReLUs begin with positive inputs, and 0 elsewhere (section 5).
     """
     features = (
-        nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), _response_norm(), nn.MaxPool2d(3, stride=2),
-        nn.Conv2d(96, 256, 5, padding=2, groups=groups), nn.ReLU(), _response_norm(), nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), response_norm(), nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(96, 256, 5, padding=2, groups=groups), nn.ReLU(), response_norm(), nn.MaxPool2d(3, stride=2),
         nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(),
         nn.Conv2d(384, 384, 3, padding=1, groups=groups), nn.ReLU(),
         nn.Conv2d(384, 256, 3, padding=1, groups=groups), nn.ReLU(), nn.MaxPool2d(3, stride=2),
@@ -115,12 +115,13 @@ def _paper(num_classes: int, groups: int, hidden: int = 4096) -> nn.Sequential:
         nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(0.5),
         nn.Linear(hidden, num_classes),
     )  # fmt: skip
-    for layer in (features[4], features[10], features[12], classifier[0], classifier[3]):
+    model = initialize_weights(_in_three_parts(features, classifier), normal(0.01))
+    for layer in (*(model.features[i] for i in (4, 10, 12)), *(model.classifier[i] for i in (0, 3))):
         layer.bias.initialize(constant(1))
-    return initialize_weights(_in_three_parts(features, classifier), normal(0.01))
+    return model
 
 
-def _response_norm() -> nn.LocalResponseNorm:
+def response_norm() -> nn.LocalResponseNorm:
     """Section 3.3: k = 2, n = 5, alpha = 10**-4, beta = 0.75; alpha is five times that where it is divided by n."""
     return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)
 

@@ -1,4 +1,4 @@
-"""LeNet: the four-layer network of 1989, LeNet-5 of 1998, and the two LeNet-5 that textbooks and libraries mean."""
+"""LeNet-5 of 1998, and the two LeNet-5 that textbooks and libraries mean. Those before it stand in lenet_early.py."""
 
 from .. import nn
 from ..nn.init import xavier_uniform
@@ -6,17 +6,15 @@ from ._catalogue import MNIST, builder
 from ._weights import initialize_weights
 from .lenet_1998 import (
     C3_TABLE,
-    H3_TABLE,
     EuclideanRBF,
     GreyLevels,
     SquashedConv2d,
     SquashedLinear,
     Subsampling,
     TableConv2d,
-    fan_in_uniform,
 )
 
-__all__ = ["lenet1", "lenet5"]
+__all__ = ["lenet5"]
 
 
 @builder({"keras": MNIST, "d2l": MNIST, "1998": MNIST})
@@ -117,41 +115,5 @@ def _paper() -> nn.Sequential:
             "flatten": nn.Flatten(),
             "f6": SquashedLinear(120, 84),
             "output": EuclideanRBF(),
-        }
-    )
-
-
-@builder(MNIST)
-def lenet1() -> nn.Sequential:
-    """The network of 1989 that the 1998 paper calls LeNet-1, for images (N, 28, 28, 1) in [0, 1], ending in 10 logits.
-
-    | layer   | what                                          | output     | parameters | multiply-adds |
-    |---------|-----------------------------------------------|------------|------------|---------------|
-    | input   | background -1, foreground 1                   | 28, 28, 1  |            |               |
-    | h1      | 4 filters 5 x 5                               | 24, 24, 4  |        104 |        57,600 |
-    | h2      | 2 x 2 added, times a coefficient, plus a bias | 12, 12, 4  |          8 |           576 |
-    | h3      | 12 maps 5 x 5, connected by table 1           | 8, 8, 12   |        512 |        32,000 |
-    | h4      | as h2                                         | 4, 4, 12   |         24 |           192 |
-    | output  | 10 filters 4 x 4: fully connected             | 1, 1, 10   |      1,930 |         1,920 |
-    | flatten |                                               | 10         |            |               |
-    | total   |                                               |            |      2,578 |        92,288 |
-
-    h1 to h4 end in the squashing function. In 1989 the output did too, and was trained on the squared error from
-    targets of +1 and -1; here it ends in logits, like every model. Weights: uniform within 2.4 / fan-in.
-    Source: LeCun, Boser, Denker, Henderson, Howard, Hubbard, Jackel 1989, "Handwritten Digit Recognition with a
-    Back-Propagation Network", NIPS 2, section 4 and table 1.
-    """
-    output = nn.Conv2d(12, 10, 4)
-    for parameter in output.parameters():
-        parameter.initialize(fan_in_uniform(4 * 4 * 12))
-    return nn.Sequential(
-        {
-            "input": GreyLevels(background=-1.0, foreground=1.0),
-            "h1": SquashedConv2d(1, 4, 5),
-            "h2": Subsampling(4),
-            "h3": TableConv2d(H3_TABLE, 5),
-            "h4": Subsampling(12),
-            "output": output,
-            "flatten": nn.Flatten(),
         }
     )

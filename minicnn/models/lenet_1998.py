@@ -1,7 +1,7 @@
 """The parts of the networks that LeCun and colleagues published in 1989 and 1998, and of which later versions kept few.
 
 Source, unless another is named: LeCun, Bottou, Bengio, Haffner 1998, "Gradient-Based Learning Applied to Document
-Recognition", Proceedings of the IEEE 86(11), section II.B. The networks themselves stand in lenet.py.
+Recognition", Proceedings of the IEEE 86(11), section II.B. The networks stand in lenet.py and lenet_early.py.
 """
 
 from typing import Any

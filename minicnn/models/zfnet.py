@@ -10,6 +10,7 @@ from .. import nn
 from ..nn.init import normal
 from ._catalogue import IMAGENET, builder
 from ._weights import initialize_weights
+from .alexnet import response_norm
 
 __all__ = ["zfnet"]
 
@@ -44,8 +45,8 @@ def zfnet(num_classes: int = 1000) -> nn.Sequential:
 def network(num_classes: int, hidden: int = 4096) -> nn.Sequential:
     """hidden: outputs of the first two fully connected layers."""
     features = (
-        nn.Conv2d(3, 96, 7, stride=2, padding=1), nn.ReLU(), _pool(), _response_norm(),
-        nn.Conv2d(96, 256, 5, stride=2), nn.ReLU(), _pool(), _response_norm(),
+        nn.Conv2d(3, 96, 7, stride=2, padding=1), nn.ReLU(), _pool(), response_norm(),
+        nn.Conv2d(96, 256, 5, stride=2), nn.ReLU(), _pool(), response_norm(),
         nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(),
         nn.Conv2d(384, 384, 3, padding=1), nn.ReLU(),
         nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(), _pool(),
@@ -63,8 +64,3 @@ def network(num_classes: int, hidden: int = 4096) -> nn.Sequential:
 
 def _pool() -> nn.MaxPool2d:
     return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-
-
-def _response_norm() -> nn.LocalResponseNorm:
-    """k = 2, n = 5, alpha = 10**-4, beta = 0.75; alpha is five times that where it is divided by n."""
-    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)

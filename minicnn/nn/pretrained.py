@@ -41,7 +41,7 @@ def load_pretrained(module: Module, source: str | os.PathLike[str]) -> None:
                   for prefix, layer in module._every_module() for name, _ in layer._own_parameters()}  # fmt: skip
         _check_layout(arrays, holders, layers)
         _check_flattened(arrays, module)
-        values = {name: _turned(name, array, layers.get(name)) for name, array in arrays.items()}
+        values = {name: _turned(name, array, holders[name], layers.get(name)) for name, array in arrays.items()}
         state.load_state_dict(module, values)
     except ValueError as error:
         raise ValueError(f"{os.fspath(source)} was not loaded, and nothing was changed: {error}") from error
@@ -73,7 +73,7 @@ def _check_layout(arrays: dict[str, Array], holders: dict[str, Any], layers: dic
     """Raise ValueError where arrays would fit only as they are: they lie as this engine's do."""
     for name, array in arrays.items():
         if name in layers and array.ndim > 1 and holders[name].fits(array.shape):
-            turned = _turned(name, array, layers[name])
+            turned = _turned(name, array, holders[name], layers[name])
             if not holders[name].fits(turned.shape):
                 raise ValueError(
                     f"{name} of shape {array.shape} lies as in this engine already, and load_pretrained turns "
@@ -111,12 +111,16 @@ def _check_flattened(arrays: dict[str, Array], module: Module) -> None:
             channels = None
 
 
-def _turned(name: str, array: Array, layer: Module | None) -> Array:
-    """An array in PyTorch's layout as the layer has it; buffers (layer None) and those of one axis as they are."""
+def _turned(name: str, array: Array, holder: Any, layer: Module | None) -> Array:
+    """An array in PyTorch's layout as the layer has it.
+
+    Buffers (layer None) and arrays of one axis stay as they are; so do those with another number of axes than the
+    Parameter `holder`, for load_state_dict to refuse.
+    """
     from .conv import Conv2d
     from .linear import Linear
 
-    if layer is None or array.ndim < 2:
+    if layer is None or array.ndim < 2 or len(holder.known_shape or array.shape) != array.ndim:
         return array
     if isinstance(layer, Conv2d) and array.ndim == 4:
         return array.transpose(2, 3, 1, 0)  # (O, C // groups, KH, KW) -> (KH, KW, C // groups, O)
@@ -125,6 +129,4 @@ def _turned(name: str, array: Array, layer: Module | None) -> Array:
             H, W, C = layer.image_shape
             array = array.reshape(-1, C, H, W).transpose(0, 2, 3, 1).reshape(array.shape)
         return array.T  # (out, in) -> (in, out)
-    if isinstance(layer, Conv2d | Linear):
-        return array  # its shape is wrong, and load_state_dict says so
     raise ValueError(f"{name} is a {type(layer).__name__}'s, whose layout in PyTorch is not known here")

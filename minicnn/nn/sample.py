@@ -38,7 +38,8 @@ def run_sample(model: Module, x: Tensor, what: str) -> Any:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with no_grad():
+        # What zeros come to is of no interest: 1 / x may well be infinite.
+        with no_grad(), np.errstate(all="ignore"):
             return model(x)
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{what}: the model refused one sample of shape {x.shape[1:]}: {error}") from error

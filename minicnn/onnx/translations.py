@@ -155,6 +155,12 @@ def _each(kind: str) -> Translation:
     return translate
 
 
+def _relu6(writer: Writer, node: Node) -> Value:
+    axes = writer.axes(node.inputs[0])
+    bounds = [writer.constant(name, number) for name, number in (("least", 0.0), ("most", 6.0))]
+    return Value(writer.emit("Clip", [writer.tensor(node.inputs[0], axes), *bounds]), axes)
+
+
 def _power(writer: Writer, node: Node) -> Value:
     (x,) = node.inputs
     exponent = writer.constant("exponent", float(node.settings()["exponent"]))
@@ -294,6 +300,7 @@ TRANSLATIONS: dict[type, Callable[[Writer, Node], Value]] = {
     pool.SumPool2d: _sum_pool2d,
     pool.AdaptiveAvgPool2d: _adaptive_avg_pool2d,
     activation.ReLU: _each("Relu"),
+    activation.ReLU6: _relu6,
     activation.Tanh: _each("Tanh"),
     activation.Sigmoid: _each("Sigmoid"),
     activation.Softmax: _along_the_last("Softmax"),

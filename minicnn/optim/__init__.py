@@ -2,7 +2,7 @@
 
 from .adadelta import Adadelta
 from .optimizer import Optimizer
-from .schedule import CosineAnnealingLR, Schedule
+from .schedule import CosineAnnealingLR, MultiStepLR, Schedule
 from .sgd import SGD
 
-__all__ = ["SGD", "Adadelta", "CosineAnnealingLR", "Optimizer", "Schedule"]
+__all__ = ["SGD", "Adadelta", "CosineAnnealingLR", "MultiStepLR", "Optimizer", "Schedule"]

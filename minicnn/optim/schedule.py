@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..nn.checks import positive, real
@@ -89,3 +89,29 @@ class CosineAnnealingLR(Schedule):
     def lr_at(self, epoch: int) -> float:
         """The formula above."""
         return self.eta_min + (self.base_lr - self.eta_min) / 2 * (1 + math.cos(math.pi * epoch / self.T_max))
+
+
+class MultiStepLR(Schedule):
+    """The learning rate falls to gamma times what it was at each milestone, and stays there until the next.
+
+        lr(epoch) = base_lr * gamma ** (how many milestones are <= epoch)
+
+    milestones: epochs >= 1, rising: the first ones that are trained with the next rate. gamma: > 0.
+
+    PyTorch's name and meaning, stepped once an epoch. Raises ValueError and TypeError for a wrong number.
+    """
+
+    setting_names: ClassVar[tuple[str, ...]] = ("milestones", "gamma")
+
+    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
+        super().__init__(optimizer)
+        self.milestones = [positive(epoch, "MultiStepLR", "each milestone") for epoch in milestones]
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"MultiStepLR expected milestones that rise, got {self.milestones}")
+        self.gamma = real(gamma, "MultiStepLR", "gamma")
+        if self.gamma <= 0:
+            raise ValueError(f"MultiStepLR expected gamma > 0, got {gamma!r}")
+
+    def lr_at(self, epoch: int) -> float:
+        """The formula above."""
+        return self.base_lr * self.gamma ** sum(milestone <= epoch for milestone in self.milestones)

@@ -1,1 +1,3 @@
-"""What makes a network visible: `model_summary` prints its table, `plots` draws it and its training."""
+"""What makes a network visible: `model_summary` prints its table, `audit` holds it against what was published, `plots`
+draws it and its training.
+"""

@@ -7,21 +7,19 @@ matplotlib's object interface and drawn by Agg: no window, no global state, safe
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .figure import INK, PathLike, new_figure, over_epochs, plain_axes, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = Any
-PathLike = str | os.PathLike[str]
 
-INK, FAINT = "#222222", "#d9d9d9"
 TRAINING, VALIDATION = "#1f6fb4", "#d9622b"
 WRONG, RIGHT = "#b3261e", "#2e7d32"
 
@@ -43,17 +41,17 @@ def learning_curves(history: Mapping[str, Sequence[float]], path: PathLike | Non
         raise ValueError(
             f'learning_curves expected a history with "loss" or "accuracy", got {sorted(history) or "an empty one"}'
         )
-    figure = _figure(5.2 * len(panels), 3.8)
+    figure = new_figure(5.2 * len(panels), 3.8)
     for i, name in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), i + 1)
-        _plain_axes(axes, name.capitalize())
+        plain_axes(axes, name.capitalize())
         _curves(axes, name, history.get(name) or [], history.get(f"val_{name}") or [])
-    return _finish(figure, path)
+    return save_figure(figure, path)
 
 
 def _curves(axes: Axes, name: str, training: Sequence[float], validation: Sequence[float]) -> None:
     """One panel: the two curves, and a ring with its value at the best validation epoch."""
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import PercentFormatter
 
     if training and validation and len(training) != len(validation):
         raise ValueError(
@@ -70,11 +68,39 @@ def _curves(axes: Axes, name: str, training: Sequence[float], validation: Sequen
         axes.plot(best, validation[best - 1], "o", markersize=10, markerfacecolor="none", markeredgecolor=VALIDATION)
     if name == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.margins(y=0.12)
-    axes.set_xlabel("epoch", color=INK)
-    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    over_epochs(axes)
     axes.legend(frameon=False, fontsize=9, loc="upper right" if name == "loss" else "lower right")
+
+
+def error_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: PathLike | None = None) -> Figure:
+    """The errors of several networks over the epochs: of training thin and broken, of the test bold.
+
+    histories: for each network's name its history, with "accuracy" and, if there was a validation, "val_accuracy";
+        they may differ in length.
+    path: where the PNG goes; None writes nothing.
+
+    In the manner of figure 6 of the ResNet paper (He et al. 2016). Raises ValueError where there is no accuracy.
+    """
+    if not histories or not all(history.get("accuracy") for history in histories.values()):
+        raise ValueError(f'error_curves expected histories with "accuracy", got {sorted(histories) or "none"}')
+    figure = new_figure(7.2, 4.4)
+    from matplotlib.ticker import PercentFormatter  # here, where new_figure has found matplotlib
+
+    axes = figure.add_subplot()
+    plain_axes(axes, "Error: training broken, test bold")
+    for place, (name, history) in enumerate(histories.items()):
+        for key, style, width in (("accuracy", "--", 1.0), ("val_accuracy", "-", 2.2)):
+            values = history.get(key) or []
+            if np.isfinite(values).any():
+                errors = 1 - np.asarray(values, dtype=float)
+                label = f"{name}, {'training' if key == 'accuracy' else 'test'} {errors[-1]:.1%}"
+                axes.plot(range(1, len(errors) + 1), errors, style, linewidth=width, color=f"C{place}", label=label)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(bottom=0)
+    over_epochs(axes)
+    axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
+    return save_figure(figure, path)
 
 
 def _best_epoch(name: str, values: Sequence[float]) -> int:
@@ -107,13 +133,13 @@ def confusion_heatmap(matrix: Array, names: Sequence[str] | None = None, path: P
     labels = _class_names(names, K, "confusion_heatmap")
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(2.2 + 0.62 * K, 16)
-    figure = _figure(side + 0.9, side)
-    from matplotlib.colors import PowerNorm  # here, where _figure has found matplotlib
+    figure = new_figure(side + 0.9, side)
+    from matplotlib.colors import PowerNorm  # here, where new_figure has found matplotlib
 
     axes = figure.add_subplot()
     picture = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     total, right = counts.sum(), np.trace(counts)
-    _plain_axes(axes, f"{right:,} of {total:,} right ({right / max(total, 1):.2%})")
+    plain_axes(axes, f"{right:,} of {total:,} right ({right / max(total, 1):.2%})")
     if K <= MAX_NUMBERED_CLASSES:
         _write_counts(axes, counts, share)
     axes.set_xticks(range(K), labels, rotation=45 if max(map(len, labels)) > 3 else 0, rotation_mode="anchor")
@@ -127,7 +153,7 @@ def confusion_heatmap(matrix: Array, names: Sequence[str] | None = None, path: P
     bar.ax.set_yticklabels(["0", "1%", "10%", "25%", "50%", "100%"])
     bar.set_label("share of the true class", color=INK)
     bar.outline.set_visible(False)
-    return _finish(figure, path)
+    return save_figure(figure, path)
 
 
 def _write_counts(axes: Axes, counts: Array, share: Array) -> None:
@@ -190,7 +216,7 @@ def _draw_tiles(tiles: Array, limit: float, title: str, channels_down: bool, pat
         for j in range(columns):
             sheet[i * (KH + 1) + 1 :, j * (KW + 1) + 1 :][:KH, :KW] = tiles[i, j]
     scale = min(max(0.55, 3.2 / columns), 12 / columns, 12 / rows)
-    figure = _figure(columns * scale + 1.5, rows * scale + 1.1)
+    figure = new_figure(columns * scale + 1.5, rows * scale + 1.1)
     axes = figure.add_subplot()
     if C == 3:
         # Colours run from -limit to limit; the space between tiles is white.
@@ -200,7 +226,7 @@ def _draw_tiles(tiles: Array, limit: float, title: str, channels_down: bool, pat
         axes.set_facecolor("#c8c8c8")
         bar = figure.colorbar(picture, ax=axes, shrink=0.9, pad=0.02)
         bar.outline.set_visible(False)
-    _plain_axes(axes, title)
+    plain_axes(axes, title)
     axes.set_xticks([])
     axes.set_yticks([])
     if channels_down:
@@ -211,7 +237,7 @@ def _draw_tiles(tiles: Array, limit: float, title: str, channels_down: bool, pat
         axes.tick_params(length=0, labelsize=8)
         axes.set_xlabel("filter", color=INK)
         axes.set_ylabel("input channel", color=INK)
-    return _finish(figure, path)
+    return save_figure(figure, path)
 
 
 def worst_mistakes(
@@ -242,7 +268,7 @@ def worst_mistakes(
     worst = wrong[np.argsort(log_p[wrong, labels[wrong]], kind="stable")][:count]
     columns = max(min(5, len(worst)), 1)
     rows = max(math.ceil(len(worst) / columns), 1)
-    figure = _figure(max(1.75 * columns, 3.6), 2.2 * rows + 0.5)
+    figure = new_figure(max(1.75 * columns, 3.6), 2.2 * rows + 0.5)
     title = f"{len(wrong):,} of {N:,} wrong" + (f", the worst {len(worst)}" if len(worst) < len(wrong) else "")
     figure.suptitle(title, fontsize=12, color=INK)
     if not len(worst):
@@ -254,7 +280,7 @@ def worst_mistakes(
         _show_image(axes, images[n])
         said = f"{class_names[predicted[n]]} {np.exp(log_p[n, predicted[n]]):.0%}"
         _caption(axes, said, f"is {class_names[labels[n]]}")
-    return _finish(figure, path)
+    return save_figure(figure, path)
 
 
 def _check_predictions(images: Array, labels: Array, logits: Array, count: int) -> None:
@@ -286,39 +312,8 @@ def _show_image(axes: Axes, image: Array) -> None:
     axes.set_axis_off()
 
 
-def _figure(width: float, height: float) -> Figure:
-    """An empty white figure, in inches; 150 dots to the inch."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('the pictures need matplotlib: pip install "minicnn[plots]"') from error
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
-    return figure
-
-
-def _plain_axes(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=11, color=INK, pad=10)
-    axes.tick_params(colors=INK, labelsize=9)
-    for side in axes.spines:
-        axes.spines[side].set_visible(False)
-
-
 def _class_names(names: Sequence[str] | None, K: int, what: str) -> list[str]:
     given = [str(k) for k in range(K)] if names is None else [str(name) for name in names]
     if len(given) != K:
         raise ValueError(f"{what} expected {K} class names, got {len(given)}")
     return given
-
-
-def _finish(figure: Figure, path: PathLike | None) -> Figure:
-    """Write the PNG beside its place and rename it, so that no crash leaves half of one."""
-    if path is not None:
-        target = Path(path)
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            figure.savefig(unfinished, format="png")
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    return figure

@@ -1,8 +1,9 @@
 """Training steps on a GPU as a CUDA graph: recorded once, then repeated without Python; see `kernels.cuda.graph`.
 
 The first step runs as it does on the CPU, which compiles every kernel. Then one is recorded, and from there on a batch
-is the numbers of its samples, which are gathered on the GPU, where the data set lies. Outputs and losses are
-fetched now and then, for waiting for each would leave the GPU idle. What is computed is bit for bit the same.
+is what is written to the arrays that the recorded step reads: the numbers of its samples, if the data set lies on the
+GPU, else its images and labels. Outputs and losses are fetched now and then, for waiting for each would leave the GPU
+idle. What is computed is bit for bit the same.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 Array = Any
+Batch = tuple[Array, ...]
 Record = dict[str, float]
 
 SECONDS = 0.1  # between two looks at the outputs
@@ -29,79 +31,110 @@ KEPT = 256  # batches whose outputs are kept on the GPU between two looks, at mo
 LARGEST = 1 << 30  # bytes of a data set that is put on the GPU
 
 
-def on_gpu(trainer: Trainer, loader: DataLoader) -> bool:
-    """Whether all steps of an epoch are alike, and can be made of what lies on the GPU: a small data set as it is.
+class Resident:
+    """A data set that lies on the GPU: a batch is the numbers of its samples."""
 
-    A BatchNorm2d with momentum None counts its steps in its arithmetic: no step is like the last one.
-    """
-    dataset, layers = loader.dataset, trainer.model.modules()
-    return (
-        type(loader) is DataLoader
-        and type(dataset) is ArrayDataset  # a subclass may have samples of its own making
-        and loader.transform is None
-        and dataset.images.nbytes <= LARGEST
-        and any(parameter.is_filled and parameter.device == "cuda" for parameter in trainer.model.parameters())
-        and not any(isinstance(layer, BatchNorm2d) and layer.momentum is None for layer in layers)
-    )
-
-
-class GpuSteps:
-    """The training steps of one `fit` on a data set that lies on the GPU.
-
-    trainer: whose model, loss and optimizer make the steps. check: called at the first step of each size with the
-    number of the model's outputs, to look at all labels: a recorded step cannot.
-    """
-
-    def __init__(self, trainer: Trainer, dataset: ArrayDataset, check: Callable[[int], None]) -> None:
-        self.trainer, self.check, self.capture = trainer, check, trainer.capture
-        self.true_labels = dataset.labels
+    def __init__(self, dataset: ArrayDataset) -> None:
         images = dataset.images
         if images.dtype != np.uint8:  # those of 0 to 255 stay small, and become floats there
             images = to_input(images, np.arange(len(dataset)))
         self.images, self.labels = (device.to_device(a, "cuda") for a in (images, dataset.labels))
-        self.sizes: dict[int, Step] = {}
+        self.known = dataset.labels
+
+    def batches(self, loader: DataLoader) -> Iterator[tuple[Batch, Array]]:
+        """What goes to the GPU for each batch of the loader's next epoch, and its labels in the CPU's memory."""
+        return (((numbers,), self.known[numbers]) for numbers in loader.indices(loader.epoch))
+
+    def inputs(self, numbers: Array) -> tuple[Array, Array]:
+        """Images and labels of a batch, of what went there."""
+        images = self.images[numbers]
+        if images.dtype == np.uint8:  # as to_input
+            images = device.array_module(images).divide(images, np.float32(255), dtype=np.float32)
+        return images, self.labels[numbers]
+
+
+class Sent:
+    """Batches that the CPU makes, of a large data set or with augmentation: images and labels are copied."""
+
+    def batches(self, loader: DataLoader) -> Iterator[tuple[Batch, Array]]:
+        """As of `Resident`."""
+        return (((images, labels), labels) for images, labels in loader)
+
+    def inputs(self, images: Array, labels: Array) -> tuple[Array, Array]:
+        """As of `Resident`."""
+        return images, labels
+
+
+def source_of(trainer: Trainer, loader: DataLoader) -> Resident | Sent | None:
+    """Where the batches of an epoch come from, if all its steps are alike and on the GPU; else None.
+
+    The labels of an ArrayDataset are known, and a recorded step cannot look at them. A BatchNorm2d with momentum None
+    counts its steps in its arithmetic: no step is like the last one.
+    """
+    dataset, layers = loader.dataset, trainer.model.modules()
+    if (
+        type(loader) is not DataLoader
+        or type(dataset) is not ArrayDataset  # a subclass may have samples of its own making
+        or not any(parameter.is_filled and parameter.device == "cuda" for parameter in trainer.model.parameters())
+        or any(isinstance(layer, BatchNorm2d) and layer.momentum is None for layer in layers)
+    ):
+        return None
+    if loader.transform is None and dataset.images.nbytes <= LARGEST:
+        return Resident(dataset)
+    return Sent() if trainer.capture else None
+
+
+class GpuSteps:
+    """The training steps of one `fit`.
+
+    trainer: whose model, loss and optimizer make the steps. source: of the batches. check: called at the first step of
+    each size with the number of the model's outputs, to look at all labels: a recorded step cannot.
+    """
+
+    def __init__(self, trainer: Trainer, source: Resident | Sent, check: Callable[[int], None]) -> None:
+        self.trainer, self.source, self.check, self.capture = trainer, source, check, trainer.capture
+        self.sizes: dict[tuple[int, ...], Step] = {}
         self.count = 0
 
-    def epoch(self, batches: Iterable[Array]) -> Iterator[tuple[int, Record]]:
-        """Train on every batch, given by the numbers of its samples; yields its size, loss and metrics."""
-        pending: list[tuple[int, Array]] = []  # batch, numbers of its samples: nobody has looked at them yet
-        last_look = time.perf_counter()
-        for batch, numbers in enumerate(batches):
-            size = len(numbers)
-            other = bool(pending) and len(pending[0][1]) != size
-            if other or len(pending) == KEPT or time.perf_counter() - last_look > SECONDS:
-                yield from self._look(pending)
-                pending, last_look = [], time.perf_counter()
+    def epoch(self, batches: Iterable[tuple[Batch, Array]]) -> Iterator[tuple[int, Record]]:
+        """Train on every batch, as `source.batches` has them; yields its size, loss and metrics."""
+        pending: list[tuple[int, Array]] = []  # batch, labels: nobody has looked at them yet
+        last_look, last_size = time.perf_counter(), None
+        for batch, (arrays, labels) in enumerate(batches):
+            size = arrays[0].shape
+            if size != last_size or len(pending) == KEPT or time.perf_counter() - last_look > SECONDS:
+                yield from self._look(pending, last_size)
+                pending, last_look, last_size = [], time.perf_counter(), size
             if size not in self.sizes:
-                self.sizes[size] = Step(self, size)
-            self.sizes[size].run(numbers, len(pending))
-            pending.append((batch, numbers))
+                self.sizes[size] = Step(self, arrays)
+            self.sizes[size].run(arrays, len(pending))
+            pending.append((batch, labels))
             self.count += 1
-        yield from self._look(pending)
+        yield from self._look(pending, last_size)
 
-    def _look(self, pending: list[tuple[int, Array]]) -> Iterator[tuple[int, Record]]:
-        """Wait for the GPU, and measure the batches that it has done meanwhile."""
+    def _look(self, pending: list[tuple[int, Array]], size: Any) -> Iterator[tuple[int, Record]]:
+        """Wait for the GPU, and measure the batches of that size that it has done meanwhile."""
         if pending:
-            losses, outputs = self.sizes[len(pending[0][1])].fetch(len(pending))
-            for i, (batch, numbers) in enumerate(pending):
+            losses, outputs = self.sizes[size].fetch(len(pending))
+            for i, (batch, labels) in enumerate(pending):
                 loss = self.trainer.check_loss(float(losses[i]), batch)
-                yield len(numbers), self.trainer.measure(outputs[i], self.true_labels[numbers], loss)
+                yield len(labels), self.trainer.measure(outputs[i], labels, loss)
 
 
 class Step:
-    """A training step on batches of one size: made once by Python, then recorded."""
+    """A training step on batches of one size, such as this one: made once by Python, then recorded."""
 
-    def __init__(self, steps: GpuSteps, size: int) -> None:
+    def __init__(self, steps: GpuSteps, batch: Batch) -> None:
         self.steps, self.trainer = steps, steps.trainer
-        self.xp = device.array_module(steps.images)
-        self.numbers = self.xp.zeros(size, np.int64)  # of the samples in the batch
+        self.batch = tuple(device.to_device(array, "cuda") for array in batch)  # what the recorded step reads
         self.graph: Any = None
         self.settings: dict[str, Any] = {}
         self.made = False
 
-    def run(self, numbers: Array, slot: int) -> None:
-        """Ask the GPU for a step on these samples, and to keep its loss and outputs in a slot."""
-        self.numbers[...] = self.xp.asarray(numbers)
+    def run(self, batch: Batch, slot: int) -> None:
+        """Ask the GPU for a step on this batch, and to keep its loss and outputs in a slot."""
+        for here, array in zip(self.batch, batch, strict=True):
+            here[...] = device.to_device(array, "cuda")
         if self.made and self.steps.capture:
             self._record()
         if self.graph is None:
@@ -114,8 +147,9 @@ class Step:
         if not self.made:
             loss, outputs = result
             self.steps.check(outputs.shape[1])
-            self.losses = self.xp.empty(KEPT, loss.dtype)
-            self.outputs = self.xp.empty((KEPT, *outputs.shape), outputs.dtype)
+            xp = device.array_module(loss)
+            self.losses = xp.empty(KEPT, loss.dtype)
+            self.outputs = xp.empty((KEPT, *outputs.shape), outputs.dtype)
             self.made = True
         self.losses[slot], self.outputs[slot] = result
 
@@ -145,12 +179,11 @@ class Step:
 
     def _step(self) -> tuple[Array, Array]:
         """The loss and the outputs before the step."""
-        images, trainer = self.steps.images[self.numbers], self.trainer
-        if images.dtype == np.uint8:  # as to_input
-            images = self.xp.divide(images, np.float32(255), dtype=np.float32)
+        trainer = self.trainer
+        images, labels = self.steps.source.inputs(*self.batch)
         weights = next(trainer.model.parameters())
         outputs = trainer.forward(images.astype(weights.dtype, copy=False))
-        loss = trainer.loss(outputs, self.steps.labels[self.numbers])
+        loss = trainer.loss(outputs, labels)
         trainer.update(loss)
         return loss.data, outputs.data
 

@@ -21,7 +21,7 @@ from ..nn import Module
 from ..nn.checks import flag, positive
 from ..optim import Optimizer, Schedule
 from .checkpoint import load_checkpoint, save_checkpoint
-from .gpu_steps import GpuSteps, on_gpu
+from .gpu_steps import GpuSteps, source_of
 from .metrics import Metric, RunningMeans, named_metrics
 from .progress import EpochBar
 
@@ -40,8 +40,8 @@ class Trainer:
     metrics: "accuracy", or functions metric(outputs, labels) -> number of NumPy arrays (N, K) and (N,), a mean over the
         batch too; a function's name is its key in the history.
     schedule: of this optimizer, stepped after each epoch; None leaves the learning rate alone.
-    capture: whether steps on a GPU are recorded as a CUDA graph where they are all alike: on a data set that has room
-        there, without augmentation. The result is the same, bit for bit.
+    capture: whether steps on a GPU are recorded as a CUDA graph where they are all alike: on batches that a DataLoader
+        makes of an ArrayDataset. The result is the same, bit for bit.
     precision: "float32", or on a GPU "float16": images, everything that is computed from them and its gradients are
         float16, half as large; sums, weights and what the optimizer keeps stay float32. The
         gradients of the loss are multiplied by LOSS_SCALE on their way back, since small ones would become 0, and
@@ -203,10 +203,10 @@ class Trainer:
             for dataset in datasets:
                 _check_labels(dataset, K)
 
-        if self._gpu_steps is None and isinstance(loader.dataset, ArrayDataset) and on_gpu(self, loader):
-            self._gpu_steps = GpuSteps(self, loader.dataset, check)
+        if self._gpu_steps is None and (source := source_of(self, loader)) is not None:
+            self._gpu_steps = GpuSteps(self, source, check)
         if self._gpu_steps is not None:
-            yield from self._gpu_steps.epoch(loader.indices(self.epoch))
+            yield from self._gpu_steps.epoch(self._gpu_steps.source.batches(loader))
             return
         for batch, (x, labels) in enumerate(loader):
             yield len(labels), self._train_on(x, labels, batch, check)

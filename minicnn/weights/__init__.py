@@ -33,7 +33,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 return pth.read_zip(file)
             if begin[8:] == b"{":  # behind the length of the header
                 return safetensors_file.read(os.fspath(path))
-            if begin[:1] == b"\x80" or begin[:1] == b"c":  # a pickle with its protocol, and one that begins with a name
+            if begin[:1] in (b"\x80", b"(", b"}", b"]", b"c"):  # pickles, and those of the first two protocols
                 return pth.read_legacy(file)
             raise ValueError("it is neither a file of torch.save nor safetensors; is it whole, and not a web page?")
     except ValueError as error:

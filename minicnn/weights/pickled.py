@@ -42,7 +42,7 @@ _STORAGE_NAMES = {f"{module}.{name}": dtype for module in ("torch", "torch.cuda"
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING",
-             "SHORT_BINSTRING"}  # fmt: skip
+             "SHORT_BINSTRING", "INT", "LONG", "FLOAT", "UNICODE"}  # fmt: skip
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -119,9 +119,9 @@ class _Machine:
             stack.append(argument)
         elif opcode in _CONSTANTS:
             stack.append(_CONSTANTS[opcode])
-        elif opcode in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+        elif opcode in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             self.memo[len(self.memo) if opcode == "MEMOIZE" else argument] = stack[-1]
-        elif opcode in ("BINGET", "LONG_BINGET"):
+        elif opcode in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(self.memo[argument])
         elif opcode == "MARK":
             self.marks.append(len(stack))
@@ -129,16 +129,16 @@ class _Machine:
             stack.append(tuple(self._pop(_TUPLES[opcode])))
         elif opcode == "TUPLE":
             stack.append(tuple(self._pop_to_mark()))
-        elif opcode == "EMPTY_LIST":
-            stack.append([])
-        elif opcode == "EMPTY_DICT":
-            stack.append({})
+        elif opcode in ("EMPTY_LIST", "LIST"):
+            stack.append([] if opcode == "EMPTY_LIST" else self._pop_to_mark())
+        elif opcode in ("EMPTY_DICT", "DICT"):
+            stack.append(_fill({}, _pairs([] if opcode == "EMPTY_DICT" else self._pop_to_mark())))
         elif opcode in ("APPEND", "APPENDS"):
             items = self._pop(1) if opcode == "APPEND" else self._pop_to_mark()
             _expect(stack[-1], list).extend(items)
         elif opcode in ("SETITEM", "SETITEMS"):
             items = self._pop(2) if opcode == "SETITEM" else self._pop_to_mark()
-            _fill(_expect(stack[-1], dict), list(zip(items[::2], items[1::2], strict=False)))
+            _fill(_expect(stack[-1], dict), _pairs(items))
         elif opcode == "GLOBAL":
             stack.append(_name(*argument.split(" ", 1)))
         elif opcode == "STACK_GLOBAL":
@@ -218,6 +218,13 @@ def whole_numbers(values: Any) -> tuple[int, ...]:
             shown = value if isinstance(value, int | float | str) else type(value).__name__
             raise ValueError(f"it has {str(shown)[:40]} where a size, a stride or an offset should be")
     return tuple(values)
+
+
+def _pairs(items: list[Any]) -> list[Any]:
+    """key, value, key, value ... by twos."""
+    if len(items) % 2:
+        raise ValueError("its pickle is damaged: a dict with a key that has no value")
+    return list(zip(items[::2], items[1::2], strict=True))
 
 
 def _fill(target: dict[Any, Any], pairs: list[Any]) -> dict[Any, Any]:

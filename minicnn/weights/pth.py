@@ -38,7 +38,15 @@ def read_zip(file: IO[bytes]) -> dict[str, Array]:
             return _arrays(refs, lambda key: archive.read(f"{root}/data/{key}"), swapped)
     except KeyError as error:
         raise ValueError(f"it is not whole: {error.args[0]}") from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OverflowError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OverflowError,
+        OSError,
+        struct.error,
+    ) as error:
         raise ValueError(f"the zip archive is damaged or truncated ({error})") from error
 
 

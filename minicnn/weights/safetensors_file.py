@@ -37,7 +37,7 @@ def read(path: str) -> dict[str, np.ndarray]:
                 "the Trainer that wrote it and use Trainer.load"
             )
         with open(path, "rb") as content:
-            return {name: _array(name, entry) for name, entry in deserialize(content.read())}
+            return {name: _array(name, entry) for name, entry in sorted(deserialize(content.read()))}
     except SafetensorError as error:
         raise ValueError(f"it is no whole safetensors file ({str(error)[:200]})") from error
 

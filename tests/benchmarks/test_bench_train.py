@@ -34,7 +34,8 @@ def test_the_same_losses_and_logits_as_torch(tmp_path, more):
     run("bench_train.py", *TINY_WITH_TORCH, "--model", "digit_cnn", "--batch-size", "4", "--plot", plot, *more,
         "--json", tmp_path / "a.json")  # fmt: skip
     (network,) = json.loads((tmp_path / "a.json").read_text())["networks"]
-    assert network["contenders"].keys() == {"minicnn cpu", "torch nchw", "torch nhwc"}
+    optimised = {"minicnn optimised"} if more else set()
+    assert network["contenders"].keys() == {"minicnn cpu", "torch nchw", "torch nhwc", *optimised}
     assert network["ratios"]["minicnn cpu/torch"] > 0
     assert network["torch"] in ("torch nchw", "torch nhwc")
     assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

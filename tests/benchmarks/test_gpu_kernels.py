@@ -51,7 +51,7 @@ def bench(cupy, harness, monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr(harness, "set_threads", lambda threads, with_torch: None)
     monkeypatch.setattr(roofs, "measure", lambda threads: roofs.Roofs(1e11, 1e10))
-    for name, small in {"ROUNDS": dict.fromkeys(gpu_roofs.ROUNDS, 2), "COPIED": 8, "SIDE": 8, "SECONDS": 0}.items():
+    for name, small in {"ROUNDS": dict.fromkeys(gpu_roofs.ROUNDS, 2), "COPIED": 1, "SIDE": 8, "SECONDS": 0}.items():
         monkeypatch.setattr(gpu_roofs, name, small)
     monkeypatch.setattr(gpu_roofs, "BLOCKS", 1)
     for name in harness.THREAD_VARIABLES:
@@ -199,7 +199,7 @@ def test_a_picture_of_nothing_is_refused_before_anything_is_measured(bench):
 
 
 @pytest.mark.skipif(mc.cuda_available(), reason="there is a GPU")
-@pytest.mark.parametrize("script", ["bench_kernels.py", "bench_train.py"])
+@pytest.mark.parametrize("script", ["bench_kernels.py", "bench_train.py", "bench_scaling.py"])
 def test_without_a_gpu_it_says_so_in_one_sentence(script):
     text = run(script, "--device", "cuda", status=1)
     assert text.startswith('--device cuda: device "cuda" cannot be used, ')

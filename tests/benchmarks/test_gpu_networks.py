@@ -1,9 +1,13 @@
 """Training steps on a GPU: minicnn's on a CuPy of ours and the emulator, PyTorch's on the CPU."""
 
+import json
+import sys
+from types import SimpleNamespace
+
 import fake_cupy
 import numpy as np
 import pytest
-from scripts import TINY, run
+from scripts import TINY
 
 import minicnn as mc
 
@@ -12,11 +16,37 @@ import minicnn as mc
 def few(monkeypatch):
     """Seven digits for a network, and a GPU that is none."""
     import gpu_networks
+    from networks import Task
 
     fake_cupy.installed(monkeypatch)
-    true = gpu_networks.samples
-    monkeypatch.setattr(gpu_networks, "samples", lambda task: tuple(a[:7] for a in true(task)))
+    images, labels = gpu_networks.samples(Task("lenet5", 7, 28))
+    monkeypatch.setattr(gpu_networks, "samples", lambda task: (images[:7], labels[:7]))
     return gpu_networks
+
+
+@pytest.fixture
+def bench(few, harness, monkeypatch, tmp_path, capsys):
+    """bench(script, *options) with --device cuda and without PyTorch: what it printed, and its JSON file."""
+    import gpu_settings
+    import report
+
+    images, labels = few.samples(None)
+    monkeypatch.setattr(few, "samples", lambda task: (images[:2], labels[:2]))
+    monkeypatch.setattr(harness, "set_threads", lambda threads, with_torch: None)
+    monkeypatch.setattr(gpu_settings, "set_precision", lambda precision, with_torch: None)
+    monkeypatch.setattr(report, "gpu", lambda: {"gpu": "Emulated GPU"})
+    for name in harness.THREAD_VARIABLES:
+        monkeypatch.setenv(name, "1")
+
+    def call(script, *options):
+        path = tmp_path / "a.json"
+        monkeypatch.setattr(
+            sys, "argv", list(map(str, [script.__file__, "--device", "cuda", *TINY, "--json", path, *options]))
+        )
+        assert script.main() == 0
+        return capsys.readouterr().out, json.loads(path.read_text())
+
+    return call
 
 
 def test_all_contenders_compute_the_same(few, harness):
@@ -35,8 +65,73 @@ def test_all_contenders_compute_the_same(few, harness):
     harness.agree(losses, few.TOLERANCES["float32"])
 
 
-@pytest.mark.skipif(mc.cuda_available(), reason="here is a GPU")
-def test_without_a_gpu_bench_train_says_so():
-    text = run("bench_train.py", "--device", "cuda", *TINY, status=1)
-    assert text.startswith('--device cuda: device "cuda" cannot be used')
-    assert text.count("\n") == 1
+def test_bench_train_writes_time_and_memory_of_both_ways(bench):
+    import bench_train
+
+    text, content = bench(bench_train, "--model", "lenet5", "--batch-size", 2)
+    assert max(map(len, text.splitlines())) <= 80
+    assert content["machine"]["gpu"] == "Emulated GPU"
+    (network,) = content["networks"]
+    assert network["contenders"].keys() == {"minicnn eager", "minicnn graph"}
+    assert all(each["seconds"] > 0 for each in network["contenders"].values())
+    assert min(each["peak bytes"] for each in network["contenders"].values()) > 3 * 4 * 61_706
+
+
+def test_bench_scaling_has_a_line_for_each_step_and_no_threads(bench, monkeypatch, tmp_path):
+    import bench_scaling
+
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(bench_scaling, "ANY_SIZE", ("resnet20", "lenet5"))
+    monkeypatch.setitem(bench_scaling.MODELS, "lenet5", (2, 0.05))
+    plot = tmp_path / "a.png"
+    text, content = bench(bench_scaling, "--model", "lenet5", "--batches", 1, 2, "--sizes", 28, "--plot", plot)
+    assert "lenet5, a training step, on a GPU" in text
+    assert max(map(len, text.splitlines())) <= 80
+    points = content["points"]
+    assert [(point["batch size"], point["threads"]) for point in points] == [(1, 0), (2, 0)]
+    assert all(point["contenders"].keys() == {"minicnn eager", "minicnn graph"} for point in points)
+    one, two = (point["contenders"]["minicnn graph"]["peak bytes"] for point in points)
+    assert one < two
+    assert [each["series"] for each in content["growth"]] == ["minicnn graph, on a GPU"]
+    assert content["machine"]["precision"] == "float32"
+    assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_peak_memory_is_what_is_in_use_at_the_same_time(few):
+    import gpu_memory
+
+    cupy = sys.modules["cupy"]
+    before = cupy.zeros(5000, np.uint8)
+
+    def work():
+        nonlocal before
+        a, b = cupy.zeros(1024, np.uint8), cupy.zeros(2048, np.uint8)
+        del a, before
+        return b, cupy.zeros(1000, np.uint8)
+
+    assert gpu_memory.peak("minicnn", work) == 3072
+    assert gpu_memory.peak("minicnn", lambda: [cupy.zeros(1, np.uint8) for _ in range(10)]) == 5120
+    assert gpu_memory.peak("minicnn", lambda: None) == 0
+
+
+def test_peak_memory_of_torch_is_above_what_it_held_before(monkeypatch):
+    torch = pytest.importorskip("torch")
+    import gpu_memory
+
+    said = []
+    cuda = SimpleNamespace(reset_peak_memory_stats=lambda: said.append("reset"), memory_allocated=lambda: 100,
+                           max_memory_allocated=lambda: 350)  # fmt: skip
+    monkeypatch.setattr(torch, "cuda", cuda)
+    assert gpu_memory.peak("torch", lambda: said.append("call")) == 250
+    assert said == ["reset", "call"]
+
+
+@pytest.mark.parametrize(("there", "device"), [(True, "cuda"), (False, "cpu")])
+def test_auto_is_a_gpu_where_there_is_one(harness, monkeypatch, there, device):
+    import argparse
+
+    monkeypatch.setattr(mc, "cuda_available", lambda: there)
+    parser = argparse.ArgumentParser()
+    harness.add_device(parser)
+    assert parser.parse_args(["--device", "auto"]).device == device
+    assert parser.parse_args([]).device == "cpu"

@@ -42,6 +42,16 @@ def test_networks_become_rows(readme_table, tmp_path):
     assert "| lenet5 | 128 x 28 x 28 x 1 | 1.23 ms | 2.00 ms | 0.617 | 31 | - |" in text
 
 
+def test_an_optimised_network_has_a_row_of_its_own(readme_table, tmp_path):
+    optimised = {"minicnn optimised": {"seconds": 0.001, "peak bytes": 2_000_000}}
+    both = {**NETWORK, "contenders": {**NETWORK["contenders"], **optimised}}
+    both["ratios"] = {**NETWORK["ratios"], "minicnn optimised/torch": 0.5}
+    kept(tmp_path, "bench_inference_a", networks=[both])
+    text = readme_table.tables(tmp_path)
+    assert "| lenet5 | 128 x 28 x 28 x 1 | 1.23 ms | 2.00 ms | 0.617 | 31 | - |" in text
+    assert "| lenet5, optimised | 128 x 28 x 28 x 1 | 1.00 ms | 2.00 ms | 0.500 | 2 | - |" in text
+
+
 def test_without_torch_the_columns_stay_empty(readme_table, tmp_path):
     alone = {**NETWORK, "torch": None, "ratios": {}}
     kept(tmp_path, "bench_inference_a", networks=[alone])

@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 
 import minicnn as mc
-from minicnn import _function, models, nn
+from minicnn import _function, kernels, models, nn
 from minicnn import functional as F
 from minicnn.graph import Graph, trace
 
 NETWORKS = ["lenet1", "lenet5", "lenet5:d2l", "lenet5:1998", "digit_cnn", "resnet20"]
+
+
+@pytest.fixture
+def _reference():
+    """No kernels need be compiled for float64."""
+    with kernels.use("reference"):
+        yield
 
 
 def images(N, *shape, seed=0):
@@ -130,6 +137,7 @@ def test_tracing_moves_no_random_numbers():
     assert draws(lambda model: trace(model, [3])) == draws(lambda model: None)
 
 
+@pytest.mark.usefixtures("_reference")
 def test_a_graph_is_a_module():
     mc.seed(5)
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm2d(2))

@@ -1,11 +1,13 @@
 """Batch normalisation and local response normalisation of the cpu room against the reference."""
 
+import itertools
+
 import numpy as np
 import pytest
 from agreement import DTYPES, call, converted, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from minicnn.kernels import cpu, reference
 
@@ -14,35 +16,101 @@ SETTINGS = settings(deadline=None, derandomize=True, max_examples=120)
 TOLERANCE = {np.float32: {"rtol": 1e-5, "atol": 1e-5}, np.float64: {"rtol": 1e-11, "atol": 1e-11}}
 SHAPES = st.one_of(
     st.tuples(st.integers(2, 400), st.sampled_from([1, 2, 3, 16, 33])),
-    st.tuples(st.integers(1, 3), st.integers(2, 9), st.integers(1, 9), st.sampled_from([1, 2, 5, 40])),
+    st.tuples(st.integers(1, 3), st.integers(2, 9), st.integers(1, 9), st.sampled_from([1, 2, 5, 40, 70])),
 )
 
 
-def assert_agrees(name, arguments, dtype):
+def assert_agrees(room, name, arguments, dtype):
     given = converted(arguments, dtype)
-    for got, expected in zip(call(cpu, name, given), call(reference, name, converted(given, np.float64)), strict=True):
+    exact = call(reference, name, converted(given, np.float64))
+    for got, expected in zip(call(room, name, given), exact, strict=True):
         assert got.dtype == dtype
         assert got.shape == expected.shape
         scale = max(1.0, abs(expected).max())
         assert_allclose(got / scale, expected / scale, **TOLERANCE[dtype], err_msg=name)
 
 
-@pytest.mark.parametrize("parts", [1, 3])
-@SETTINGS
-@given(shape=SHAPES, dtype=st.sampled_from(DTYPES))
-def test_batch_normalisation_is_the_reference(parts, shape, dtype):
+def assert_batch_normalisation_agrees(room, shape, dtype):
     rng = np.random.default_rng(0)
     x, dy, residual = rng.standard_normal((3, *shape))
     gamma, beta = rng.standard_normal((2, shape[-1]))
     _, mean, var = reference.batch_norm_forward(x, gamma, beta, 1e-5, None, None)
     # Two equal numbers have a variance of nothing but eps, and a quotient by its root is no test of anything.
     var = var + 0.1
+    for end in [(None, None), (None, "relu"), (residual, None), (residual, "relu")]:
+        assert_agrees(room, "batch_norm_forward", (x, gamma, beta, 1e-2, *end), dtype)
+        assert_agrees(room, "batch_norm_inference_forward", (x, gamma, beta, mean, var, 1e-5, *end), dtype)
+    assert_agrees(room, "batch_norm_backward", (dy, x, gamma, beta, mean, var, 1e-5, None), dtype)
+    assert_agrees(room, "batch_norm_inference_backward", (dy, x, gamma, beta, mean, var, 1e-5, None), dtype)
+
+
+def assert_the_gradient_passes_where_something_came_through(room, direction, shape, dtype):
+    """To the bit: the backward direction computes y again to see its sign, and near 0 any rounding would show."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, *shape)).astype(dtype)
+    gamma, beta = rng.standard_normal((2, shape[-1])).astype(dtype)
+    x.reshape(-1, shape[-1])[1::2] = x.reshape(-1, shape[-1])[:1]  # many equal values, which beta moves to about 0
+    _, mean, var = room.batch_norm_forward(x, gamma, beta, 1e-2, None, None)
+    y = room.batch_norm_inference_forward(x, gamma, beta * 0, mean, var, 1e-2, None, None)
+    beta = -y.reshape(-1, shape[-1])[0]
+    y = room.batch_norm_inference_forward(x, gamma, beta, mean, var, 1e-2, None, "relu")
+    backward, rest = getattr(room, f"{direction}_backward"), (x, gamma, beta, mean, var, 1e-2)
+    fused, separate = backward(dy, *rest, "relu"), backward(room.relu_backward(dy, y), *rest, None)
+    for a, b in zip(fused, separate, strict=True):
+        assert_array_equal(a, b)
+
+
+def assert_a_spoilt_number_reaches_only_its_channel(room, rows):
+    """rows: in which one number is spoilt, each in turn."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 300, 5))
+    ones = np.ones(5)
+    for value, row in itertools.product((np.nan, np.inf), rows):
+        spoilt = x.copy()
+        spoilt[row, 3] = value
+        with np.errstate(invalid="ignore"):
+            for name, arguments in [
+                ("batch_norm_forward", (spoilt, ones, ones, 1e-5, None, None)),
+                ("batch_norm_forward", (spoilt, ones, ones, 1e-5, dy, "relu")),
+                ("batch_norm_forward", (dy, ones, ones, 1e-5, spoilt, "relu")),
+                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, ones, 1e-5, None)),
+                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, ones, 1e-5, "relu")),
+                ("batch_norm_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, None)),
+                ("batch_norm_inference_forward", (spoilt, ones, ones, ones, ones, 1e-5, dy, "relu")),
+                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, None)),
+                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, "relu")),
+            ]:
+                results = (call(r, name, arguments) for r in (room, reference))
+                for got, expected in zip(*results, strict=True):
+                    assert np.isfinite(expected[..., [0, 1, 2, 4]]).all()
+                    assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+
+
+def assert_local_response_normalisation_agrees(room, shape, size, constants, dtype):
+    x, dy = np.random.default_rng(0).standard_normal((2, *shape))
+    assert_agrees(room, "local_response_norm_forward", (x, size, *constants), dtype)
+    assert_agrees(room, "local_response_norm_backward", (dy, x, size, *constants), dtype)
+
+
+def assert_a_spoilt_number_reaches_only_the_channels_around_it(room):
+    x, dy = np.random.default_rng(0).standard_normal((2, 4, 12))
+    for value in (np.nan, np.inf):
+        spoilt = x.copy()
+        spoilt[1, 5] = value
+        with np.errstate(invalid="ignore"):
+            for name, arguments in [("forward", (spoilt,)), ("backward", (spoilt, x)), ("backward", (dy, spoilt))]:
+                name = f"local_response_norm_{name}"
+                got, expected = (getattr(r, name)(*arguments, 4, 0.5, 0.75, 1.0) for r in (room, reference))
+                assert np.isfinite(expected[:, [0, 11]]).all()
+                assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@SETTINGS
+@given(shape=SHAPES, dtype=st.sampled_from(DTYPES))
+def test_batch_normalisation_is_the_reference(parts, shape, dtype):
     with split(parts):
-        for end in [(None, None), (None, "relu"), (residual, None), (residual, "relu")]:
-            assert_agrees("batch_norm_forward", (x, gamma, beta, 1e-2, *end), dtype)
-            assert_agrees("batch_norm_inference_forward", (x, gamma, beta, mean, var, 1e-5, *end), dtype)
-        assert_agrees("batch_norm_backward", (dy, x, gamma, beta, mean, var, 1e-5, None), dtype)
-        assert_agrees("batch_norm_inference_backward", (dy, x, gamma, beta, mean, var, 1e-5, None), dtype)
+        assert_batch_normalisation_agrees(cpu, shape, dtype)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -50,21 +118,8 @@ def test_batch_normalisation_is_the_reference(parts, shape, dtype):
 @SETTINGS
 @given(shape=SHAPES, dtype=st.sampled_from(DTYPES))
 def test_the_gradient_passes_where_the_forward_direction_let_something_through(direction, parts, shape, dtype):
-    """To the bit: the backward direction computes y again to see its sign, and near 0 any rounding would show."""
-    rng = np.random.default_rng(0)
-    x, dy = rng.standard_normal((2, *shape)).astype(dtype)
-    gamma, beta = rng.standard_normal((2, shape[-1])).astype(dtype)
-    x.reshape(-1, shape[-1])[1::2] = x.reshape(-1, shape[-1])[:1]  # many equal values, which beta moves to about 0
     with split(parts):
-        _, mean, var = cpu.batch_norm_forward(x, gamma, beta, 1e-2, None, None)
-        beta = -cpu.batch_norm_inference_forward(x, gamma, beta * 0, mean, var, 1e-2, None, None).reshape(
-            -1, shape[-1]
-        )[0]
-        y = cpu.batch_norm_inference_forward(x, gamma, beta, mean, var, 1e-2, None, "relu")
-        backward, rest = getattr(cpu, f"{direction}_backward"), (x, gamma, beta, mean, var, 1e-2)
-        fused, separate = backward(dy, *rest, "relu"), backward(cpu.relu_backward(dy, y), *rest, None)
-    for a, b in zip(fused, separate, strict=True):
-        np.testing.assert_array_equal(a, b)
+        assert_the_gradient_passes_where_something_came_through(cpu, direction, shape, dtype)
 
 
 def test_a_small_variance_around_a_large_mean_survives_float32():
@@ -84,28 +139,7 @@ def test_a_first_value_far_from_the_others_costs_no_digits():
 
 
 def test_a_spoilt_number_reaches_only_its_channel():
-    rng = np.random.default_rng(0)
-    x, dy = rng.standard_normal((2, 300, 5))
-    ones = np.ones(5)
-    for value in (np.nan, np.inf):
-        spoilt = x.copy()
-        spoilt[17, 3] = value
-        with np.errstate(invalid="ignore"):
-            for name, arguments in [
-                ("batch_norm_forward", (spoilt, ones, ones, 1e-5, None, None)),
-                ("batch_norm_forward", (spoilt, ones, ones, 1e-5, dy, "relu")),
-                ("batch_norm_forward", (dy, ones, ones, 1e-5, spoilt, "relu")),
-                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, ones, 1e-5, None)),
-                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, ones, 1e-5, "relu")),
-                ("batch_norm_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, None)),
-                ("batch_norm_inference_forward", (spoilt, ones, ones, ones, ones, 1e-5, dy, "relu")),
-                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, None)),
-                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, "relu")),
-            ]:
-                results = (call(room, name, arguments) for room in (cpu, reference))
-                for got, expected in zip(*results, strict=True):
-                    assert np.isfinite(expected[..., [0, 1, 2, 4]]).all()
-                    assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+    assert_a_spoilt_number_reaches_only_its_channel(cpu, [17])
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -117,20 +151,9 @@ def test_a_spoilt_number_reaches_only_its_channel():
     dtype=st.sampled_from(DTYPES),
 )
 def test_local_response_normalisation_is_the_reference(parts, shape, size, constants, dtype):
-    x, dy = np.random.default_rng(0).standard_normal((2, *shape))
     with split(parts):
-        assert_agrees("local_response_norm_forward", (x, size, *constants), dtype)
-        assert_agrees("local_response_norm_backward", (dy, x, size, *constants), dtype)
+        assert_local_response_normalisation_agrees(cpu, shape, size, constants, dtype)
 
 
 def test_a_spoilt_number_reaches_only_the_channels_around_it():
-    x, dy = np.random.default_rng(0).standard_normal((2, 4, 12))
-    for value in (np.nan, np.inf):
-        spoilt = x.copy()
-        spoilt[1, 5] = value
-        with np.errstate(invalid="ignore"):
-            for name, arguments in [("forward", (spoilt,)), ("backward", (spoilt, x)), ("backward", (dy, spoilt))]:
-                name = f"local_response_norm_{name}"
-                got, expected = (getattr(r, name)(*arguments, 4, 0.5, 0.75, 1.0) for r in (cpu, reference))
-                assert np.isfinite(expected[:, [0, 11]]).all()
-                assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+    assert_a_spoilt_number_reaches_only_the_channels_around_it(cpu)

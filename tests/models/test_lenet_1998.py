@@ -6,6 +6,7 @@ import pytest
 import minicnn as mc
 from minicnn import models
 from minicnn.models import lenet_1998 as parts
+from minicnn.models import lenet_early as early
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,27 @@ def test_table_of_1989_is_two_independent_halves_of_ten_connections():
     first, second = [row[:6] for row in parts.H3_TABLE], [row[6:] for row in parts.H3_TABLE]
     assert first[:2] == second[2:] == ["XXX.XX", ".XXXXX"]
     assert first[2:] == second[:2] == ["......", "......"]
+
+
+def test_maps_of_lenet4_see_three_maps_each_another_three():
+    columns = [frozenset(s for s in range(8) if early.LENET4_TABLE[s][o] == "X") for o in range(16)]
+    assert columns[:8] == [{o, (o + 1) % 8, (o + 2) % 8} for o in range(8)]  # every contiguous subset of three
+    assert len(set(columns)) == 16
+    assert all(len({s % 4 for s in column}) == 3 for column in columns)  # S2's maps s and s + 4 see the same of C1
+    assert [row.count("X") for row in early.LENET4_TABLE] == [6] * 8
+
+
+def test_lenet4_has_two_subsampling_maps_for_each_map():
+    layer = early.PairedSubsampling(3)
+    coefficient, bias = layer.coefficient.numpy(), layer.bias.numpy()
+    assert coefficient.shape == bias.shape == (6,)
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
+    y = layer(mc.tensor(x)).numpy()
+    assert y.shape == (2, 2, 3, 6)
+    for n, h, w, m in np.ndindex(y.shape):
+        cells = x[n, 2 * h : 2 * h + 2, 2 * w : 2 * w + 2, m % 3].sum()
+        squashed = 1.7159 * np.tanh(2 / 3 * (coefficient[m] * cells + bias[m]))
+        assert y[n, h, w, m] == pytest.approx(squashed, rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("table", [parts.C3_TABLE, parts.H3_TABLE])

@@ -99,4 +99,4 @@ def test_training_step_against_torch():
     twin.mlpconv1, twin.pool1 = mlpconv(CIFAR[0], 2), t.MaxPool2d(3, 2, ceil_mode=True)
     twin.mlpconv2, twin.pool2 = mlpconv(CIFAR[1], 2), t.AvgPool2d(3, 2, ceil_mode=True)
     twin.mlpconv3, twin.avgpool, twin.flatten = mlpconv(last, 1), t.AdaptiveAvgPool2d(1), t.Flatten()
-    check_training_step(model, twin, torch, np.random.default_rng(0).random((3, 32, 32, 3)), 3)
+    check_training_step(model, twin, torch, np.random.default_rng(0).random((1, 32, 32, 3)), 3)

@@ -1,5 +1,6 @@
 """Schedules: the cosine at the points where it is known, and states that fit or do not."""
 
+import json
 import math
 
 import numpy as np
@@ -73,3 +74,34 @@ def test_a_subclass_needs_only_lr_at():
     assert optimizer.lr == 0.1
     with pytest.raises(NotImplementedError):
         optim.Schedule(optimizer).step()
+
+
+def test_steps_at_milestones_as_pytorch_takes_them():
+    torch = pytest.importorskip("torch")
+    theirs = torch.optim.SGD([torch.ones(1, requires_grad=True)], 0.4)
+    reference = torch.optim.lr_scheduler.MultiStepLR(theirs, [1, 3, 4], gamma=0.5)
+    ours = sgd(0.4)
+    schedule = optim.MultiStepLR(ours, [1, 3, 4], gamma=0.5)
+    for _ in range(6):
+        assert ours.lr == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12)
+        schedule.step()
+        theirs.step()
+        reference.step()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [([0],), ([2, 1],), ([2, 2],), ([1.5],), ([True],), (["1"],), ([1], 0), ([1], -1), ([1], float("nan")), ([1], "x")],
+)
+def test_wrong_milestones_are_refused(settings):
+    with pytest.raises((ValueError, TypeError), match="MultiStepLR"):
+        optim.MultiStepLR(sgd(), *settings)
+
+
+def test_milestones_go_through_json():
+    """As in a checkpoint, where they are kept."""
+    schedule = optim.MultiStepLR(sgd(), (2, 5))
+    schedule.load_state_dict(json.loads(json.dumps({**schedule.state_dict(), "epoch": 3})))
+    assert schedule.epoch == 3
+    with pytest.raises(ValueError, match=r"saved with milestones=\[2, 5\] and has milestones=\[2, 6\]"):
+        optim.MultiStepLR(sgd(), [2, 6]).load_state_dict(schedule.state_dict())

@@ -85,6 +85,26 @@ def test_learning_curves_of_what_there_is(history, panels, lines, tmp_path):
     assert read_png(tmp_path / "curves.png").std() > 0.02
 
 
+def test_error_curves(tmp_path):
+    deeper = {"accuracy": [0.25, 0.5], "val_accuracy": [float("nan")] * 2}  # trained without a validation
+    figure = plots.error_curves({"shallow": HISTORY, "deep": deeper}, tmp_path / "errors.png")
+    training, test, other = figure.axes[0].get_lines()
+    np.testing.assert_allclose(training.get_ydata(), [0.2, 0.1, 0.05])
+    np.testing.assert_allclose(test.get_ydata(), [0.18, 0.07, 0.08])
+    np.testing.assert_array_equal(other.get_xdata(), [1, 2])
+    np.testing.assert_allclose(other.get_ydata(), [0.75, 0.5])
+    assert training.get_color() == test.get_color() != other.get_color()
+    assert {"shallow, training 5.0%", "shallow, test 8.0%", "deep, training 50.0%"} <= set(texts(figure))
+    assert read_png(tmp_path / "errors.png").std() > 0.02
+    assert_inside(figure)
+
+
+@pytest.mark.parametrize("histories", [{}, {"a": {"loss": [1.0]}}, {"a": HISTORY, "b": {"accuracy": []}}])
+def test_error_curves_want_an_accuracy(histories):
+    with pytest.raises(ValueError, match='error_curves expected histories with "accuracy", got'):
+        plots.error_curves(histories)
+
+
 def test_learning_curves_refuse_an_empty_or_ragged_history():
     with pytest.raises(ValueError, match=r"got \['lr'\]"):
         plots.learning_curves({"lr": [1.0]})
@@ -290,6 +310,7 @@ def test_a_missing_matplotlib_says_what_to_install(monkeypatch):
     images, labels, logits = mistakes(4)
     for call in (
         lambda: plots.learning_curves(HISTORY),
+        lambda: plots.error_curves({"a": HISTORY}),
         lambda: plots.confusion_heatmap(np.eye(2)),
         lambda: plots.filter_grid(np.ones((1, 1, 1, 1))),
         lambda: plots.worst_mistakes(images, labels, logits),

@@ -5,12 +5,13 @@ An array of NumPy beside one of these is the error that it is in CuPy. What cann
 over such an array work here, and are errors in CuPy.
 
 A stream that captures does nothing and remembers what it would have done: results are NaN until the graph is launched,
-and asking for one is an error, as it is in CUDA.
+and asking for one is an error, as it is in CUDA. The hooks of CuPy's memory pool are told of every array.
 """
 
 import contextlib
 import sys
 import types
+import weakref
 
 import numpy as np
 from emulator import Emulator
@@ -114,7 +115,43 @@ def _ours(value):
     """A result as an array of this module; CuPy has no scalars."""
     if isinstance(value, list | tuple):
         return type(value)(_ours(item) for item in value)
-    return np.asarray(value).view(ndarray) if isinstance(value, np.ndarray | np.generic) else value
+    return _given_out(np.asarray(value)).view(ndarray) if isinstance(value, np.ndarray | np.generic) else value
+
+
+_hooks = {}  # that wait for news of memory
+
+
+class MemoryHook:
+    """Is told of each block of memory that is given out or given back inside `with hook:`."""
+
+    name = "hook"
+
+    def __enter__(self):
+        _hooks[self.name] = self
+        return self
+
+    def __exit__(self, *error):
+        del _hooks[self.name]
+
+    def malloc_postprocess(self, **block):
+        pass
+
+    def free_postprocess(self, **block):
+        pass
+
+
+def _given_out(array):
+    """Tell the hooks of the memory of a new array, now and when nobody has a view of it any more; blocks of 512."""
+    if array.base is None:
+        block = {"mem_size": -(-array.nbytes // 512) * 512, "mem_ptr": array.ctypes.data}
+        _tell("malloc_postprocess", block)
+        weakref.finalize(array, _tell, "free_postprocess", block).atexit = False
+    return array
+
+
+def _tell(event, block):
+    for hook in list(_hooks.values()):
+        getattr(hook, event)(**block)
 
 
 class Stream:
@@ -157,7 +194,7 @@ class FakeGpu(Emulator):
     """The emulator, whose arrays are "on the GPU", and whose launches a stream can capture."""
 
     def empty(self, shape, dtype):
-        return super().empty(shape, dtype).view(ndarray)
+        return _given_out(super().empty(shape, dtype)).view(ndarray)
 
     def compile(self, file, options):
         made = super().compile(file, options)
@@ -189,6 +226,7 @@ def module():
     )
     made.array = _array
     made.cuda = types.SimpleNamespace(
+        MemoryHook=MemoryHook,
         MemoryPool=lambda: types.SimpleNamespace(malloc=None),
         using_allocator=lambda malloc: contextlib.nullcontext(),
         Stream=Stream,

@@ -13,13 +13,15 @@ import ctypes
 import functools
 import re
 from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
 from typing import NamedTuple
 
 from minicnn.kernels.cuda._launch import SOURCES, TYPES, _module, source
 from minicnn.kernels.cuda._product import TENSOR_CORES
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")  # A100, H100 and H200, B200
-FILES = sorted(path.stem for path in SOURCES.glob("*.cu"))
+FOLDERS = (SOURCES, Path(__file__).parents[3] / "benchmarks")
+FILES = sorted(path.stem for folder in FOLDERS for path in folder.glob("*.cu"))
 MISSING = 'NVRTC is not installed: pip install -e ".[nvrtc]" (Linux)'
 
 
@@ -39,7 +41,7 @@ class Nvrtc:
 
     def compile(self, file, options):
         """The kernels of `file`.cu: see `compile_text`."""
-        return self.compile_text(source(f"{file}.cu"), options)
+        return self.compile_text(source(f"{file}.cu", FOLDERS), options)
 
     def compile_text(self, text, options=()):
         """Kernels by name, and the warnings. Raises RuntimeError, with the errors, if it does not compile."""
@@ -89,7 +91,7 @@ COMPILERS = {architecture: Nvrtc(architecture) for architecture in ARCHITECTURES
 
 def variants(file, dtype):
     """The options beside the type that the room compiles a file with: products have tensor cores too."""
-    if "TERMS" not in source(f"{file}.cu"):
+    if "TERMS" not in source(f"{file}.cu", FOLDERS):
         return [()]
     return [(), *(core.options for (name, *_), core in TENSOR_CORES.items() if name == dtype)]
 

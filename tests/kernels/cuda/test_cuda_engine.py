@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import minicnn as mc
 from minicnn import data, kernels, nn, optim
 from minicnn import functional as F
+from minicnn.train import gpu_steps
 
 
 @pytest.fixture
@@ -73,12 +74,18 @@ def digits(count=22):
     return data.ArrayDataset(rng.integers(0, 256, (count, 8, 8, 1), np.uint8), rng.integers(0, 3, count))
 
 
-def trained(device, epochs=3, make=lambda p: optim.SGD(p, 0.1, momentum=0.9), **settings):
+def mirrored(image, rng):
+    """Every second image, about."""
+    return image[:, ::-1] if rng.random() < 0.5 else image
+
+
+def trained(device, epochs=3, make=lambda p: optim.SGD(p, 0.1, momentum=0.9), transform=None, **settings):
     model = network().to(device)
     optimizer = make(model.parameters())
     schedule = optim.CosineAnnealingLR(optimizer, epochs)
     trainer = mc.Trainer(model, optimizer, schedule=schedule, **settings)
-    trainer.fit(digits(), epochs, batch_size=5, validation=digits(9), progress=False)
+    loader = data.DataLoader(digits(), 5, shuffle=True, transform=transform)
+    trainer.fit(loader, epochs, validation=digits(9), progress=False)
     return trainer
 
 
@@ -97,19 +104,59 @@ def test_training_is_that_of_the_cpu(cupy, make):
             assert_allclose(there.history[name], values, rtol=1e-4)
 
 
+def assert_trained_alike(one, other):
+    for name, value in one.model.state_dict().items():
+        assert_array_equal(other.model.state_dict()[name], value)
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "lr"):
+        assert one.history[name] == other.history[name]
+
+
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_recorded_steps_give_the_same_bits(cupy, precision):
+@pytest.mark.parametrize("transform", [None, mirrored])
+def test_recorded_steps_give_the_same_bits(cupy, transform, precision):
     """Four batches of five samples and one of two an epoch, each epoch with a learning rate of its own."""
-    recorded, eager = (trained("cuda", capture=capture, precision=precision) for capture in (True, False))
-    assert recorded._gpu_steps.sizes.keys() == {5, 2}
-    assert all(step.graph is not None for step in recorded._gpu_steps.sizes.values())
-    assert all(step.graph is None for step in eager._gpu_steps.sizes.values())
-    for name, value in eager.model.state_dict().items():
-        assert_array_equal(recorded.model.state_dict()[name], value)
+    settings = {"transform": transform, "precision": precision}
+    recorded, eager = (trained("cuda", capture=capture, **settings) for capture in (True, False))
+    sizes = recorded._gpu_steps.sizes
+    assert sizes.keys() == ({(5, 8, 8, 1), (2, 8, 8, 1)} if transform else {(5,), (2,)})
+    assert all(step.graph is not None for step in sizes.values())
+    if transform:
+        assert eager._gpu_steps is None
+        assert eager.history["loss"] != trained("cuda", capture=False, precision=precision).history["loss"]
+    else:
+        assert all(step.graph is None for step in eager._gpu_steps.sizes.values())
+    assert_trained_alike(eager, recorded)
     counters = [dict(t.model.named_buffers())["7.counter"] for t in (recorded, eager)]
     assert counters[0] == counters[1] == 15
-    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "lr"):
-        assert recorded.history[name] == eager.history[name]
+
+
+def test_a_data_set_for_which_there_is_no_room_is_copied_batch_by_batch(cupy, monkeypatch):
+    resident = trained("cuda")
+    monkeypatch.setattr(gpu_steps, "LARGEST", digits().images.nbytes - 1)
+    sent = trained("cuda")
+    assert [type(t._gpu_steps.source) for t in (resident, sent)] == [gpu_steps.Resident, gpu_steps.Sent]
+    assert_trained_alike(resident, sent)
+
+
+def test_a_data_set_of_ones_own_is_trained_step_by_step(cupy):
+    class Own(data.ArrayDataset):
+        pass
+
+    images = digits()
+    model = network().to("cuda")
+    trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1))
+    trainer.fit(Own(images.images, images.labels), 1, progress=False)
+    assert trainer._gpu_steps is None
+
+
+@pytest.mark.parametrize("transform", [None, mirrored])
+def test_a_label_without_an_output_is_found_before_anything_is_recorded(cupy, transform):
+    images = digits()
+    images.labels[21] = 3
+    model = network().to("cuda")
+    trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1))
+    with pytest.raises(ValueError, match="sample 21 of the data set has the label 3"):
+        trainer.fit(data.DataLoader(images, 5, transform=transform), 1, progress=False)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -172,6 +219,21 @@ def test_what_layers_make_of_half_images_is_half_and_their_gradients_are_float32
         assert x.dtype == np.float16
     (x.to(dtype="float32") * 3.0).sum().backward()
     assert {p.grad.dtype for p in model.parameters()} == {np.dtype(np.float32)}
+
+
+def test_a_layer_of_ones_own_has_its_parameters_rounded_beside_half_images(cupy):
+    """1.001 and 0.5 become 1.001 to 11 binary digits, 1 + 2**-10, and 0.5; gradients come back as float32."""
+    x = mc.tensor(np.array([[2.0, 4.0]], np.float32)).to("cuda", dtype="float16")
+    scale, shift = (nn.Parameter(np.array([value, value], np.float32)) for value in (1.001, 0.5))
+    layer = nn.Module()
+    layer.scale, layer.shift = scale, shift
+    layer.to("cuda")
+    y = x * scale + shift
+    assert y.dtype == np.float16
+    assert y.numpy().tolist() == [[2.5 + 2**-9, 4.5 + 2**-8]]
+    y.to(dtype="float32").sum().backward()
+    assert (scale.grad.dtype, shift.grad.dtype) == (np.float32, np.float32)
+    assert (cupy.asnumpy(scale.grad).tolist(), cupy.asnumpy(shift.grad).tolist()) == ([2.0, 4.0], [1.0, 1.0])
 
 
 def test_half_precision_is_for_a_gpu(cupy):

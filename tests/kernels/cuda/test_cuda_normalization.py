@@ -2,53 +2,32 @@
 
 import numpy as np
 import pytest
-from agreement import DTYPES, call, converted
+from agreement import DTYPES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from test_cpu_normalization import (
+    SHAPES,
+    assert_a_spoilt_number_reaches_only_its_channel,
+    assert_a_spoilt_number_reaches_only_the_channels_around_it,
+    assert_batch_normalisation_agrees,
+    assert_local_response_normalisation_agrees,
+    assert_the_gradient_passes_where_something_came_through,
+)
 
-from minicnn.kernels import cuda, reference
+from minicnn.kernels import cuda
 from minicnn.kernels.cuda import _grid
 
 # The emulator is the same for all examples: nothing of one is left in it for the next.
 SETTINGS = settings(
     deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-# float32: a result is a few products of numbers near 1, each rounded once, and a sum taken in float64.
-TOLERANCE = {np.float32: {"rtol": 1e-5, "atol": 1e-5}, np.float64: {"rtol": 1e-11, "atol": 1e-11}}
-SHAPES = st.one_of(
-    st.tuples(st.integers(2, 400), st.sampled_from([1, 2, 3, 16, 33])),
-    st.tuples(st.integers(1, 3), st.integers(2, 9), st.integers(1, 9), st.sampled_from([1, 2, 5, 40, 70])),
-)
-
-
-def assert_agrees(name, arguments, dtype):
-    given = converted(arguments, dtype)
-    for got, expected in zip(call(cuda, name, given), call(reference, name, converted(given, np.float64)), strict=True):
-        assert got.dtype == dtype
-        assert got.shape == expected.shape
-        scale = max(1.0, abs(expected).max())
-        assert_allclose(got / scale, expected / scale, **TOLERANCE[dtype], err_msg=name)
-
-
-def assert_batch_normalisation_agrees(shape, dtype):
-    rng = np.random.default_rng(0)
-    x, dy, residual = rng.standard_normal((3, *shape))
-    gamma, beta = rng.standard_normal((2, shape[-1]))
-    _, mean, var = reference.batch_norm_forward(x, gamma, beta, 1e-5, None, None)
-    # Two equal numbers have a variance of nothing but eps, and a quotient by its root is no test of anything.
-    var = var + 0.1
-    for end in [(None, None), (None, "relu"), (residual, None), (residual, "relu")]:
-        assert_agrees("batch_norm_forward", (x, gamma, beta, 1e-2, *end), dtype)
-        assert_agrees("batch_norm_inference_forward", (x, gamma, beta, mean, var, 1e-5, *end), dtype)
-    assert_agrees("batch_norm_backward", (dy, x, gamma, beta, mean, var, 1e-5, None), dtype)
-    assert_agrees("batch_norm_inference_backward", (dy, x, gamma, beta, mean, var, 1e-5, None), dtype)
 
 
 @SETTINGS
 @given(shape=SHAPES, dtype=st.sampled_from(DTYPES))
 def test_batch_normalisation_is_the_reference(emulator, shape, dtype):
-    assert_batch_normalisation_agrees(shape, dtype)
+    assert_batch_normalisation_agrees(cuda, shape, dtype)
 
 
 @pytest.mark.parametrize("shape", [(5000, 1), (1500, 3), (700, 33), (150, 70)])
@@ -57,38 +36,26 @@ def test_several_parts_and_several_groups_of_channels(emulator, shape):
     assert parts > 1
     assert shape[0] % part  # the last part is a shorter one
     assert groups == (shape[1] > 32) + (shape[1] > 64) + 1
-    assert_batch_normalisation_agrees(shape, np.float32)
+    assert_batch_normalisation_agrees(cuda, shape, np.float32)
 
 
 def test_more_parts_than_a_block_has_threads_to_add_them_up(emulator, monkeypatch):
     monkeypatch.setattr(_grid, "LEAST", 1)
     assert _grid.column_grid(2500, 32)[0][1] == 313
-    assert_batch_normalisation_agrees((2500, 32), np.float32)
+    assert_batch_normalisation_agrees(cuda, (2500, 32), np.float32)
 
 
 def test_long_arrays_have_longer_parts_not_more(emulator, monkeypatch):
     monkeypatch.setattr(_grid, "PARTS", 5)
     assert _grid.column_grid(3001, 40)[0] == (2, 2)
-    assert_batch_normalisation_agrees((3001, 40), np.float32)
+    assert_batch_normalisation_agrees(cuda, (3001, 40), np.float32)
 
 
 @pytest.mark.parametrize("direction", ["batch_norm", "batch_norm_inference"])
 @SETTINGS
 @given(shape=SHAPES, dtype=st.sampled_from(DTYPES))
 def test_the_gradient_passes_where_the_forward_direction_let_something_through(emulator, direction, shape, dtype):
-    """To the bit: the backward direction computes y again to see its sign, and near 0 any rounding would show."""
-    rng = np.random.default_rng(0)
-    x, dy = rng.standard_normal((2, *shape)).astype(dtype)
-    gamma, beta = rng.standard_normal((2, shape[-1])).astype(dtype)
-    x.reshape(-1, shape[-1])[1::2] = x.reshape(-1, shape[-1])[:1]  # many equal values, which beta moves to about 0
-    _, mean, var = cuda.batch_norm_forward(x, gamma, beta, 1e-2, None, None)
-    y = cuda.batch_norm_inference_forward(x, gamma, beta * 0, mean, var, 1e-2, None, None)
-    beta = -y.reshape(-1, shape[-1])[0]
-    y = cuda.batch_norm_inference_forward(x, gamma, beta, mean, var, 1e-2, None, "relu")
-    backward, rest = getattr(cuda, f"{direction}_backward"), (x, gamma, beta, mean, var, 1e-2)
-    fused, separate = backward(dy, *rest, "relu"), backward(cuda.relu_backward(dy, y), *rest, None)
-    for a, b in zip(fused, separate, strict=True):
-        assert_array_equal(a, b)
+    assert_the_gradient_passes_where_something_came_through(cuda, direction, shape, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -121,28 +88,7 @@ def test_a_first_value_far_from_the_others_costs_no_digits(emulator):
 
 
 def test_a_spoilt_number_reaches_only_its_channel(emulator):
-    rng = np.random.default_rng(0)
-    x, dy = rng.standard_normal((2, 300, 5))
-    ones = np.ones(5)
-    for value, row in [(np.nan, 17), (np.inf, 17), (np.inf, 0), (np.nan, 0)]:
-        spoilt = x.copy()
-        spoilt[row, 3] = value
-        with np.errstate(invalid="ignore"):
-            for name, arguments in [
-                ("batch_norm_forward", (spoilt, ones, ones, 1e-5, None, None)),
-                ("batch_norm_forward", (spoilt, ones, ones, 1e-5, dy, "relu")),
-                ("batch_norm_forward", (dy, ones, ones, 1e-5, spoilt, "relu")),
-                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, ones, 1e-5, None)),
-                ("batch_norm_backward", (spoilt, dy, ones, ones, ones, ones, 1e-5, "relu")),
-                ("batch_norm_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, None)),
-                ("batch_norm_inference_forward", (spoilt, ones, ones, ones, ones, 1e-5, dy, "relu")),
-                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, None)),
-                ("batch_norm_inference_backward", (dy, spoilt, ones, ones, ones, ones, 1e-5, "relu")),
-            ]:
-                results = (call(room, name, arguments) for room in (cuda, reference))
-                for got, expected in zip(*results, strict=True):
-                    assert np.isfinite(expected[..., [0, 1, 2, 4]]).all()
-                    assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+    assert_a_spoilt_number_reaches_only_its_channel(cuda, [0, 17])
 
 
 def test_of_a_batch_of_nothing_the_gradients_are_zeros(emulator):
@@ -159,12 +105,6 @@ def test_of_a_batch_of_nothing_the_gradients_are_zeros(emulator):
     assert cuda.local_response_norm_backward(x, x, 2, 0.5, 0.75, 2.0).shape == x.shape
 
 
-def assert_local_response_normalisation_agrees(shape, size, constants, dtype):
-    x, dy = np.random.default_rng(0).standard_normal((2, *shape))
-    assert_agrees("local_response_norm_forward", (x, size, *constants), dtype)
-    assert_agrees("local_response_norm_backward", (dy, x, size, *constants), dtype)
-
-
 @SETTINGS
 @given(
     shape=SHAPES,
@@ -173,12 +113,12 @@ def assert_local_response_normalisation_agrees(shape, size, constants, dtype):
     dtype=st.sampled_from(DTYPES),
 )
 def test_local_response_normalisation_is_the_reference(emulator, shape, size, constants, dtype):
-    assert_local_response_normalisation_agrees(shape, size, constants, dtype)
+    assert_local_response_normalisation_agrees(cuda, shape, size, constants, dtype)
 
 
 @pytest.mark.parametrize("size", [5, 256, 257, 520, 1400])
 def test_windows_that_reach_over_several_blocks(emulator, size):
-    assert_local_response_normalisation_agrees((3, 700), size, (3.0, 0.75, 2.0), np.float64)
+    assert_local_response_normalisation_agrees(cuda, (3, 700), size, (3.0, 0.75, 2.0), np.float64)
 
 
 def test_the_largest_window_is_that_of_all_channels(emulator):
@@ -190,13 +130,4 @@ def test_the_largest_window_is_that_of_all_channels(emulator):
 
 
 def test_a_spoilt_number_reaches_only_the_channels_around_it(emulator):
-    x, dy = np.random.default_rng(0).standard_normal((2, 4, 12))
-    for value in (np.nan, np.inf):
-        spoilt = x.copy()
-        spoilt[1, 5] = value
-        with np.errstate(invalid="ignore"):
-            for name, arguments in [("forward", (spoilt,)), ("backward", (spoilt, x)), ("backward", (dy, spoilt))]:
-                name = f"local_response_norm_{name}"
-                got, expected = (getattr(r, name)(*arguments, 4, 0.5, 0.75, 1.0) for r in (cuda, reference))
-                assert np.isfinite(expected[:, [0, 11]]).all()
-                assert_allclose(got, expected, rtol=1e-11, atol=1e-11)
+    assert_a_spoilt_number_reaches_only_the_channels_around_it(cuda)

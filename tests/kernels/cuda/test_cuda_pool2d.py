@@ -5,10 +5,17 @@ import pytest
 from agreement import DTYPES, assert_sums_agree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
-from test_cpu_pool2d import image
+from numpy.testing import assert_allclose
+from test_cpu_pool2d import (
+    assert_a_spoilt_cell_reaches_only_its_windows_and_its_channel,
+    assert_adaptive_agrees,
+    assert_max_agrees,
+    assert_sums_and_averages_agree,
+    image,
+    problems,
+)
 
-from minicnn.kernels import cuda, reference
+from minicnn.kernels import cuda
 from minicnn.kernels.cuda import _grid
 
 # The emulator is the same for all examples: nothing of one is left in it for the next.
@@ -18,50 +25,13 @@ SETTINGS = settings(
 EVERY_WAY = [((3, 3), (2, 2), ((1, 1), (0, 1)), True), ((2, 3), (3, 2), ((0, 1), (2, 0)), False)]
 
 
-@st.composite
-def axes(draw):
-    """size, kernel, stride, (before, after); no window lies wholly in the padding."""
-    kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 6))
-    before, after = draw(st.integers(0, kernel - 1)), draw(st.integers(0, kernel - 1))
-    smallest = max(1, kernel - before - after)
-    return draw(st.integers(smallest, smallest + 9)), kernel, stride, (before, after)
-
-
-@st.composite
-def problems(draw):
-    """The shape of x; kernel_size, stride, padding, ceil_mode."""
-    (H, KH, SH, rows), (W, KW, SW, columns) = draw(axes()), draw(axes())
-    shape = draw(st.integers(1, 3)), H, W, draw(st.sampled_from([1, 2, 3, 5, 17, 40]))
-    return shape, (KH, KW), (SH, SW), (rows, columns), draw(st.booleans())
-
-
-def assert_max_agrees(x, where, ceil_mode):
-    (y, index), (expected, winners) = (r.max_pool2d_forward(x, *where, ceil_mode) for r in (cuda, reference))
-    assert y.dtype == x.dtype
-    assert index.dtype == np.int32
-    assert_array_equal(y, expected)
-    assert_array_equal(index, winners)
-    dy = np.random.default_rng(1).standard_normal(y.shape).astype(x.dtype)
-    assert_sums_agree("max_pool2d_backward", (dy, index, x.shape, *where), cuda)
-
-
-def assert_sums_and_averages_agree(x, where, ceil_mode):
-    dy = np.random.default_rng(1).standard_normal(reference.sum_pool2d_forward(x, *where, ceil_mode).shape)
-    dy = dy.astype(x.dtype)
-    assert_sums_agree("sum_pool2d_forward", (x, *where, ceil_mode), cuda)
-    assert_sums_agree("sum_pool2d_backward", (dy, x.shape, *where), cuda)
-    for include in (False, True):
-        assert_sums_agree("avg_pool2d_forward", (x, *where, ceil_mode, include), cuda)
-        assert_sums_agree("avg_pool2d_backward", (dy, x.shape, *where, include), cuda)
-
-
 @SETTINGS
 @given(problem=problems(), kind=st.sampled_from(["any", "negative", "ties", "special"]), dtype=st.sampled_from(DTYPES))
 def test_pooling_is_the_reference(emulator, problem, kind, dtype):
     shape, *where, ceil_mode = problem
     x = image(shape, kind).astype(dtype)
-    assert_max_agrees(x, where, ceil_mode)
-    assert_sums_and_averages_agree(np.where(np.isfinite(x), x, x.dtype.type(1)), where, ceil_mode)
+    assert_max_agrees(cuda, x, where, ceil_mode)
+    assert_sums_and_averages_agree(cuda, np.where(np.isfinite(x), x, x.dtype.type(1)), where, ceil_mode)
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 600, 1), (1, 4, 9, 1030), (2, 3, 70, 67)])
@@ -69,36 +39,22 @@ def test_pooling_is_the_reference(emulator, problem, kind, dtype):
 def test_several_blocks_for_columns_and_more_channels_than_a_block_takes_at_once(emulator, shape, way):
     *where, ceil_mode = way
     x = image(shape).astype(np.float32)
-    assert_max_agrees(x, where, ceil_mode)
-    assert_sums_and_averages_agree(x, where, ceil_mode)
+    assert_max_agrees(cuda, x, where, ceil_mode)
+    assert_sums_and_averages_agree(cuda, x, where, ceil_mode)
 
 
 def test_a_grid_that_has_too_few_blocks_for_the_columns_takes_several_turns(emulator, monkeypatch):
     monkeypatch.setattr(_grid, "MOST_ROWS", 2)
     *where, ceil_mode = EVERY_WAY[0]
     x = image((1, 3, 1100, 2)).astype(np.float32)
-    assert_max_agrees(x, where, ceil_mode)
-    assert_sums_and_averages_agree(x, where, ceil_mode)
+    assert_max_agrees(cuda, x, where, ceil_mode)
+    assert_sums_and_averages_agree(cuda, x, where, ceil_mode)
     assert_sums_agree("adaptive_avg_pool2d_backward", (image((1, 2, 3, 2)), x.shape), cuda)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_spoilt_cell_reaches_only_its_windows_and_its_channel(emulator, value):
-    where = (3, 2), (2, 1), ((1, 0), (0, 1))
-    _, winners = reference.max_pool2d_forward(image((2, 7, 5, 3)), *where, False)
-    for i in (0, 100, 209):
-        x = image((2, 7, 5, 3))
-        x.flat[i] = value
-        assert_max_agrees(x, where, False)
-        dy = cuda.avg_pool2d_forward(x, *where, False, False)
-        with np.errstate(invalid="ignore"):
-            assert_allclose(dy, reference.avg_pool2d_forward(x, *where, False, False), rtol=1e-12, atol=1e-12)
-            for got, expected in (
-                [r.avg_pool2d_backward(dy, x.shape, *where, False) for r in (cuda, reference)],
-                [r.max_pool2d_backward(dy, winners, x.shape, *where) for r in (cuda, reference)],
-            ):
-                assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
-                assert np.isfinite(expected).any()
+    assert_a_spoilt_cell_reaches_only_its_windows_and_its_channel(cuda, value)
 
 
 def test_a_batch_of_nothing_gives_nothing(emulator):
@@ -112,13 +68,6 @@ def test_a_batch_of_nothing_gives_nothing(emulator):
     assert cuda.adaptive_avg_pool2d_backward(y, x.shape).shape == x.shape
 
 
-def assert_adaptive_agrees(shape, output_size, dtype):
-    x = image(shape).astype(dtype)
-    dy = image((shape[0], *output_size, shape[3])).astype(dtype)
-    assert_sums_agree("adaptive_avg_pool2d_forward", (x, output_size), cuda)
-    assert_sums_agree("adaptive_avg_pool2d_backward", (dy, x.shape), cuda)
-
-
 @SETTINGS
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3, 20])),
@@ -126,7 +75,7 @@ def assert_adaptive_agrees(shape, output_size, dtype):
     dtype=st.sampled_from(DTYPES),
 )
 def test_adaptive_pooling_is_the_reference(emulator, shape, output_size, dtype):
-    assert_adaptive_agrees(shape, output_size, dtype)
+    assert_adaptive_agrees(cuda, shape, output_size, dtype)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +85,11 @@ def test_adaptive_pooling_is_the_reference(emulator, shape, output_size, dtype):
 def test_adaptive_pooling_with_several_blocks_for_channels_and_threads_that_share_a_window(
     emulator, shape, output_size
 ):
-    assert_adaptive_agrees(shape, output_size, np.float32)
+    assert_adaptive_agrees(cuda, shape, output_size, np.float32)
 
 
 def test_windows_of_images_whose_sides_multiply_to_more_than_a_32_bit_integer(emulator):
-    assert_adaptive_agrees((1, 1, 70_000, 1), (1, 70_001), np.float32)
+    assert_adaptive_agrees(cuda, (1, 1, 70_000, 1), (1, 70_001), np.float32)
 
 
 def test_the_average_of_a_large_float32_image_keeps_its_digits(emulator):

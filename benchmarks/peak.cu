@@ -1,5 +1,5 @@
 // What the units of a GPU do at best: multiply-adds whose numbers all stay in registers, so that nothing has to be waited
-// for. No kernels of the contract: benchmarks/gpu_roofs.py measures with them the limits that it compares the others to.
+// for. gpu_roofs.py measures with them the limits that it compares the kernels of minicnn to.
 //
 // A result is ready some cycles after its instruction was begun. So a thread has CHAINS sums, each of which needs only its
 // own last value, and there are as many warps as a multiprocessor takes.

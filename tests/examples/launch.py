@@ -1,0 +1,23 @@
+"""Running the examples as a person does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "examples"
+
+
+def run(script, *options, cwd):
+    """The finished process of examples/<script>, with what it printed."""
+    command = [sys.executable, str(FOLDER / script), *map(str, options)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def failure(script, *options, cwd):
+    """What it says where it should fail: one sentence, and nothing left behind."""
+    done = run(script, *options, cwd=cwd)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"{script}: ")
+    assert not list(cwd.rglob("*"))
+    return done.stderr
