@@ -102,7 +102,9 @@ def load(path: PathLike) -> File:
             raise NotImplementedError("it holds sparse tensors, which are not supported: store them dense")
         name, sizes = _input(body, constants)
         operations = tuple(_operation(onnx, reader, node) for node in body.node)
-        return File(opset, operations, constants, name, sizes, _output(body))
+        file = File(opset, operations, constants, name, sizes, _output(body))
+        _check_names(file)
+        return file
     except (ValueError, NotImplementedError) as error:
         raise kind_of(error)(f"import_onnx cannot use {where}: {error}") from error
 
@@ -169,10 +171,20 @@ def _output(body: Any) -> str:
     return names[0]
 
 
+def _check_names(file: File) -> None:
+    """Raise ValueError for a name that is no text: damaged ones come as bytes."""
+    names = [file.input, file.output, *file.constants]
+    for operation in file.operations:
+        names += [operation.name, *operation.inputs, *operation.outputs, *operation.attributes]
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise ValueError(f"it has a damaged name, {wrong[0]!r:.80}")
+
+
 def _operation(onnx: Any, reader: _Tensors, node: Any) -> Operation:
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     attributes = {attribute.name: _attribute(onnx, reader, attribute) for attribute in node.attribute}
-    return Operation(domain + node.op_type, node.name, tuple(node.input), tuple(node.output), attributes)
+    return Operation(f"{domain}{node.op_type}", node.name, tuple(node.input), tuple(node.output), attributes)
 
 
 def _attribute(onnx: Any, reader: _Tensors, attribute: Any) -> Any:

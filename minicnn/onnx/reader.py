@@ -236,7 +236,7 @@ def wholes(node: Operation, value: Value | None, name: str) -> tuple[int, ...]:
 def number(value: Value, what: str) -> float:
     """One number that an operation reads."""
     array = fixed(value, what)
-    if array.size != 1 or array.dtype.kind not in "fiu":
+    if array.size != 1 or array.dtype.kind not in "fiub":
         raise ValueError(f"expected its {what} to be one number, got {array.dtype} of shape {array.shape}")
     return float(array.reshape(()))
 

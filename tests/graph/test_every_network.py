@@ -39,6 +39,7 @@ def test_the_network_computes_the_same(name, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"x": np.ascontiguousarray(x.transpose(0, 3, 1, 2))})
     check_close(logits, expected, 1e-4)
+    check_close(run(mc.import_onnx(tmp_path / "network.onnx"), x), expected, 1e-5)
 
 
 def test_resnet50_has_one_operation_a_step():
