@@ -126,7 +126,7 @@ def check_float64(ours, exact):
 def check_float32(ours, theirs, exact):
     rounding = 1e-6 * max(np.linalg.norm(g) for g in exact.values())
     pairs = {name: (distance(ours[name], g), distance(theirs[name], g)) for name, g in exact.items()}
-    far = [f"{name}: {a:.2e} against {b:.2e}" for name, (a, b) in pairs.items() if a > TIMES_AS_FAR * b + 0 * rounding]
+    far = [f"{name}: {a:.2e} against {b:.2e}" for name, (a, b) in pairs.items() if a > TIMES_AS_FAR * b + 0*rounding]
     ratios = sorted(a / b for a, b in pairs.values() if b)
     print("max %.2f median %.2f" % (ratios[-1], np.median(ratios)), len(far), "of", len(pairs))
     assert not far, far
@@ -135,9 +135,7 @@ def check_float32(ours, theirs, exact):
 # Enough numbers that some lie so near to 0 that a ReLU or a maximum decides otherwise in float32, in both libraries:
 # that is what most of the distance is made of.
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "size", "count"), [("resnet18", 128, 8), ("resnet50", 128, 8), ("vgg11", 64, 8), ("vgg11_bn", 64, 8)]
-)
+@pytest.mark.parametrize(("name", "size", "count"), [("resnet18", 128, 8), ("resnet50", 128, 8), ("vgg11", 64, 8), ("vgg11_bn", 64, 8)])
 def test_same_as_torchvision(name, size, count):
     images = np.random.default_rng(0).random((count, size, size, 3))
     mc.seed(0)

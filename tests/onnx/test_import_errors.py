@@ -21,6 +21,7 @@ def ints(*values):
 
 
 W = np.ones((4, 3, 3, 3), np.float32)
+FIVE = np.ones(5, np.float32)
 X = ["N", 3, 6, 7]
 
 
@@ -71,9 +72,9 @@ def test_unknown_operators_are_all_named(path):
     (r"expected a bias of shape \(4,\), got \(3,\)", node("Conv", ["data", "w", "b"]), {"w": W, "b": W[0, 0, 0]}),
     ("kernel that fits its padded input", node("MaxPool", ["data"], kernel_shape=[9, 9]), {}),
     ("wholly in the padding", node("MaxPool", ["data"], kernel_shape=[1, 1], pads=[1, 1, 0, 0]), {}),
-    ("expected 5 input channels", node("BatchNormalization", ["data", *"gbmv"]), dict.fromkeys("gbmv", np.ones(5, np.float32))),
+    ("expected 5 input channels", node("BatchNormalization", ["data", *"gbmv"]), dict.fromkeys("gbmv", FIVE)),
     ("size", node("LRN", ["data"], size=-1), {}),
-    (r"it makes \(1, 125\) of 'data', which has shape \(1, 3, 6, 7\)", node("Reshape", ["data", "s"]), {"s": ints(0, 125)}),
+    (r"it makes \(1, 125\) of 'data', which has shape", node("Reshape", ["data", "s"]), {"s": ints(0, 125)}),
     ("its shape is", node("Reshape", ["data", "s"]), {"s": ints(0, -1, -1)}),
     ("its shape is", node("Reshape", ["data", "s"]), {"s": ints(0, 3, 6, 7, 0)}),
     ("its shape to be a list of whole numbers|expected its shape", node("Reshape", ["data", "w"]), {"w": W}),
@@ -88,11 +89,11 @@ def test_unknown_operators_are_all_named(path):
     ("it cuts from", node("Slice", ["data", "s", "s", "a", "z"]), {"s": ints(2), "a": ints(2), "z": ints(0)}),
     ("it pads 4 axes by", node("Pad", ["data", "p"]), {"p": ints(1, 1)}),
     ("impossible shape", node("Pad", ["data", "p"]), {"p": ints(0, 0, 2**40, 0, 0, 0, 0, 0)}),
-    ("impossible shape", [node("ConstantOfShape", ["s"], ["w"]), node("Add", ["data", "w"])], {"s": ints(2**20, 2**20)}),
+    ("impossible shape", node("ConstantOfShape", ["s"]), {"s": ints(2**20, 2**20)}),
     ("impossible shape", node("Resize", ["data", "", "s"]), {"s": np.array([1, 1, 2**20, 2**20], np.float32)}),
     ("could not be broadcast together", node("Add", ["data", "w"]), {"w": W[0, 0, 0, :2]}),
     ("takes 5 numbers, and 'f' has 126", [node("Flatten", ["data"], ["f"]), node("Gemm", ["f", "w"])],
-     {"w": np.ones((5, 2), np.float32)}),
+     {"w": FIVE[:, None]}),
 ])  # fmt: skip
 def test_what_contradicts_itself(path, words, operation, weights):
     refuses(path, ValueError, words, operation, weights=weights)
@@ -107,7 +108,7 @@ def test_what_contradicts_itself(path, words, operation, weights):
     ("'w' is of dtype float16", node("Add", ["data", "w"]), {"w": W[0, 0, :1, :1].astype(np.float16)}),
     ("pooling with dilation", node("MaxPool", ["data"], kernel_shape=[2, 2], dilations=[2, 2]), {}),
     ("odd number of channels", node("LRN", ["data"], size=4), {}),
-    ("fixed statistics", node("BatchNormalization", ["data", *"gbmv"], training_mode=1), dict.fromkeys("gbmv", W[0, 0, 0])),
+    ("fixed statistics", node("BatchNormalization", ["data", *"gbmv"], training_mode=1), dict.fromkeys("gbmv", FIVE)),
     ("transA", [node("Flatten", ["data"], ["f"]), node("Gemm", ["f", "w"], transA=1)], {"w": W[0, 0]}),
     (r"clips to \[-1.0, 1.0\]", node("Clip", ["data", "a", "b"]), {"a": np.float32(-1), "b": np.float32(1)}),
     ("it drops out in evaluation", node("Dropout", ["data", "r", "t"]), {"r": np.float32(0.5), "t": np.array(True)}),
