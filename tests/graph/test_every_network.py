@@ -25,6 +25,15 @@ def built(name):
         return model, trace(model)
 
 
+def sensitivity(model, x, expected):
+    """How far the result moves, as `check_close` counts, when each pixel moves by at most one rounding.
+
+    Networks of a hundred layers with random weights pass 1e-5: no other order of sums could then be nearer.
+    """
+    moved = np.nextafter(x, np.random.default_rng(5).choice([0, 1], x.shape).astype(np.float32))
+    return abs(run(model, moved) - expected).max() / abs(expected).max()
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in models.names()]
 )
@@ -33,7 +42,7 @@ def test_the_network_computes_the_same(name, tmp_path):
     x = images(2, *graph.input_shape)
     expected = run(model, x)
     check_close(run(graph, x), expected, 1e-6)
-    check_close(run(mc.optimize_for_inference(graph), x), expected, 1e-5)
+    check_close(run(mc.optimize_for_inference(graph), x), expected, max(1e-5, 3 * sensitivity(model, x, expected)))
     mc.export_onnx(graph, tmp_path / "network.onnx")
     onnx.checker.check_model(tmp_path / "network.onnx", full_check=True)
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
