@@ -14,7 +14,7 @@ import numpy as np
 from .._files import PathLike
 
 Array = Any
-NEWEST = 26  # the last operator set that the meanings here have been compared with
+NEWEST = 26  # the last operator set that was compared with what the meanings here say
 LIMIT = 2**31  # bytes of one array: what an ONNX file can hold, too
 DTYPES = {
     1: "float32",

@@ -156,7 +156,7 @@ class Reader:
             raise NotImplementedError(f"images (N, C, H, W) are supported, and {value.name!r} has shape {value.shape}")
         return self.arranged(value, NCHW)
 
-    def plain(self, value: Value) -> Tensor | Array:
+    def plain(self, value: Value) -> Tensor:
         """A tensor with its elements in the order of the file."""
         return self.arranged(value, in_order(len(value.axes)))
 
@@ -168,8 +168,10 @@ class Reader:
         data = value.data.reshape(shape).transpose(axes).reshape(value.data.shape)
         return replace(value, data=data, flattened=None)
 
-    def arranged(self, value: Value, axes: Axes) -> Tensor | Array:
+    def arranged(self, value: Value, axes: Axes) -> Tensor:
         """The data whose transpose by `axes` is the tensor."""
+        if not value.varies:
+            raise NotImplementedError(f"{value.name!r} does not depend on the network's input, and has to here")
         value = self.settled(value)
         order = tuple(value.axes[axes.index(place)] for place in range(len(axes)))
         return value.data if order == in_order(len(order)) else value.data.transpose(order)

@@ -103,6 +103,8 @@ def test_what_contradicts_itself(path, words, operation, weights):
     ("its attribute sparkle is not known", node("Relu", ["data"], sparkle=1), {}),
     ("its weight depends on the network's input", node("Conv", ["data", "data"]), {}),
     ("its shape depends on the network's input", node("Reshape", ["data", "data"]), {}),
+    ("'w' does not depend on the network's input", node("Conv", ["w", "w"]), {"w": W}),
+    ("it reads the constant 'w'", node("Relu", ["w"]), {"w": W}),
     (r"a weight \(O, C, KH, KW\) is supported", node("Conv", ["data", "w"]), {"w": W[0]}),
     ("'w' is of dtype float64", node("Conv", ["data", "w"]), {"w": W.astype(np.float64)}),
     ("'w' is of dtype float16", node("Add", ["data", "w"]), {"w": W[0, 0, :1, :1].astype(np.float16)}),

@@ -7,6 +7,7 @@ from onnx_files import check_close, images_last, imported, network, ours, theirs
 
 import minicnn as mc
 from minicnn import nn
+from minicnn.onnx.loading import NEWEST
 
 RNG = np.random.default_rng(7)
 
@@ -387,6 +388,17 @@ def test_old_operators_broadcast_from_an_axis(tmp_path):
     x, w = normal(2, 3, 4, 5), normal(3)
     model = network([node("Mul", ["data", "w"], axis=1, broadcast=1)], ["N", 3, 4, 5], {"w": w}, opset=6)
     check_close(ours(imported(model, tmp_path / "it.onnx"), x), x * w[:, None, None])
+
+
+def test_the_newest_operator_set(tmp_path):
+    nodes = [
+        node("Conv", ["data", "w"], ["c"]), node("MaxPool", ["c"], ["m"], kernel_shape=[2, 2]),
+        node("BatchNormalization", ["m", "v", "v", "v", "v"], ["n"]), node("Pad", ["n", "p"], ["o"]),
+        node("Transpose", ["o"], ["t"], perm=[0, 3, 1, 2]), node("ReduceMean", ["t", "a"], ["r"], keepdims=0),
+        node("Flatten", ["r"], ["f"]), node("Softmax", ["f"]),
+    ]  # fmt: skip
+    weights = {"w": normal(4, 3, 2, 2), "v": abs(normal(4)), "p": ints(0, 0, 1, 0, 0, 0, 0, 1), "a": ints(1)}
+    check(tmp_path, nodes, (3, 7, 8), weights, opset=NEWEST)
 
 
 def test_old_files(tmp_path):
