@@ -10,7 +10,8 @@ from ..graph import trace
 from ..graph.inference import simplified
 from ..graph.network import INPUT, Graph
 from ..nn import Module
-from .translations import TRANSLATIONS
+from .array_translations import ARRAYS
+from .layer_translations import LAYERS
 from .writer import NCHW, Writer
 
 OPSET = 13  # of 2020, the first in which every operation needed here means what it means today
@@ -49,14 +50,15 @@ def _package() -> Any:
 def _as_onnx(graph: Graph, onnx: Any) -> Any:
     """The Graph as an onnx.ModelProto."""
     writer = Writer(graph, onnx)
+    translations = {**LAYERS, **ARRAYS}
     for node in graph.nodes:
-        if type(node.operation) not in TRANSLATIONS:
+        if type(node.operation) not in translations:
             raise NotImplementedError(
                 f"export_onnx has no translation for {node.operation.name}, which "
                 f"{node.module or 'the model itself'} computes: use another operation, or add a translation to "
-                "minicnn/onnx/translations.py"
+                "minicnn/onnx/array_translations.py"
             )
-        writer.write(node, TRANSLATIONS[type(node.operation)])
+        writer.write(node, translations[type(node.operation)])
     shape = graph.shapes()[graph.output]
     output = writer.tensor(graph.output, NCHW if len(shape) == 4 else tuple(range(len(shape))))
     if output == INPUT:
