@@ -114,7 +114,7 @@ class Reader:
             inputs.append(self.values[name] if name else None)
         takes = list(inspect.signature(self.meanings[operation.kind]).parameters.values())[2:]
         if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in takes):
-            least, most = 1, len(inputs)
+            least = most = max(len(inputs), 1)
         else:
             least, most = sum(parameter.default is parameter.empty for parameter in takes), len(takes)
         if not least <= len(inputs) <= most or None in inputs[:least]:

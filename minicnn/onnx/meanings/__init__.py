@@ -1,4 +1,4 @@
-"""What each ONNX operator that `import_onnx` knows means here: the counterpart of `translations`."""
+"""What each ONNX operator that `import_onnx` knows means here: what the translations do, backwards."""
 
 from __future__ import annotations
 

@@ -131,8 +131,11 @@ def literal(reader: Reader, node: Operation) -> Value:
     if len(node.attributes) != 1:
         raise ValueError(f"expected one value, got {sorted(node.attributes)}")
     ((name, value),) = node.attributes.items()
-    dtype = value.dtype if name == "value" else np.float32 if name.startswith("value_float") else np.int64
-    return constant(node.outputs[0], np.array(value, dtype))
+    if name != "value":
+        value = np.array(value, np.float32 if name.startswith("value_float") else np.int64)
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"expected its value to be a tensor, got {value!r:.80}")
+    return constant(node.outputs[0], value)
 
 
 def constant_of_shape(reader: Reader, node: Operation, shape: Value) -> Value:
@@ -140,7 +143,7 @@ def constant_of_shape(reader: Reader, node: Operation, shape: Value) -> Value:
     node.only("value")
     lengths = wholes(node, shape, "shape")
     check_size(lengths)
-    value = np.asarray(node.attributes.get("value", np.zeros(1, np.float32)))
-    if value.size != 1:
-        raise ValueError(f"expected one number as its value, got shape {value.shape}")
+    value = node.attributes.get("value", np.zeros(1, np.float32))
+    if not isinstance(value, np.ndarray) or value.size != 1:
+        raise ValueError(f"expected its value to be a tensor of one number, got {value!r:.80}")
     return constant(node.outputs[0], np.full(lengths, value.reshape(()), value.dtype))
