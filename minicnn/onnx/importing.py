@@ -32,7 +32,7 @@ def import_onnx(path: PathLike, input_shape: Sequence[int] | None = None) -> Gra
     Weights keep the names that they have in the file. Those of Conv, Gemm and MatMul, and the scales and shifts of
     BatchNormalization, Mul, Add and Sum are Parameters; all else (statistics, single numbers) are buffers. The network
     computes as in evaluation: dropout is left out, and statistics stay. What does not depend on the input is computed
-    once, here. Which operators are known stands in minicnn/onnx/meanings.py; operator sets 1 to 26; float32.
+    once, here. Which operators are known stands in minicnn/onnx/meanings; operator sets 1 to 26; float32.
 
     To find every shape, the network runs once on a sample of zeros.
 
@@ -58,30 +58,31 @@ def _check_operators(file: File) -> None:
     kinds = ", ".join(sorted({operation.kind for operation in unknown}))
     raise NotImplementedError(
         f"it uses operators that are not known here: {kinds} (operator set {file.opset}; {shown}). "
-        "The known ones stand in minicnn/onnx/meanings.py"
+        "The known ones stand in minicnn/onnx/meanings"
     )
 
 
 def _sample_shape(file: File, input_shape: Sequence[int] | None) -> tuple[int, ...]:
     """The shape of one sample as it lies here."""
-    told = None
-    if file.sizes is not None:
-        channels_last = [2, 3, 1] if len(file.sizes) == 4 else range(1, len(file.sizes))
-        told = [file.sizes[axis] for axis in channels_last]
-        if not 1 <= len(told) <= 3:
-            raise NotImplementedError(f"an input of 2 to 4 axes is supported, and {file.input!r} has {len(file.sizes)}")
-    if input_shape is None:
-        if told is None or None in told:
-            size = "nothing" if told is None else tuple("?" if n is None else n for n in told)
-            raise ValueError(
-                f"it says {size} of the shape of one sample: import_onnx(path, input_shape=(224, 224, 3)) names it"
-            )
-        input_shape = told
-    shape = checked_shape(input_shape, "import_onnx")
+    told = _told_shape(file)
+    if input_shape is None and (told is None or None in told):
+        said = "nothing" if told is None else tuple("?" if n is None else n for n in told)
+        raise ValueError(f"it says {said} of one sample's shape: import_onnx(path, input_shape=(224, 224, 3)) names it")
+    shape = checked_shape(told if input_shape is None else input_shape, "import_onnx")
     if told is not None and (
-        len(told) != len(shape) or any(n is not None and n != given for n, given in zip(told, shape, strict=True))
+        len(told) != len(shape) or any(n not in (None, given) for n, given in zip(told, shape, strict=True))
     ):
-        raise ValueError(f"it is made for samples of shape {tuple(told)}, and input_shape is {shape}")
+        raise ValueError(f"it is made for samples of shape {told}, and input_shape is {shape}")
     if 4 * math.prod(shape) > LIMIT:
         raise ValueError(f"one sample of shape {shape} would fill the memory")
     return shape
+
+
+def _told_shape(file: File) -> tuple[int | None, ...] | None:
+    """What the file itself says of it, None for a length that it leaves open, or for all of it."""
+    if file.sizes is None:
+        return None
+    if not 2 <= len(file.sizes) <= 4:
+        raise NotImplementedError(f"an input of 2 to 4 axes is supported, and {file.input!r} has {len(file.sizes)}")
+    _, *rest = file.sizes
+    return (*rest[1:], rest[0]) if len(rest) == 3 else tuple(rest)

@@ -14,7 +14,7 @@ import numpy as np
 from .._files import PathLike
 
 Array = Any
-NEWEST = 26  # the last operator set that the meanings here have been compared with
+NEWEST = 26  # the last operator set that was compared with what the meanings here say
 LIMIT = 2**31  # bytes of one array: what an ONNX file can hold, too
 DTYPES = {
     1: "float32",
@@ -54,12 +54,12 @@ class Operation:
         """An attribute that is a word."""
         return self._attribute(name, default, str)
 
-    def wholes(self, name: str, default: Sequence[int] | None = None) -> tuple[int, ...] | None:
-        """An attribute that is a list of whole numbers; None where it is missing."""
+    def wholes(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]:
+        """An attribute that is a list of whole numbers."""
         values = self.attributes.get(name, default)
-        if values is not None and not (isinstance(values, list | tuple) and all(type(v) is int for v in values)):
+        if not isinstance(values, list | tuple) or not all(type(v) is int for v in values):
             raise ValueError(f"expected its attribute {name} to be whole numbers, got {values!r:.80}")
-        return values if values is None else tuple(values)
+        return tuple(values)
 
     def only(self, *names: str) -> None:
         """Raise NotImplementedError for an attribute that is none of these."""
@@ -102,7 +102,9 @@ def load(path: PathLike) -> File:
             raise NotImplementedError("it holds sparse tensors, which are not supported: store them dense")
         name, sizes = _input(body, constants)
         operations = tuple(_operation(onnx, reader, node) for node in body.node)
-        return File(opset, operations, constants, name, sizes, _output(body))
+        file = File(opset, operations, constants, name, sizes, _output(body))
+        _check_names(file)
+        return file
     except (ValueError, NotImplementedError) as error:
         raise kind_of(error)(f"import_onnx cannot use {where}: {error}") from error
 
@@ -122,11 +124,9 @@ def _package() -> Any:
 
 def _parsed(onnx: Any, content: bytes, where: str) -> Any:
     """The file as an onnx.ModelProto. Protocol buffers have no signature: whatever has no operations is none."""
-    from google.protobuf.message import DecodeError
-
     try:
         model = onnx.ModelProto.FromString(content)
-    except (DecodeError, UnicodeDecodeError) as error:
+    except Exception as error:  # what it raises is a class of a package that onnx alone knows
         raise ValueError(
             f"import_onnx expected a whole ONNX file, and {where} ({len(content)} bytes) is cut off, damaged or of "
             f"another kind: {error}"
@@ -171,10 +171,20 @@ def _output(body: Any) -> str:
     return names[0]
 
 
+def _check_names(file: File) -> None:
+    """Raise ValueError for a name that is no text: damaged ones come as bytes."""
+    names = [file.input, file.output, *file.constants]
+    for operation in file.operations:
+        names += [operation.name, *operation.inputs, *operation.outputs, *operation.attributes]
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise ValueError(f"it has a damaged name, {wrong[0]!r:.80}")
+
+
 def _operation(onnx: Any, reader: _Tensors, node: Any) -> Operation:
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     attributes = {attribute.name: _attribute(onnx, reader, attribute) for attribute in node.attribute}
-    return Operation(domain + node.op_type, node.name, tuple(node.input), tuple(node.output), attributes)
+    return Operation(f"{domain}{node.op_type}", node.name, tuple(node.input), tuple(node.output), attributes)
 
 
 def _attribute(onnx: Any, reader: _Tensors, attribute: Any) -> Any:
@@ -194,7 +204,7 @@ class _Tensors:
         self.onnx, self.folder = onnx, folder
 
     def array(self, tensor: Any) -> Array:
-        """The values of a tensor, in memory of their own."""
+        """The values of a tensor; not to be written to."""
         what = f"the tensor {tensor.name!r}"
         shape = tuple(tensor.dims)
         if tensor.data_type not in DTYPES:
@@ -206,9 +216,9 @@ class _Tensors:
             raise ValueError(f"{what} has the impossible shape {shape}")
         if tensor.data_location == self.onnx.TensorProto.EXTERNAL:
             content = self._beside(tensor, math.prod(shape) * dtype.itemsize, what)
-            return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape).astype(dtype)
+            return np.frombuffer(content, dtype.newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
         try:
-            return np.array(self.onnx.numpy_helper.to_array(tensor), dtype, order="C")
+            return np.asarray(self.onnx.numpy_helper.to_array(tensor), dtype)
         except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{what} of shape {shape} is damaged: {error}") from error
 

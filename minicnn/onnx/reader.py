@@ -34,7 +34,7 @@ class Value:
     flattened: where images have been flattened as they lie here, not as in the file: their shape here and their axes.
     """
 
-    data: Tensor | Array
+    data: Any
     axes: Axes
     name: str
     flattened: tuple[tuple[int, ...], Axes] | None = None
@@ -114,7 +114,7 @@ class Reader:
             inputs.append(self.values[name] if name else None)
         takes = list(inspect.signature(self.meanings[operation.kind]).parameters.values())[2:]
         if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in takes):
-            least, most = 1, len(inputs)
+            least = most = max(len(inputs), 1)
         else:
             least, most = sum(parameter.default is parameter.empty for parameter in takes), len(takes)
         if not least <= len(inputs) <= most or None in inputs[:least]:
@@ -156,7 +156,7 @@ class Reader:
             raise NotImplementedError(f"images (N, C, H, W) are supported, and {value.name!r} has shape {value.shape}")
         return self.arranged(value, NCHW)
 
-    def plain(self, value: Value) -> Tensor | Array:
+    def plain(self, value: Value) -> Tensor:
         """A tensor with its elements in the order of the file."""
         return self.arranged(value, in_order(len(value.axes)))
 
@@ -168,8 +168,10 @@ class Reader:
         data = value.data.reshape(shape).transpose(axes).reshape(value.data.shape)
         return replace(value, data=data, flattened=None)
 
-    def arranged(self, value: Value, axes: Axes) -> Tensor | Array:
+    def arranged(self, value: Value, axes: Axes) -> Tensor:
         """The data whose transpose by `axes` is the tensor."""
+        if not value.varies:
+            raise NotImplementedError(f"{value.name!r} does not depend on the network's input, and has to here")
         value = self.settled(value)
         order = tuple(value.axes[axes.index(place)] for place in range(len(axes)))
         return value.data if order == in_order(len(order)) else value.data.transpose(order)
@@ -223,18 +225,20 @@ def fixed(value: Value, what: str) -> Array:
     return value.data
 
 
-def wholes(value: Value, what: str) -> list[int]:
-    """A list of whole numbers that an operation reads: a shape, axes."""
-    array = fixed(value, what)
+def wholes(node: Operation, value: Value | None, name: str) -> tuple[int, ...]:
+    """A list of whole numbers (a shape, axes): an input or, in older files, an attribute; empty where it is neither."""
+    if value is None:
+        return node.wholes(name)
+    array = fixed(value, name)
     if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > 64:
-        raise ValueError(f"expected its {what} to be a list of whole numbers, got {array.dtype} of shape {array.shape}")
-    return [int(n) for n in array.reshape(-1)]
+        raise ValueError(f"expected its {name} to be a list of whole numbers, got {array.dtype} of shape {array.shape}")
+    return tuple(int(n) for n in array.reshape(-1))
 
 
 def number(value: Value, what: str) -> float:
     """One number that an operation reads."""
     array = fixed(value, what)
-    if array.size != 1 or array.dtype.kind not in "fiu":
+    if array.size != 1 or array.dtype.kind not in "fiub":
         raise ValueError(f"expected its {what} to be one number, got {array.dtype} of shape {array.shape}")
     return float(array.reshape(()))
 

@@ -1,4 +1,4 @@
-"""Every network of `models`: recorded, optimised and exported it computes the same."""
+"""Every network of `models`: recorded, optimised, exported and imported again it computes the same."""
 
 import numpy as np
 import onnx
@@ -42,12 +42,14 @@ def test_the_network_computes_the_same(name, tmp_path):
     x = images(2, *graph.input_shape)
     expected = run(model, x)
     check_close(run(graph, x), expected, 1e-6)
-    check_close(run(mc.optimize_for_inference(graph), x), expected, max(1e-5, 3 * sensitivity(model, x, expected)))
+    near = max(1e-5, 3 * sensitivity(model, x, expected))
+    check_close(run(mc.optimize_for_inference(graph), x), expected, near)
     mc.export_onnx(graph, tmp_path / "network.onnx")
     onnx.checker.check_model(tmp_path / "network.onnx", full_check=True)
     session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"x": np.ascontiguousarray(x.transpose(0, 3, 1, 2))})
     check_close(logits, expected, 1e-4)
+    check_close(run(mc.import_onnx(tmp_path / "network.onnx"), x), expected, near)
 
 
 def test_resnet50_has_one_operation_a_step():

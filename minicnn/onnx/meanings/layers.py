@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import functional as F
-from .._tensor import Tensor
-from ..ops.checks import Padding, Pair, resolve_padding
-from .loading import Operation
-from .reader import Meaning, Reader, Value, fixed, in_order, number
-from .writer import NCHW
+from ... import functional as F
+from ..._tensor import Tensor
+from ...ops.checks import Padding, Pair, resolve_padding
+from ..loading import Operation
+from ..reader import Meaning, Reader, Value, fixed, in_order, number
+from ..writer import NCHW
 
 Array = Any
 _WINDOWS = ("kernel_shape", "strides", "pads", "auto_pad", "dilations")
@@ -66,7 +66,7 @@ def _times(array: Array, factor: float) -> Array:
 
 
 def _linear(reader: Reader, x: Value, w: Value, weight: Array, bias: Tensor | None = None) -> Value:
-    """x @ weight + bias. Where x holds flattened images as they lie here, the rows of the weight are put in that order."""
+    """x @ weight + bias. Where x holds images flattened as they lie here, the weight's rows are put in that order."""
     if weight.ndim != 2 or len(x.axes) != 2:
         raise NotImplementedError(f"a matrix and rows (N, in) are supported, got shapes {weight.shape} and {x.shape}")
     if x.flattened is None:
@@ -104,8 +104,8 @@ def batch_normalization(
     image = len(x.axes) == 4
     data = reader.image(x) if image else reader.plain(x)
     gamma, beta = (reader.hold(v, fixed(v, "scale and shift"), trained=True) for v in (scale, shift))
-    statistics = [reader.hold(v, fixed(v, "statistics"), trained=False).data for v in (mean, var)]
-    y = F.batch_norm(data, gamma, beta, *statistics, eps=node.number("epsilon", 1e-5))
+    centre, spread = (reader.hold(v, fixed(v, "statistics"), trained=False).data for v in (mean, var))
+    y = F.batch_norm(data, gamma, beta, centre, spread, eps=node.number("epsilon", 1e-5))
     return _image(y) if image else Value(y, (0, 1), x.name)
 
 
@@ -150,10 +150,7 @@ def global_max_pool(reader: Reader, node: Operation, x: Value) -> Value:
 
 
 def _pool_windows(node: Operation, image: Tensor) -> tuple[Pair, Pair, Padding]:
-    kernel = node.wholes("kernel_shape")
-    if kernel is None:
-        raise ValueError("expected an attribute kernel_shape")
-    kernel, stride, padding, dilation = _windows(node, image, kernel)
+    kernel, stride, padding, dilation = _windows(node, image, ())
     if dilation != (1, 1):
         raise NotImplementedError(f"pooling with dilation is not supported, and its dilations are {dilation}")
     return kernel, stride, padding
@@ -168,8 +165,10 @@ def _windows(node: Operation, image: Tensor, kernel: tuple[int, ...]) -> tuple[P
     auto = node.text("auto_pad", "NOTSET")
     pads = node.wholes("pads", (0, 0, 0, 0))
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        padding = resolve_padding("same", image.shape, kernel, stride, dilation)
-        return kernel, stride, padding if auto == "SAME_UPPER" else tuple(side[::-1] for side in padding), dilation
+        (top, bottom), (left, right) = resolve_padding("same", image.shape, kernel, stride, dilation)
+        if auto == "SAME_LOWER":
+            top, bottom, left, right = bottom, top, right, left
+        return kernel, stride, ((top, bottom), (left, right)), dilation
     if auto not in ("NOTSET", "VALID") or len(pads) != 4 or (auto == "VALID" and any(pads)):
         raise ValueError(f"expected pads of four numbers or auto_pad, got pads {pads} and auto_pad {auto!r:.40}")
     top, left, bottom, right = pads

@@ -1,113 +1,21 @@
-"""What the operations of an ONNX file that know no images mean here: arithmetic, reductions, movement.
-
-Files compute sizes and weights with the same operations, so most work on arrays as on Tensors: a Tensor has the
-methods of an array.
-"""
+"""What the operations of an ONNX file that only move elements mean here: most on arrays as on Tensors."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from .. import functional as F
-from .loading import DTYPES, Operation
-from .reader import Meaning, Reader, Value, check_size, constant, fixed, in_order, number, wholes
-from .writer import NCHW
-
-Array = Any
-
-
-# Arithmetic
-
-
-def both(function: Callable[[Any, Any], Any], on_arrays: Callable[[Array, Array], Array], trained: bool) -> Meaning:
-    """An operation on two operands, with broadcasting. trained: whether a constant of several numbers is a Parameter."""
-
-    def meaning(reader: Reader, node: Operation, a: Value, b: Value) -> Value:
-        node.only("axis", "broadcast", "consumed_inputs")
-        b = _broadcast_as_of_old(reader, node, a, b)
-        if not (a.varies or b.varies):
-            return constant(node.outputs[0], on_arrays(a.data, b.data))
-        rank = max(len(a.axes), len(b.axes))
-        axes = next(
-            (v.axes for v in (a, b) if v.varies and len(v.axes) == rank and v.flattened is None), in_order(rank)
-        )
-        left, right = (reader.operand(value, axes, trained) for value in (a, b))
-        return Value(function(left, right), axes, a.name)
-
-    return meaning
-
-
-def _broadcast_as_of_old(reader: Reader, node: Operation, a: Value, b: Value) -> Value:
-    """Before operator set 7 an operation said with which axis of a those of b begin."""
-    if reader.opset >= 7 or not node.whole("broadcast", 0) or "axis" not in node.attributes:
-        return b
-    behind = len(a.axes) - node.whole("axis", 0) % len(a.axes) - len(b.axes)
-    return reader.reshaped(b, (*b.shape, *(1,) * max(behind, 0)))
-
-
-def quotient(a: Array, b: Array) -> Array:
-    """a / b; of whole numbers without the remainder."""
-    return a / b if a.dtype.kind == "f" else a // b
-
-
-def add_all(reader: Reader, node: Operation, *values: Value) -> Value:
-    """Sum of one or more operands."""
-    total, *others = values
-    plus = both(operator.add, np.add, trained=True)
-    for value in others:
-        result = plus(reader, node, total, value)
-        assert isinstance(result, Value)
-        total = result
-    return total
-
-
-def power(reader: Reader, node: Operation, x: Value, exponent: Value) -> Value:
-    """Pow with a number as its exponent."""
-    node.only("axis", "broadcast")
-    if x.varies:
-        return replace(x, data=x.data ** number(exponent, "exponent"))
-    return constant(node.outputs[0], x.data ** fixed(exponent, "exponent").astype(x.data.dtype))
-
-
-# Reductions
-
-
-def reduced(method: str) -> Meaning:
-    """ReduceSum and its like over axes, which were an attribute before operator set 13 or 18."""
-
-    def meaning(reader: Reader, node: Operation, x: Value, axes: Value | None = None) -> Value:
-        node.only("axes", "keepdims", "noop_with_empty_axes")
-        listed = wholes(axes, "axes") if axes is not None else node.wholes("axes")
-        if not listed:
-            if node.whole("noop_with_empty_axes", 0):
-                return x
-            listed = range(len(x.axes))
-        x = reader.settled(x)
-        gone, keeps = tuple(reader.axis(x, axis) for axis in listed), bool(node.whole("keepdims", 1))
-        if x.axes == NCHW and sorted(gone) == [1, 2] and method == "mean" and x.varies:
-            pooled = Value(F.adaptive_avg_pool2d(x.data, 1), NCHW, x.name)
-            return pooled if keeps else reader.reshaped(pooled, x.shape[:2])
-        data = getattr(x.data, method)(axis=gone, keepdims=keeps)
-        if not x.varies:
-            return constant(node.outputs[0], data)
-        left = [axis for axis in x.axes if keeps or axis not in gone]
-        return Value(data, tuple(sorted(left).index(axis) for axis in left), x.name)
-
-    return meaning
-
-
-# Movement
+from ... import functional as F
+from ..loading import Operation
+from ..reader import Reader, Value, check_size, constant, fixed, in_order, number, wholes
+from ..writer import NCHW
 
 
 def reshape(reader: Reader, node: Operation, x: Value, shape: Value | None = None) -> Value:
     """Reshape, whose shape was an attribute before operator set 5: 0 keeps a length, -1 is what is left over."""
     node.only("shape", "allowzero", "consumed_inputs")
-    wanted = list(node.wholes("shape", ()) or ()) if shape is None else wholes(shape, "shape")
+    wanted = wholes(node, shape, "shape")
     if node.whole("allowzero", 0) and 0 in wanted:
         raise NotImplementedError(f"empty results are not supported, and its shape is {wanted}")
     if (
@@ -139,7 +47,7 @@ def flatten(reader: Reader, node: Operation, x: Value) -> Value:
 def transpose(reader: Reader, node: Operation, x: Value) -> Value:
     """Transpose: moves nothing, since the same data is another transpose of the result."""
     node.only("perm")
-    order = node.wholes("perm", range(len(x.axes))[::-1]) or ()
+    order = node.wholes("perm", in_order(len(x.axes))[::-1])
     if sorted(order) != list(range(len(x.axes))):
         raise ValueError(f"its perm is {order}, for an input of shape {x.shape}")
     if not x.varies:
@@ -149,13 +57,9 @@ def transpose(reader: Reader, node: Operation, x: Value) -> Value:
 
 
 def _axes(node: Operation, axes: Value | None, rank: int) -> list[int]:
-    """The axes that an operation names, as an input or, in older files, as an attribute; counted from the front."""
-    listed = wholes(axes, "axes") if axes is not None else node.wholes("axes")
-    if (
-        listed is None
-        or not all(-rank <= axis < rank for axis in listed)
-        or len({a % rank for a in listed}) < len(listed)
-    ):
+    """The axes that an operation names, counted from the front."""
+    listed = wholes(node, axes, "axes")
+    if not all(-rank <= axis < rank for axis in listed) or len({axis % rank for axis in listed}) < len(listed):
         raise ValueError(f"expected different axes below {rank}, got {listed}")
     return [axis % rank for axis in listed]
 
@@ -164,6 +68,8 @@ def squeeze(reader: Reader, node: Operation, x: Value, axes: Value | None = None
     """Squeeze: axes of length 1 left out."""
     node.only("axes")
     gone = _axes(node, axes, len(x.axes))
+    if not gone:
+        raise NotImplementedError("it leaves out whatever axis has length 1, which may be that of the samples")
     if any(x.shape[axis] != 1 for axis in gone):
         raise ValueError(f"it leaves out the axes {gone} of an input of shape {x.shape}")
     if x.varies and 0 in gone:
@@ -174,8 +80,7 @@ def squeeze(reader: Reader, node: Operation, x: Value, axes: Value | None = None
 def unsqueeze(reader: Reader, node: Operation, x: Value, axes: Value | None = None) -> Value:
     """Unsqueeze: axes of length 1 put in, which are counted in the result."""
     node.only("axes")
-    listed = wholes(axes, "axes") if axes is not None else node.wholes("axes")
-    rank = len(x.axes) + len(listed or ())
+    rank = len(x.axes) + len(wholes(node, axes, "axes"))
     new, lengths = _axes(node, axes, rank), iter(x.shape)
     if x.varies and 0 in new:
         raise NotImplementedError("it puts an axis before that of the samples")
@@ -205,8 +110,7 @@ def split(reader: Reader, node: Operation, x: Value, lengths: Value | None = Non
     place, parts = reader.axis(x, axis), len(node.outputs)
     size = x.data.shape[place]
     each = -(-size // parts)
-    listed = wholes(lengths, "split") if lengths is not None else node.wholes("split")
-    listed = [min(each, size - i * each) for i in range(parts)] if listed is None else list(listed)
+    listed = wholes(node, lengths, "split") or tuple(min(each, size - i * each) for i in range(parts))
     if len(listed) != parts or sum(listed) != size or min(listed) < 0:
         raise ValueError(f"it cuts an axis of length {size} into {listed}, for {parts} results")
     ends = np.cumsum(listed).tolist()
@@ -226,13 +130,9 @@ def slice_(
 ) -> Value:  # fmt: skip
     """Slice, which counts as Python does. Everything was an attribute before operator set 10."""
     node.only("starts", "ends", "axes")
-    first, last = (
-        wholes(value, name) if value is not None else node.wholes(name, ())
-        for name, value in (("starts", starts), ("ends", ends))
-    )
-    named = axes is not None or "axes" in node.attributes
-    along = _axes(node, axes, len(x.axes)) if named else list(range(len(first)))
-    by = wholes(steps, "steps") if steps is not None else [1] * len(first)
+    first, last = wholes(node, starts, "starts"), wholes(node, ends, "ends")
+    along = _axes(node, axes, len(x.axes)) or list(range(len(first)))
+    by = wholes(node, steps, "steps") or (1,) * len(first)
     if not len(first) == len(last) == len(along) == len(by) <= len(x.axes) or 0 in by:
         raise ValueError(f"it cuts from {first} to {last} by {by} along axes {along}")
     x = reader.settled(x)
@@ -256,7 +156,7 @@ def pad(
     """Pad with a number. Everything was an attribute before operator set 11."""
     node.only("pads", "paddings", "value", "mode")
     x = reader.settled(x)
-    listed = wholes(pads, "pads") if pads is not None else node.wholes("pads", node.wholes("paddings", ())) or ()
+    listed = wholes(node, pads, "pads") or node.wholes("paddings")
     along = _axes(node, axes, len(x.axes)) if axes is not None else list(range(len(x.axes)))
     if node.text("mode", "constant") != "constant" or any(n < 0 for n in listed):
         raise NotImplementedError(f"it pads by {list(listed)}, mode {node.text('mode', '')!r}: constant is supported")
@@ -283,7 +183,7 @@ def resize(
         scales = roi if scales is None else scales  # there was no region of interest yet
     image = reader.image(x)
     if sizes is not None and sizes.data.size:
-        by = [size / n for size, n in zip(wholes(sizes, "sizes"), x.shape, strict=True)][1:]
+        by = [size / n for size, n in zip(wholes(node, sizes, "sizes"), x.shape, strict=True)][1:]
     else:
         listed = node.attributes.get("scales", ()) if scales is None else fixed(scales, "scales")
         by = [float(scale) for scale in np.asarray(listed).reshape(-1)][1:]
@@ -296,50 +196,3 @@ def resize(
         raise NotImplementedError(f"whole scales are supported, and it scales by {by[1]}")
     check_size((*image.shape, int(by[1]), int(by[1])))
     return Value(F.upsample(image, int(by[1])), NCHW, x.name)
-
-
-# Constants
-
-
-def identity(reader: Reader, node: Operation, x: Value) -> Value:
-    """Identity."""
-    node.only()
-    return x
-
-
-def cast(reader: Reader, node: Operation, x: Value) -> Value:
-    """Cast to another dtype; of what depends on the input, to float32 alone."""
-    node.only("to", "saturate", "round_mode")
-    dtype = DTYPES.get(node.whole("to", 0))
-    if dtype is None or (x.varies and dtype != "float32"):
-        raise NotImplementedError(f"results are float32, and it casts to {dtype or node.whole('to', 0)}")
-    return x if x.varies else replace(x, data=x.data.astype(dtype))
-
-
-def shape_of(reader: Reader, node: Operation, x: Value) -> Value:
-    """Shape, with the number of samples that the file was written for, or 1."""
-    node.only("start", "end")
-    shape = (reader.batch, *x.shape[1:]) if x.varies else x.shape
-    cut = slice(node.whole("start", 0), node.whole("end", len(shape)))
-    return constant(node.outputs[0], np.array(shape[cut], np.int64))
-
-
-def literal(reader: Reader, node: Operation) -> Value:
-    """Constant."""
-    node.only("value", "value_float", "value_floats", "value_int", "value_ints")
-    if len(node.attributes) != 1:
-        raise ValueError(f"expected one value, got {sorted(node.attributes)}")
-    ((name, value),) = node.attributes.items()
-    dtype = value.dtype if name == "value" else np.float32 if name.startswith("value_float") else np.int64
-    return constant(node.outputs[0], np.array(value, dtype))
-
-
-def constant_of_shape(reader: Reader, node: Operation, shape: Value) -> Value:
-    """ConstantOfShape: one number everywhere, 0 unless it says another."""
-    node.only("value")
-    lengths = wholes(shape, "shape")
-    check_size(lengths)
-    value = np.asarray(node.attributes.get("value", np.zeros(1, np.float32)))
-    if value.size != 1:
-        raise ValueError(f"expected one number as its value, got shape {value.shape}")
-    return constant(node.outputs[0], np.full(lengths, value.reshape(()), value.dtype))
