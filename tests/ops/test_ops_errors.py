@@ -181,13 +181,9 @@ def test_padding_may_differ_on_each_side():
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     "value",
     [-1, 1.5, (1,), (1, -1), ((1, 1), 1), ((1, -1), (1, 1)), ((1, 1), (1, 1), (1, 1)), None, True, 2**31, np.ones(2)],
     ids=repr,
-=======
-    "value", [-1, 1.5, (1,), (1, -1), ((1, 1), 1), ((1, 1), (1, -1)), None, True, 2**31, np.array([1, 1])], ids=repr
->>>>>>> onnximport
 )
 def test_padding_is_whole_numbers_from_zero_on(value):
     for call in (lambda p: F.conv2d(IMAGES, ones(3, 3, 3, 4), padding=p), lambda p: F.avg_pool2d(IMAGES, 3, padding=p)):
