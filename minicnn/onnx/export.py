@@ -10,8 +10,6 @@ from ..graph import trace
 from ..graph.inference import simplified
 from ..graph.network import INPUT, Graph
 from ..nn import Module
-from .array_translations import ARRAYS
-from .layer_translations import LAYERS
 from .writer import NCHW, Writer
 
 OPSET = 13  # of 2020, the first in which every operation needed here means what it means today
@@ -49,6 +47,9 @@ def _package() -> Any:
 
 def _as_onnx(graph: Graph, onnx: Any) -> Any:
     """The Graph as an onnx.ModelProto."""
+    from .array_translations import ARRAYS  # here: `import minicnn` should not wait for them
+    from .layer_translations import LAYERS
+
     writer = Writer(graph, onnx)
     translations = {**LAYERS, **ARRAYS}
     for node in graph.nodes:

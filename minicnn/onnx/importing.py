@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from .._tensor import Tensor
 from ..graph.network import Graph
 from ..nn.sample import checked_shape
 from .loading import LIMIT, File, kind_of, load
-from .meanings import MEANINGS
 from .reader import Reader
 
 SHOWN = 10  # operations that an error lists before it only counts
@@ -40,18 +39,20 @@ def import_onnx(path: PathLike, input_shape: Sequence[int] | None = None) -> Gra
     that is cut off, damaged or contradicts itself, and for a shape that is missing or is not the file's;
     NotImplementedError, naming the operations, for what is not supported.
     """
+    from .meanings import MEANINGS  # here: `import minicnn` should not wait for them
+
     file, where = load(path), os.fspath(path)
     try:
-        _check_operators(file)
+        _check_operators(file, MEANINGS)
         shape = _sample_shape(file, input_shape)
         return Reader(file, Tensor(np.zeros((1, *shape), np.float32)), MEANINGS).graph()
     except (ValueError, NotImplementedError) as error:
         raise kind_of(error)(f"import_onnx cannot use {where}: {error}") from error
 
 
-def _check_operators(file: File) -> None:
+def _check_operators(file: File, known: Collection[str]) -> None:
     """Raise NotImplementedError that names every operation whose operator is not known."""
-    unknown = [operation for operation in file.operations if operation.kind not in MEANINGS]
+    unknown = [operation for operation in file.operations if operation.kind not in known]
     if not unknown:
         return
     shown = ", ".join(map(str, unknown[:SHOWN])) + (f" and {len(unknown) - SHOWN} more" if unknown[SHOWN:] else "")
