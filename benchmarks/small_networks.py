@@ -1,8 +1,8 @@
 """A small network of each family: small enough to learn digits on two cores in a minute or so.
 
-Where a family has a network that is small already, as it was published; of the others one whose image is smaller, or
-which has fewer layers and channels, made by the function that makes the published ones. ZFNet is not among them: it takes
-images of 224 x 224 pixels alone, and with weights as small as the paper's learns nothing in the first minutes.
+Where a family has a network that is small already, as it was published; of the others one with smaller images, or with
+fewer layers and channels, made by the function that makes the published ones. ZFNet is not among them: it takes images
+of 224 x 224 pixels alone, and with weights as small as the paper's learns nothing in the first minutes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def small_networks() -> dict[str, Small]:
         "nin": Small(models.nin, 32, lr=0.01),
         "vgg11": Small(lambda: vgg(quarter, 10, hidden=256), 32, lr=0.005),
         "vgg11_bn": Small(lambda: vgg(quarter, 10, batch_norm=True, hidden=256), 32, lr=0.0003),
-        "googlenet": Small(lambda: models.googlenet(10), 64, lr=0.02),
+        "googlenet": Small(lambda: models.googlenet(10), 64, lr=0.01),
         "digit_cnn": Small(models.digit_cnn, 28, lr=0.02),
         "highway": Small(models.highway, 28),
         "highway:fully_connected": Small(lambda: models.highway(variant="fully_connected"), 28, lr=0.02),
