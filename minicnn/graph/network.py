@@ -15,6 +15,16 @@ Array = Any
 INPUT = "x"  # the name of what goes into a Graph
 
 
+def enter(name: str, taken: set[str]) -> str:
+    """The name, or if it is taken, with the first number that is free; it is taken afterwards."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(free)
+    return free
+
+
 @dataclass(frozen=True)
 class Node:
     """One operation of a Graph.

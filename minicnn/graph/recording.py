@@ -12,7 +12,7 @@ from .._tensor import Tensor
 from ..nn import Module, Parameter
 from ..nn.sample import run_sample, sample
 from ..ops.movement import Reshape
-from .network import INPUT, Graph, Node, needed, renewed
+from .network import INPUT, Graph, Node, enter, needed, renewed
 
 Array = Any
 
@@ -92,7 +92,7 @@ class Recording:
     def add(self, call: Call) -> None:
         inputs = tuple(self.name(x) for x in call.inputs)
         operation, shape = call.operation, call.output.shape
-        output = self.fresh(call.module or operation.name.lower())
+        output = enter(call.module or operation.name.lower(), self.taken)
         if self.varying & set(inputs):
             self.varying.add(output)
             if isinstance(operation, Reshape):
@@ -103,15 +103,6 @@ class Recording:
     def name(self, x: Tensor) -> str:
         """The name of an array; one that is met here for the first time is a constant."""
         if id(x.data) not in self.names:
-            self.names[id(x.data)] = name = self.fresh("constant")
+            self.names[id(x.data)] = name = enter("constant", self.taken)
             self.holders[name] = x.data
         return self.names[id(x.data)]
-
-    def fresh(self, name: str) -> str:
-        """The name, or if it is taken, with the first number that is free."""
-        number, free = 1, name
-        while free in self.taken:
-            number += 1
-            free = f"{name}_{number}"
-        self.taken.add(free)
-        return free

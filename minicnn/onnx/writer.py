@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..device import to_device
-from ..graph.network import INPUT, Graph, Node
+from ..graph.network import INPUT, Graph, Node, enter
 from ..nn import Parameter
 
 Array = Any
@@ -92,33 +92,26 @@ class Writer:
         key = (name, axes)
         if key not in self._tensors:
             first = not any(other[0] == name for other in self._tensors)
-            self._tensors[key] = self._initializer(name if first else self._free(name), array)
+            self._tensors[key] = self._initializer(name if first else enter(name, self._taken), array)
         return self._tensors[key]
 
     def constant(self, what: str, values: Any) -> str:
         """The tensor that holds numbers of a translation: whole ones as int64, others as float32."""
         array = np.asarray(list(values) if isinstance(values, range) else values)
         return self._initializer(
-            self._free(f"{self._prefix}/{what}"), array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
+            enter(f"{self._prefix}/{what}", self._taken),
+            array.astype(np.int64 if array.dtype.kind == "i" else np.float32),
         )
 
     def emit(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Write an ONNX operation of one result, and return the name of that."""
-        name = self._free(f"{self._prefix}/{kind}")
+        name = enter(f"{self._prefix}/{kind}", self._taken)
         self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
     def _initializer(self, name: str, array: Array) -> str:
         self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
-
-    def _free(self, name: str) -> str:
-        number, free = 1, name
-        while free in self._taken:
-            number += 1
-            free = f"{name}_{number}"
-        self._taken.add(free)
-        return free
 
 
 def _as_float32(value: Parameter | Array) -> Array:
