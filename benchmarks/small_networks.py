@@ -47,7 +47,7 @@ def small_networks() -> dict[str, Small]:
         "lenet4": Small(models.lenet4, 28, lr=0.02),
         "lenet5": Small(models.lenet5, 28, lr=0.02),
         "alexnet": Small(lambda: alexnet(10, hidden=256), 64, lr=0.005),
-        "nin": Small(models.nin, 32, lr=0.01),
+        "nin": Small(models.nin, 32, lr=0.003),
         "vgg11": Small(lambda: vgg(quarter, 10, hidden=256), 32, lr=0.005),
         "vgg11_bn": Small(lambda: vgg(quarter, 10, batch_norm=True, hidden=256), 32, lr=0.0003),
         "googlenet": Small(lambda: models.googlenet(10), 64, lr=0.01),
