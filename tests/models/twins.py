@@ -51,6 +51,7 @@ def check_training_step(model, twin, torch, images, classes, times_as_far=2.0):
         # The gradient of a bias before batch normalisation is 0, and comes out as the rounding of a sum.
         got, grad = turned(name, gradient, flattened), theirs[name].grad.numpy()
         np.testing.assert_allclose(got, grad, rtol=1e-7, atol=1e-12, err_msg=name)
+        assert np.linalg.norm(got - grad) <= 1e-8 * np.linalg.norm(grad) + 1e-12, name
     after = twin.state_dict()
     for name, statistic in ours.statistics.items():
         np.testing.assert_allclose(statistic, after[name].numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
