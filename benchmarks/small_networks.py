@@ -16,11 +16,12 @@ from typing import Any
 @dataclass(frozen=True)
 class Small:
     """build: makes the network, for ten classes. side: of its images, 28 x 28 x 1, or a multiple of 32, times 3.
-    lr: a learning rate with which it learns, for SGD with momentum 0.9 and batches of 16."""
+    lr: a learning rate with which it learns, for SGD with momentum 0.9 and batches of 16. epochs: over 4,000 images."""
 
     build: Callable[[], Any]
     side: int
     lr: float = 0.05
+    epochs: int = 3
 
 
 def small_networks() -> dict[str, Small]:
@@ -50,10 +51,10 @@ def small_networks() -> dict[str, Small]:
         "nin": Small(models.nin, 32, lr=0.003),
         "vgg11": Small(lambda: vgg(quarter, 10, hidden=256), 32, lr=0.005),
         "vgg11_bn": Small(lambda: vgg(quarter, 10, batch_norm=True, hidden=256), 32, lr=0.0003),
-        "googlenet": Small(lambda: models.googlenet(10), 64, lr=0.01),
+        "googlenet": Small(lambda: models.googlenet(10), 64, lr=0.02, epochs=5),
         "digit_cnn": Small(models.digit_cnn, 28, lr=0.02),
         "highway": Small(models.highway, 28),
-        "highway:fully_connected": Small(lambda: models.highway(variant="fully_connected"), 28, lr=0.02),
+        "highway:fully_connected": Small(lambda: models.highway(variant="fully_connected"), 28, lr=0.02, epochs=5),
         "resnet18": Small(lambda: models.resnet18(10), 64, lr=0.02),
         "resnet20": Small(models.resnet20, 32),
         "plain20": Small(models.plain20, 32),
