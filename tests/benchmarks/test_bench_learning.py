@@ -7,7 +7,7 @@ import pytest
 from scripts import run
 
 QUICK = ["lenet5", "resnext14_8x4d"]
-SLOW = ["lenet1", "lenet4", "alexnet", "nin", "vgg11", "vgg11_bn", "googlenet", "digit_cnn", "highway",
+SLOW = ["lenet1", "lenet4", "alexnet", "nin", "zfnet", "vgg11", "vgg11_bn", "googlenet", "digit_cnn", "highway",
         "highway:fully_connected", "resnet18", "resnet20", "plain20", "preresnet20", "wide_resnet10_2",
         "squeezenet1_0", "densenet22_12", "pyramidnet20_a48", "xception", "mobilenet_v1", "mobilenet_v2"]  # fmt: skip
 
