@@ -9,9 +9,11 @@ channels.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -21,53 +23,76 @@ from small_networks import Small, small_networks
 HEARTFELT = 64  # images to learn by heart
 BATCH_SIZE = 16
 MOST_EPOCHS = 200  # over these images, before one gives up
-HEAD = ("network", "side", "parameters", "by heart", "time", "accuracy", "time")
-WIDTHS = (23, 4, 10, 10, 8, 9, 8)
+HEAD = ("network", "side", "parameters", "by heart", "time", "epochs", "accuracy", "time")
+WIDTHS = (23, 4, 10, 10, 7, 6, 8, 5)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a network did. epochs: until it knew all 64 images; None where it never did."""
+    """What a network did. by_heart: epochs until it knew all 64 images; None where it never did. epochs: those over the
+    other images, after which it had that accuracy."""
 
     network: str
     side: int
     parameters: int
-    epochs: int | None
-    epochs_seconds: float
+    by_heart: int | None
+    by_heart_seconds: float
+    epochs: int
     accuracy: float
     accuracy_seconds: float
 
     def cells(self) -> tuple[str, ...]:
         """A line of the table."""
         return (self.network, str(self.side), f"{self.parameters:,}",
-                "never" if self.epochs is None else f"{self.epochs} epochs", report.duration(self.epochs_seconds),
-                f"{100 * self.accuracy:.2f} %", report.duration(self.accuracy_seconds))  # fmt: skip
+                "never" if self.by_heart is None else f"{self.by_heart} epochs", f"{self.by_heart_seconds:.0f} s",
+                str(self.epochs), f"{100 * self.accuracy:.1f} %", f"{self.accuracy_seconds:.0f} s")  # fmt: skip
 
 
 def main() -> int:
     """Read the options, train, print, write. The exit status is 1 where a network did not learn its 64 images."""
     options = _options()
     harness.start(options)
-    import minicnn as mc
-
     known, described = small_networks(), report.machine(options.threads)
-    settings = {"images": options.images, "test images": options.test_images, "epochs": options.epochs}
+    settings = {"images": options.images, "test images": options.test_images}
+    rows = {row["network"]: row for row in _kept(options.json, described, settings)}
     print(report.table_line(HEAD, WIDTHS), flush=True)
     results = []
     for name in options.networks or known:
-        small = known[name]
-        train, test = digits(small.side, options.images, options.test_images)
-        epochs, epochs_seconds = _timed(learn_by_heart, small)
-        accuracy, seconds = _timed(test_accuracy, small, train, test, options.epochs)
-        parameters = mc.summary(small.build(), train.images.shape[1:]).parameters
-        results.append(Result(name, small.side, parameters, epochs, epochs_seconds, accuracy, seconds))
+        results.append(learnt(name, known[name], options))
         print(report.table_line(results[-1].cells(), WIDTHS), flush=True)
+        rows[name] = asdict(results[-1])
         if options.json:  # after each, so that what was measured is kept
-            rows = [asdict(each) for each in results]
-            report.write_json(options.json, {"machine": described, "settings": settings, "networks": rows})
-    print(f"\n{options.epochs} epochs over {options.images} digits, tested on {options.test_images} others\n")
+            in_order = [rows[each] for each in known if each in rows]
+            report.write_json(options.json, {"machine": described, "settings": settings, "networks": in_order})
+    print(f"\nFrom {options.images} digits; accuracy on {options.test_images} others.\n")
     print(report.describe(described))
-    return int(any(each.epochs is None for each in results))
+    return int(any(each.by_heart is None for each in results))
+
+
+def learnt(name: str, small: Small, options: argparse.Namespace) -> Result:
+    """Train it twice: by heart, and for the accuracy."""
+    import minicnn as mc
+
+    train, test = digits(small.side, options.images, options.test_images)
+    epochs = options.epochs or small.epochs
+    by_heart, by_heart_seconds = _timed(learn_by_heart, small)
+    accuracy, seconds = _timed(test_accuracy, small, train, test, epochs)
+    parameters = mc.summary(small.build(), train.images.shape[1:]).parameters
+    return Result(name, small.side, parameters, by_heart, by_heart_seconds, epochs, accuracy, seconds)
+
+
+def _kept(path: Path | None, machine: dict[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results that the file has, of other networks; a run of some networks adds to it.
+
+    Exits where they come from another machine, or from other settings.
+    """
+    if path is None or not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    if content["settings"] != settings or {**content["machine"], "load": None} != {**machine, "load": None}:
+        sys.exit(f"{path} was measured on another machine or with other settings; give another file, or remove it")
+    rows: list[dict[str, Any]] = content["networks"]
+    return rows
 
 
 def _options() -> argparse.Namespace:
@@ -77,9 +102,9 @@ def _options() -> argparse.Namespace:
     add = result.add_argument
     add("networks", nargs="*", metavar="NETWORK", help=f"some of {names} (default: all)")
     add("--images", type=harness.positive, default=4000, metavar="N", help="to learn from (default: %(default)s)")
-    add("--epochs", type=harness.positive, default=3, metavar="N", help="passes over them (default: %(default)s)")
+    add("--epochs", type=harness.positive, metavar="N", help="passes over them (default: each network's own number)")
     add("--test-images", type=harness.positive, default=1000, metavar="N", help="to test with (default: %(default)s)")
-    add("--json", type=harness.output_path, metavar="PATH", help="write the machine and the results to a JSON file")
+    add("--json", type=harness.output_path, metavar="PATH", help="add the results to a JSON file")
     options = result.parse_args()
     if unknown := set(options.networks) - set(small_networks()):
         result.error(f"there is no {', '.join(sorted(unknown))}; there are {names}")

@@ -1,4 +1,5 @@
-"""Writes what was measured into the README: the tables between its two markers come from benchmarks/results.
+"""Writes what was measured into the README and docs/training.md: what stands there between two markers comes from
+benchmarks/results.
 
 Each machine has a name of its own, which ends the names of its files, such as `amd_epyc_2_cores`:
 
@@ -6,6 +7,7 @@ Each machine has a name of its own, which ends the names of its files, such as `
   bench_inference_NAME.json  bench_train.py --inference --json
   bench_kernels_NAME.json    bench_kernels.py --json
   bench_scaling_NAME.json    bench_scaling.py --json
+  bench_learning_NAME.json   bench_learning.py --json; the only ones for docs/training.md
 
 A GPU has a name and files of its own, written with --device cuda, such as bench_kernels_nvidia_h200.json.
 What a machine has no file of is left out. Results of --quick are refused: they show only that a script runs.
@@ -32,23 +34,25 @@ NOTHING = "No results are kept here yet."
 
 
 def main() -> int:
-    """Rewrite the README, or with --check say whether it would change. Returns the exit status."""
+    """Rewrite both pages, or with --check say whether one would change. Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit with status 1 if README is not so")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with status 1 if a page is not so")
     options = parser.parse_args()
-    readme = ROOT / "README.md"
-    before = readme.read_text()
-    after = rewritten(before, tables(ROOT / "benchmarks" / "results"))
-    if options.check:
-        return int(after != before)
-    report.write(readme, after.encode())
-    return 0
+    changed = False
+    for name, written in PAGES.items():
+        page = ROOT / name
+        before = page.read_text()
+        after = rewritten(before, written(ROOT / "benchmarks" / "results"))
+        changed |= after != before
+        if not options.check:
+            report.write(page, after.encode())
+    return int(options.check and changed)
 
 
 def rewritten(text: str, content: str) -> str:
     """The text with `content` between the markers; raises ValueError unless each stands there once."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"the README must have the lines {BEGIN} and {END} once each, in this order")
+        raise ValueError(f"the page must have the lines {BEGIN} and {END} once each, in this order")
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     return f"{head}{BEGIN}\n\n{content}\n\n{END}{tail}"
 
@@ -66,16 +70,38 @@ def tables(folder: Path) -> str:
     return "\n\n".join(parts) or NOTHING
 
 
+def learning(folder: Path) -> str:
+    """What the small networks learnt, machine by machine. No seconds: they are not measured with care."""
+    parts = []
+    for path in sorted(folder.glob("bench_learning_*.json")):
+        content = json.loads(path.read_text())
+        images, tests = (f"{content['settings'][each]:,}" for each in ("images", "test images"))
+        head = ("network", "image", "parameters", "epochs until 64 known", f"epochs over {images}", f"of {tests} right")
+        rows = [_learnt(network) for network in content["networks"]]
+        parts += [f"{_described(content['machine'])}:", report.markdown(head, rows)]
+    return "\n\n".join(parts) or NOTHING
+
+
+def _learnt(network: dict[str, Any]) -> tuple[str, ...]:
+    side, by_heart = network["side"], network["by_heart"]
+    return (network["network"], f"{side} x {side}", f"{network['parameters']:,}",
+            "never" if by_heart is None else str(by_heart), str(network["epochs"]),
+            f"{100 * network['accuracy']:.1f} %")  # fmt: skip
+
+
+def _described(machine: dict[str, Any]) -> str:
+    return (
+        f"{machine['processor']}, {machine['threads']} threads, {machine['precision']}; "
+        f"Python {machine['python']}, NumPy {machine['numpy']}, Numba {machine['numba']}"
+    )
+
+
 def _machine(results: dict[str, Any]) -> Iterator[str]:
     described = next(iter(results.values()))["machine"]
     if "gpu" in described:
         yield from readme_gpu.machine(results)
         return
-    yield (
-        f"{described['processor']}, {described['threads']} threads, {described['precision']}; "
-        f"Python {described['python']}, NumPy {described['numpy']}, Numba {described['numba']}, "
-        f"PyTorch {described['torch']}:"
-    )
+    yield f"{_described(described)}, PyTorch {described['torch']}:"
     if "bench_train" in results:
         yield _networks("a training step", results["bench_train"]["networks"])
     if "bench_inference" in results:
@@ -180,6 +206,8 @@ def _memory(contender: dict[str, Any]) -> str:
 def _ratio(ratio: float | None) -> str:
     return "-" if ratio is None else report.times(ratio)
 
+
+PAGES = {"README.md": tables, "docs/training.md": learning}
 
 if __name__ == "__main__":
     sys.exit(main())

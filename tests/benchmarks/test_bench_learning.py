@@ -7,7 +7,7 @@ import pytest
 from scripts import run
 
 QUICK = ["lenet5", "resnext14_8x4d"]
-SLOW = ["lenet1", "lenet4", "alexnet", "nin", "vgg11", "vgg11_bn", "googlenet", "digit_cnn", "highway",
+SLOW = ["lenet1", "lenet4", "alexnet", "nin", "zfnet", "vgg11", "vgg11_bn", "googlenet", "digit_cnn", "highway",
         "highway:fully_connected", "resnet18", "resnet20", "plain20", "preresnet20", "wide_resnet10_2",
         "squeezenet1_0", "densenet22_12", "pyramidnet20_a48", "xception", "mobilenet_v1", "mobilenet_v2"]  # fmt: skip
 
@@ -33,11 +33,25 @@ def test_what_it_says_and_writes(tmp_path):
     assert max(map(len, text.splitlines())) <= 80
     content = json.loads(path.read_text())
     (lenet5,) = content["networks"]
-    assert content["settings"] == {"images": 320, "test images": 200, "epochs": 4}
+    assert content["settings"] == {"images": 320, "test images": 200}
     assert lenet5["parameters"] == 61_706
-    assert lenet5["epochs"] >= 2
+    assert lenet5["by_heart"] >= 2
+    assert lenet5["epochs"] == 4
     assert 0.5 < lenet5["accuracy"] < 1  # far above a guess; far from perfect after 80 steps
-    assert f"{100 * lenet5['accuracy']:.2f} %" in text
+    assert f"{100 * lenet5['accuracy']:.1f} %" in text
+
+
+def test_a_file_grows(tmp_path):
+    path = tmp_path / "a.json"
+    options = ("--images", 16, "--test-images", 20, "--epochs", 1, "--threads", 1, "--json", path)
+    run("bench_learning.py", "highway:fully_connected", *options)
+    (first,) = json.loads(path.read_text())["networks"]
+    run("bench_learning.py", "lenet5", *options)
+    lenet5, last = json.loads(path.read_text())["networks"]  # in the order of small_networks
+    assert lenet5["network"] == "lenet5"
+    assert last == first
+    assert "with other settings" in run("bench_learning.py", "lenet5", *options, "--images", 17, status=1)
+    assert json.loads(path.read_text())["networks"] == [lenet5, first]
 
 
 def test_a_network_that_it_does_not_know():

@@ -30,9 +30,21 @@ def kept(folder, name, **content):
     (folder / f"{name}.json").write_text(json.dumps({"machine": described, "settings": settings, **content}))
 
 
-def test_readme_and_results_agree(readme_table):
-    text = (FOLDER.parent / "README.md").read_text()
-    assert readme_table.rewritten(text, readme_table.tables(FOLDER / "results")) == text
+def test_pages_and_results_agree(readme_table):
+    assert set(readme_table.PAGES) == {"README.md", "docs/training.md"}
+    for page, written in readme_table.PAGES.items():
+        text = (FOLDER.parent / page).read_text()
+        assert readme_table.rewritten(text, written(FOLDER / "results")) == text
+
+
+def test_what_networks_learnt_becomes_rows(readme_table, tmp_path):
+    learnt = {"network": "nin", "side": 32, "parameters": 966_986, "by_heart": None, "epochs": 3, "accuracy": 0.4321}
+    content = {"machine": MACHINE, "settings": {"images": 4000, "test images": 1000}, "networks": [learnt]}
+    (tmp_path / "bench_learning_a.json").write_text(json.dumps(content))
+    text = readme_table.learning(tmp_path)
+    assert "P, 2 threads, float32; Python 3.11, NumPy 2, Numba 0.61:" in text
+    assert "| epochs over 4,000 | of 1,000 right |" in text
+    assert "| nin | 32 x 32 | 966,986 | never | 3 | 43.2 % |" in text
 
 
 def test_networks_become_rows(readme_table, tmp_path):
