@@ -1,8 +1,8 @@
 """A small network of each family: small enough to learn digits on two cores in a minute or so.
 
 Where a family has a network that is small already, as it was published; of the others one with smaller images, or with
-fewer layers and channels, made by the function that makes the published ones. Two begin with other weights, because
-with the published ones they learn too slowly: ZFNet and SqueezeNet.
+fewer layers and channels, made by the function that makes the published ones. Three begin with other weights, because
+with the published ones they learn too slowly: ZFNet, NiN and SqueezeNet.
 """
 
 from __future__ import annotations
@@ -50,10 +50,9 @@ def small_networks() -> dict[str, Small]:
         head = {"avgpool": nn.AdaptiveAvgPool2d(6), "flatten": parts.flatten, "classifier": parts.classifier}
         return initialize_weights(nn.Sequential({"features": parts.features, **head}), nn.init.kaiming_normal)
 
-    def squeezenet() -> Any:
+    def awake(model: Any) -> Any:
         """The last convolution gives the logits, through a ReLU and a mean over each map. A class whose map is below
         zero everywhere gets no gradient and is lost; so biases there begin at 1 (Krizhevsky et al. 2012, section 5)."""
-        model = models.squeezenet1_0(10)
         last = [module for module in model.modules() if isinstance(module, nn.Conv2d)][-1]
         last.bias.initialize(nn.init.constant(1))
         return model
@@ -65,7 +64,7 @@ def small_networks() -> dict[str, Small]:
         "lenet4": Small(models.lenet4, 28, lr=0.02),
         "lenet5": Small(models.lenet5, 28, lr=0.02),
         "alexnet": Small(lambda: alexnet(10, hidden=256), 64, lr=0.005),
-        "nin": Small(models.nin, 32, lr=0.003),
+        "nin": Small(lambda: awake(models.nin()), 32, lr=0.01, epochs=8),
         "zfnet": Small(small_zfnet, 96, lr=0.002),
         "vgg11": Small(lambda: vgg(quarter, 10, hidden=256), 32, lr=0.005),
         "vgg11_bn": Small(lambda: vgg(quarter, 10, batch_norm=True, hidden=256), 64, lr=0.0002, epochs=6),
@@ -79,7 +78,7 @@ def small_networks() -> dict[str, Small]:
         "preresnet20": Small(lambda: preactivation_network(PreActivationBlock, 3, (16, 16, 32, 64), 10), 32),
         "wide_resnet10_2": Small(lambda: preactivation_network(wide_block, 1, (16, 32, 64, 128), 10), 32),
         "resnext14_8x4d": Small(lambda: imagenet_network(grouped_bottleneck(8, 4), (1, 1, 1, 1), 512, 10), 64, lr=0.02),
-        "squeezenet1_0": Small(squeezenet, 64, lr=0.002, epochs=5),
+        "squeezenet1_0": Small(lambda: awake(models.squeezenet1_0(10)), 64, lr=0.002, epochs=5),
         "densenet22_12": Small(thin_densenet, 32),
         "pyramidnet20_a48": Small(lambda: pyramid(PyramidBlock, 3, 48, 10), 32),
         "xception": Small(lambda: xception((8, 16), (16, 32, 64), (96, 128, 128), 10), 64),

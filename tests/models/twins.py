@@ -45,7 +45,9 @@ def check_training_step(model, twin, torch, images, classes, times_as_far=2.0):
     ours = exact_step(model, images, labels)
     expected = twin(torch.tensor(images).permute(0, 3, 1, 2))
     torch.nn.functional.cross_entropy(expected, torch.tensor(labels)).backward()
-    np.testing.assert_allclose(ours.logits, expected.detach().numpy(), rtol=1e-9)
+    logits = expected.detach().numpy()
+    # Of the norm, since a logit near 0 is what is left of larger sums.
+    assert np.linalg.norm(ours.logits - logits) <= 1e-10 * np.linalg.norm(logits)
     theirs = dict(twin.named_parameters())
     for name, gradient in ours.gradients.items():
         # The gradient of a bias before batch normalisation is 0, and comes out as the rounding of a sum.
