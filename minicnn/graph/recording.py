@@ -81,6 +81,7 @@ class Recording:
         self.nodes: list[Node] = []
 
     def graph(self, calls: list[Call], y: Tensor) -> Graph:
+        """The Graph of these calls whose result is y, without those that y does not need."""
         for call in calls:
             self.add(call)
         output = self.name(y)
@@ -90,6 +91,7 @@ class Recording:
         return Graph(nodes, {name: renewed(value) for name, value in values.items()}, output, self.input_shape)
 
     def add(self, call: Call) -> None:
+        """Write a call as a Node, with a name for its result."""
         inputs = tuple(self.name(x) for x in call.inputs)
         operation, shape = call.operation, call.output.shape
         output = enter(call.module or operation.name.lower(), self.taken)
