@@ -35,8 +35,9 @@ def torchvision_models():
 
 # Winograd rounds more than the definition, and in VGG all convolutions are such, with no shortcut around them.
 FURTHER = {"vgg11_bn": 3.0}
-# Equal in float64; in float32 some gradients are further than twice as far, and it is not known yet why.
-UNEXPLAINED = pytest.mark.xfail(reason="some float32 gradients lie three times as far as PyTorch's", strict=False)
+# So deep that leaps decide in every draw (see float32_step): PyTorch's own other memory format is further than twice as
+# far, too. With implicit_gemm in place of Winograd, most of our leaps are those of PyTorch's usual format.
+FORMATS = {"densenet121": ("contiguous_format", "channels_last")}
 # What torchvision's builders need to be told, to make what ours make when they are told nothing.
 TOLD = {"googlenet": {"aux_logits": False, "init_weights": False}}
 
@@ -50,7 +51,7 @@ def without_dropout(model, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param(n, marks=UNEXPLAINED) if n == "densenet121" else n for n in CASES])
+@pytest.mark.parametrize("name", CASES)
 def test_same_as_torchvision(name):
     torch = pytest.importorskip("torch")
     mc.seed(0)
@@ -58,4 +59,5 @@ def test_same_as_torchvision(name):
     twin = without_dropout(getattr(torchvision_models(), name)(**TOLD.get(name, {})), torch.nn.Dropout)
     size, count = CASES[name]
     images = np.random.default_rng(0).random((count, size, size, 3))
-    check_training_step(model, twin, torch, images, 1000, FURTHER.get(name, 2.0))
+    formats = FORMATS.get(name, ("contiguous_format",))
+    check_training_step(model, twin, torch, images, 1000, FURTHER.get(name, 2.0), formats)
