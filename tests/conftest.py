@@ -1,4 +1,6 @@
-"""What all tests share: the rooms in which an operation runs."""
+"""What all tests share: the rooms in which an operation runs, and a browser that opens pages."""
+
+import shutil
 
 import pytest
 from real_gpu import RealGpu
@@ -19,3 +21,30 @@ def every_room(request, monkeypatch):
         monkeypatch.setattr(_launch, "gpu", RealGpu())
     with kernels.use(request.param):
         yield request.param
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless browser: the machine's own Chromium, driven by Playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        # Its sandbox does not start for root, as in a container; the pages are our own.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def web_page(chromium):
+    """An empty page, which may read files and this machine's servers; what it complains of fails the test."""
+    page, complaints = chromium.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    here = ("file:", "data:", "blob:", "about:", "http://127.0.0.1")
+    page.on("request", lambda request: None if request.url.startswith(here) else complaints.append(request.url))
+    yield page
+    page.close()
+    assert not complaints
