@@ -1,9 +1,9 @@
 """The engine's docstrings, which are plain text, as reStructuredText.
 
-They are written for whoever reads the source: a sentence, then lines such as "x: (N, H, W, C)" for the arguments,
-indented formulas, and `code` in single backquotes. Here a line that begins with names and a colon becomes an item of
-a list, an indented paragraph and one with "Forward:" keep their lines, and a name that has an entry of its own becomes
-a link to it.
+They are written for whoever reads the source: a sentence, then paragraphs such as "x: (N, H, W, C). w: (in, out)." for
+the arguments, indented formulas, and `code` in single backquotes. Here a paragraph that begins with names and a colon
+becomes a list, an indented one and one with "Forward:" keep their lines, and a name that has an entry of its own
+becomes a link to it.
 """
 
 import importlib
@@ -23,8 +23,10 @@ MODULES = {
     "minicnn.kernels.reference": "reference", "minicnn": "mc",
 }  # fmt: skip
 
-_ITEM = re.compile(r"(?!Forward|Backward)([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*): ")
-_SENTENCE = re.compile(r"(Raises|Returns|Source: |Results? )")
+_NAMES = r"(?!Forward|Backward)[A-Za-z_]\w*(?:, [A-Za-z_]\w*)*: "
+_ITEM = re.compile(rf"({_NAMES[:-2]}): ")
+# Where a line goes over to something else: "w: (in, out). b: (out,) or None. Returns (N, out)".
+_NEXT = re.compile(rf"(?<=[.;)]) (?={_NAMES}|Raises |Returns |Results? |Source: )")
 
 
 @cache
@@ -54,24 +56,14 @@ def _paragraph(lines: list[str], owner: str) -> Iterator[str]:
     if lines[0].startswith((" ", "Forward")):
         yield from (".. code-block:: none", "", *textwrap.indent(textwrap.dedent("\n".join(lines)), "    ").split("\n"))
         return
-    for piece in _pieces(lines):
+    text = " ".join(line.strip() for line in lines)
+    # Only a paragraph that begins with an item is a list: in prose a colon may stand behind any word.
+    for piece in _NEXT.split(text) if _ITEM.match(text) else [text]:
         item = _ITEM.match(piece)
         if item:
-            yield f"* ``{item[1]}``: {_inline(piece[item.end() :], owner)}"
+            yield f"* ``{item[1]}``: {_inline(piece[item.end() :].rstrip(';'), owner)}"
         else:
             yield from ("", _inline(piece, owner), "")
-
-
-def _pieces(lines: list[str]) -> list[str]:
-    """The items and sentences of a paragraph, each in one line."""
-    pieces: list[str] = []
-    for line in lines:
-        begins = not line.startswith(" ") and (_ITEM.match(line) or _SENTENCE.match(line))
-        if begins or not pieces:
-            pieces.append(line.strip())
-        else:
-            pieces[-1] += " " + line.strip()
-    return pieces
 
 
 def _inline(text: str, owner: str) -> str:
