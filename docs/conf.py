@@ -20,6 +20,7 @@ html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 
+smartquotes = False  # "relu" is code
 nitpicky = True  # a name in the text that leads nowhere is an error
 autodoc_default_options = {"member-order": "bysource"}
 autodoc_inherit_docstrings = False  # a method that says nothing new has no entry
