@@ -28,6 +28,3 @@ autodoc_typehints = "none"  # the docstrings speak of shapes, which types cannot
 autodoc_class_signature = "mixed"
 add_module_names = False
 python_maximum_signature_line_length = 88
-
-# What `python -m sphinx -b linkcheck` need not ask the network for.
-linkcheck_ignore = [r"\.\./files/.*", r"files/.*"]

@@ -89,10 +89,11 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_chapter_in_a_browser(site, web_page, width):
-    """No complaint, no request to anywhere, formulas that are drawn, and no line that makes the page too wide."""
+def test_the_guide_in_a_browser(site, pages, web_page, width):
+    """No complaint, no request to anywhere, formulas that are drawn, and nothing that makes a page too wide."""
     web_page.set_viewport_size({"width": width, "height": 800})
-    web_page.goto((site / "guide" / "01_neuron.html").as_uri())
-    box = web_page.locator("math").first.bounding_box()
-    assert box["width"] > 5
-    assert web_page.evaluate("document.documentElement.scrollWidth") <= width
+    for name in ("index.html", "reference/functional.html", *sorted(p for p in pages if p.startswith("guide/"))):
+        web_page.goto((site / name).as_uri())
+        assert web_page.evaluate("document.documentElement.scrollWidth") <= width, name
+        drawn = web_page.evaluate("[...document.querySelectorAll('math')].map(m => m.getBoundingClientRect().width)")
+        assert all(formula > 3 for formula in drawn), name
