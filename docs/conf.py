@@ -11,6 +11,7 @@ html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 
@@ -19,8 +20,10 @@ html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 
+smartquotes = False  # "relu" is code
 nitpicky = True  # a name in the text that leads nowhere is an error
 autodoc_default_options = {"member-order": "bysource"}
+autodoc_inherit_docstrings = False  # a method that says nothing new has no entry
 autodoc_typehints = "none"  # the docstrings speak of shapes, which types cannot say
 autodoc_class_signature = "mixed"
 add_module_names = False

@@ -1,9 +1,9 @@
 """The engine's docstrings, which are plain text, as reStructuredText.
 
-They are written for whoever reads the source: a sentence, then lines such as "x: (N, H, W, C)" for the arguments,
-indented formulas, and `code` in single backquotes. Here a line that begins with names and a colon becomes an item of
-a list, an indented paragraph and one with "Forward:" keep their lines, and a name that has an entry of its own becomes
-a link to it.
+They are written for whoever reads the source: a sentence, then paragraphs such as "x: (N, H, W, C). w: (in, out)." for
+the arguments, indented formulas, and `code` in single backquotes. Here a paragraph that begins with names and a colon
+becomes a list; an indented one, and one from "Forward" or "Backward" on, keeps its lines; and a name that has an entry
+of its own becomes a link to it.
 """
 
 import importlib
@@ -23,8 +23,10 @@ MODULES = {
     "minicnn.kernels.reference": "reference", "minicnn": "mc",
 }  # fmt: skip
 
-_ITEM = re.compile(r"(?!Forward|Backward)([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*): ")
-_SENTENCE = re.compile(r"(Raises|Returns|Source: |Results? )")
+_NAMES = r"(?!Forward|Backward)[A-Za-z_]\w*(?:, [A-Za-z_]\w*)*: "
+_ITEM = re.compile(rf"({_NAMES[:-2]}): ")
+# Where a line goes over to something else: "w: (in, out). b: (out,) or None. Returns (N, out)".
+_NEXT = re.compile(rf"(?<=[.;)]) (?={_NAMES}|Raises |Returns |Results? |Source: )")
 
 
 @cache
@@ -46,32 +48,35 @@ def entries() -> dict[str, str]:
 def as_rst(lines: list[str], owner: str) -> list[str]:
     """A docstring in reStructuredText. owner: the full name of what it belongs to."""
     text = inspect.cleandoc("\n".join(lines))
-    paragraphs = (_paragraph(part.split("\n"), owner) for part in re.split(r"\n\s*\n", text))
-    return [line for paragraph in paragraphs for line in (*paragraph, "")]
+    return [line for kept, part in _parts(text) for line in (*(_kept(part) if kept else _paragraph(part, owner)), "")]
 
 
-def _paragraph(lines: list[str], owner: str) -> Iterator[str]:
-    if lines[0].startswith((" ", "Forward")):
-        yield from (".. code-block:: none", "", *textwrap.indent(textwrap.dedent("\n".join(lines)), "    ").split("\n"))
-        return
-    for piece in _pieces(lines):
+def _parts(text: str) -> list[tuple[bool, str]]:
+    """The paragraphs, and whether they keep their lines: formulas and code do, blank lines within them included."""
+    parts: list[tuple[bool, str]] = []
+    pieces = re.split(r"(\n\s*\n|\n(?=Forward|Backward))", text)
+    for gap, part in zip(["", *pieces[1::2]], pieces[::2], strict=True):
+        kept = part.startswith((" ", "Forward", "Backward"))
+        if kept and parts and parts[-1][0]:
+            parts[-1] = (True, parts[-1][1] + gap + part)
+        else:
+            parts.append((kept, part))
+    return parts
+
+
+def _kept(part: str) -> list[str]:
+    return [".. code-block:: none", "", *textwrap.indent(textwrap.dedent(part), "    ").split("\n")]
+
+
+def _paragraph(part: str, owner: str) -> Iterator[str]:
+    text = " ".join(line.strip() for line in part.split("\n"))
+    # Only a paragraph that begins with an item is a list: in prose a colon may stand behind any word.
+    for piece in _NEXT.split(text) if _ITEM.match(text) else [text]:
         item = _ITEM.match(piece)
         if item:
-            yield f"* ``{item[1]}``: {_inline(piece[item.end() :], owner)}"
+            yield f"* ``{item[1]}``: {_inline(piece[item.end() :].rstrip(';'), owner)}"
         else:
             yield from ("", _inline(piece, owner), "")
-
-
-def _pieces(lines: list[str]) -> list[str]:
-    """The items and sentences of a paragraph, each in one line."""
-    pieces: list[str] = []
-    for line in lines:
-        begins = not line.startswith(" ") and (_ITEM.match(line) or _SENTENCE.match(line))
-        if begins or not pieces:
-            pieces.append(line.strip())
-        else:
-            pieces[-1] += " " + line.strip()
-    return pieces
 
 
 def _inline(text: str, owner: str) -> str:

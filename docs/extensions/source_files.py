@@ -125,7 +125,7 @@ def file_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
             path.read_text(), LANGUAGES.get(path.suffix, "text"), linenos="inline", lineanchors="L", anchorlinenos=True
         )
         title = posixpath.basename(name)
-        yield page_of(path), {"title": title, "body": f"<h1>{name}</h1>{body}"}, "page.html"
+        yield page_of(path), {"title": title, "body": f'<h1>{name}</h1><div class="file">{body}</div>'}, "page.html"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

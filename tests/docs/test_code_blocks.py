@@ -6,6 +6,7 @@ The blocks of a page share their names, as in one Python session, and write thei
 
 import contextlib
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def evaluate_code(example: Example) -> None:
 def evaluate_output(example: Example) -> None:
     """Compare what a page shows with what was printed."""
     _, printed = example.namespace.pop("_printed", (0, ""))
-    assert printed == example.parsed.rstrip()
+    # Sybil takes an indentation that all lines share from a block, and so it counts on neither side.
+    assert textwrap.dedent(printed) == textwrap.dedent(example.parsed.rstrip())
 
 
 def check_nothing_is_left(names: dict[str, Any]) -> None:
