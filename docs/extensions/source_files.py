@@ -79,8 +79,10 @@ def link_quotations(app: Sphinx, doctree: nodes.document) -> None:
         path = Path(block.get("source") or "")
         if path.suffix not in LANGUAGES or not path.is_relative_to(ROOT) or not path.is_file():
             continue
+        block.rawsource = block.astext().rstrip()
+        block[:] = [nodes.Text(block.rawsource)]  # without the empty lines before what it ends before
         whole = path.read_text()
-        start = whole.find(block.astext().strip())
+        start = whole.find(block.rawsource.lstrip())
         line = None if start < 0 else whole.count("\n", 0, start) + 1
         name = path.relative_to(ROOT).as_posix()
         target = uri(app, app.env.docname, path, line)
