@@ -122,9 +122,12 @@ def _checked(function: Function, dxs: Any) -> tuple[Array | None, ...]:
         if not device.is_array(dx):
             raise RuntimeError(f"{function.name}.backward must return arrays, got {type(dx).__name__} for input {i}")
         if (dx.shape, dx.dtype) != kind:
+            axes = zip(kind[0][::-1], dx.shape[::-1], strict=False)
+            stretched = dx.shape != kind[0] and len(kind[0]) <= dx.ndim and all(n in (1, m) for n, m in axes)
             raise RuntimeError(
                 f"{function.name}.backward returned for input {i} a gradient of shape {dx.shape} and dtype {dx.dtype}, "
                 f"expected {kind[0]} and {kind[1]}"
+                + (": broadcasting has stretched it; sum it back with unbroadcast" if stretched else "")
             )
     return dxs
 

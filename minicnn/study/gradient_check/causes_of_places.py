@@ -64,26 +64,32 @@ def windows_overlap(case: Case) -> Finding | None:
     """Where several windows share a cell, only one of them has paid."""
     if case.jacobian is None:
         return None
-    # A place of the result with all its channels is one window: (x.size, y.size) -> (x.size, windows).
-    channels = case.y.shape[-1] if case.y.ndim > 1 else 1
-    met = (np.abs(case.jacobian) > 1e-6 * np.abs(case.jacobian).max()).reshape(case.x.size, -1, channels).any(axis=-1)
-    shares = (case.jacobian * case.dy.reshape(-1)).reshape(case.x.size, -1, channels).sum(axis=-1)
+    # One window makes one element of the result, or those of all channels at one place.
+    sizes = (case.y.shape[-1], 1) if case.y.ndim > 1 else (1,)
+    return next((found for size in sizes if (found := _overlap(case, size))), None)
+
+
+def _overlap(case: Case, size: int) -> Finding | None:
+    """The same, where a window makes `size` neighbouring elements of the result."""
+    assert case.jacobian is not None
+    shares = (case.jacobian * case.dy.reshape(-1)).reshape(case.x.size, -1, size).sum(axis=-1)  # (x.size, windows)
+    met = np.abs(case.jacobian) > 1e-6 * np.abs(case.jacobian).max()
+    met = met.reshape(case.x.size, -1, size).any(axis=-1)
     wrong, windows = case.wrong.reshape(-1), met.sum(axis=1)
-    if not wrong.any() or (windows[wrong] < 2).any() or not (windows[~wrong] == 1).any():
+    if (windows[wrong] < 2).any() or not (windows[~wrong] == 1).any():
         return None
-    got = case.got.reshape(-1)
-    slack = case.tolerance.atol + case.tolerance.rtol * np.abs(shares).max()
-    alone = (np.abs(shares[wrong] - got[wrong, None]) <= slack) & met[wrong]
     where = (
-        f"right at all {int((windows == 1).sum())} elements that one window covers, wrong at {int(wrong.sum())} of the "
+        f"right at all {int((windows == 1).sum())} elements that one window covers, wrong at {int(wrong.sum())} of "
+        f"the {int((windows > 1).sum())} that several cover"
     )
-    where += f"{int((windows > 1).sum())} that several cover"
-    if alone.any(axis=1).all():
-        return Finding(
-            "`=` where `+=` belongs: windows overlap, and each overwrites what the one before has left",
-            f"{where}; at each of these backward gave the share of one window alone",
-        )
-    return Finding("something in how the shares of overlapping windows are put together", where)
+    slack = case.tolerance.atol + case.tolerance.rtol * np.abs(shares).max()
+    alone = (np.abs(shares[wrong] - case.got.reshape(-1)[wrong, None]) <= slack) & met[wrong]
+    if not alone.any(axis=1).all():
+        return Finding("something in how the shares of overlapping windows are put together", where)
+    return Finding(
+        "`=` where `+=` belongs: windows overlap, and each overwrites what the one before has left",
+        f"{where}; at each of these backward gave the share of one window alone",
+    )
 
 
 def moved(case: Case) -> Finding | None:

@@ -38,9 +38,11 @@ def not_a_number(case: Case) -> Finding | None:
 
 def kink(case: Case) -> Finding | None:
     """The function has no derivative there: its slopes on both sides differ."""
-    _, left, right = _slopes(case, case.tolerance.eps)
-    jump = np.abs(right - left)
-    if not (jump > 1e-3 * np.maximum(np.abs(left), np.abs(right)) + 1e-5 * np.abs(case.expected).max()).all():
+    (_, left, right), (_, *nearer) = (_slopes(case, step) for step in (case.tolerance.eps, case.tolerance.eps / 10))
+    jump, nearer_jump = np.abs(right - left), np.abs(nearer[1] - nearer[0])
+    least = 1e-3 * np.maximum(np.abs(left), np.abs(right)) + 1e-5 * np.abs(case.expected).max()
+    # Where a function merely bends, the slopes on both sides come together with a shorter step.
+    if not ((jump > least) & (nearer_jump > 0.5 * jump)).all():
         return None
     place = case.worst[0]
     evidence = f"at {place} the slope is {left[0]:.4g} to the left and {right[0]:.4g} to the right"

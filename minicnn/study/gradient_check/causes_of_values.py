@@ -144,7 +144,8 @@ def missing_term(case: Case) -> Finding | None:
     for basis, (group, axis) in product(bases, _groups(case)):
         columns = np.stack([_by_group(a, axis) for _, a in basis], axis=-1)  # (groups, elements, basis)
         error = _by_group(case.error, axis)
-        if error.shape[1] < len(basis) + 2:
+        everywhere = (np.abs(error).max(axis=1) > 1e-4 * scale).all()
+        if error.shape[1] < len(basis) + 2 or not everywhere:
             continue
         weights = np.linalg.pinv(columns) @ error[..., None]
         if np.abs((columns @ weights)[..., 0] - error).max() <= 1e-4 * scale:
@@ -214,7 +215,7 @@ def factor_by_index(case: Case) -> Finding | None:
         if all(exact for _, exact in factors):
             shown = ", ".join(f"{k:.4g}" for k, _ in factors[:4]) + (", ..." if n > 4 else "")
             return Finding(
-                f"a scale that belongs to axis {axis}, one number for each of its {n} indices, is forgotten or too many",
+                f"a scale along axis {axis}, one number for each of its {n} indices, is forgotten or too many",
                 f"along axis {axis} the gradient is {shown} times what it should be, everything else equal",
             )
     return None

@@ -64,7 +64,8 @@ def gradcheck(
 
     Raises AssertionError with the input, the element, what came and what was expected; with a map of the error over the
     tensor, the operation whose backward is wrong, and the likely cause where the evidence speaks for one.
-    TypeError without an input of floats, ValueError for elements that are no whole number >= 1.
+    TypeError without an input of floats, ValueError for elements that are no whole number >= 1, RuntimeError for a
+    Module that has not seen an input yet and does not know its sizes.
     """
     if elements is not None and (not is_whole(elements) or elements < 1):
         raise ValueError(f"gradcheck expected elements >= 1, or None for all, got {elements!r}")

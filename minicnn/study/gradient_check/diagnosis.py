@@ -11,8 +11,8 @@ from .case import Case, Finding
 # say how the numbers came about.
 CAUSES: tuple[Callable[[Case], Finding | None], ...] = (
     causes_of_the_check.not_a_number,
-    causes_of_values.nothing_arrived,
     causes_of_the_check.kink,
+    causes_of_values.nothing_arrived,
     causes_of_the_check.rounding,
     causes_of_values.constant_factor,
     causes_of_places.only_a_part_arrived,

@@ -40,7 +40,7 @@ class Problem:
     def result(self) -> Array:
         """The function's value where its variables are now."""
         with no_grad():
-            return np.asarray(self.fn(*map(Tensor, self.inputs.values())).data)
+            return np.array(self.fn(*map(Tensor, self.inputs.values())).data)  # a copy: it may be a view of an input
 
     def gradients(self, dy: Array | None = None) -> tuple[Array, Array, dict[str, Array | None]]:
         """The result y, the weights dy of its elements, and backward's gradient of sum(dy * y) in each variable.
@@ -58,19 +58,20 @@ class Problem:
         if y.requires_grad:
             y.backward(dy)
         leaves = [t for t in tensors if t.requires_grad] + list(self.parameters.values())
-        return y.data, dy, {name: leaf.grad for name, leaf in zip(self.variables, leaves, strict=True)}
+        return np.array(y.data), dy, {name: leaf.grad for name, leaf in zip(self.variables, leaves, strict=True)}
 
 
 def problem(fn: Callable[..., Tensor], inputs: Sequence[Any]) -> Problem:
-    """Copies of everything in float64: what is moved to and fro is nobody's."""
+    """Copies of everything in float64: what is moved to and fro is nobody's.
+
+    Raises RuntimeError for a Module with a layer that does not know its sizes yet.
+    """
     arrays = [np.array(x.numpy() if isinstance(x, Tensor) else x) for x in inputs]
     arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
     named = dict(zip(argument_names(fn.forward if isinstance(fn, Module) else fn, len(arrays)), arrays, strict=True))
     if not isinstance(fn, Module):
         return Problem(fn, named, {})
     model = copy.deepcopy(fn).to("cpu", np.float64)
-    with no_grad():
-        model(*map(Tensor, arrays))  # layers that do not know their sizes learn them
     return Problem(model, named, {name: p for name, p in model.named_parameters() if p.requires_grad})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .differences import Array
 
-WIDEST, TALLEST = 64, 20  # characters of a picture; longer axes are drawn in blocks
+WIDEST, TALLEST = 60, 20  # characters of a picture; longer axes are drawn in blocks
 LEGEND = ". right  - up to 1 %  + up to 10 %  # more, of the largest error"
 
 
@@ -24,10 +24,9 @@ def error_map(error: Array, wrong: Array) -> str:
     axes = [a for a, n in enumerate(error.shape) if n > 1] or [0]
     if len(axes) > 1:
         lines += [f"    axis {a} {_note(error.shape[a])} {_line(_largest(marks, (a,)))}" for a in axes]
-    if len(axes) > 2:
-        down, across = sorted(_most_telling(wrong, axes))
-        lines.append(f"  axis {down} from top to bottom, axis {across} from left to right")
-    picture = _largest(marks, tuple(axes if len(axes) < 3 else (down, across)))
+        axes = sorted(_most_telling(wrong, axes))
+        lines.append(f"  axis {axes[0]} from top to bottom, axis {axes[1]} from left to right")
+    picture = _largest(marks, tuple(axes))
     return "\n".join([*lines, *(f"    {row}" for row in _picture(np.atleast_2d(picture)))])
 
 
