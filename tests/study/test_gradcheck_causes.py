@@ -142,15 +142,15 @@ MISTAKES = {
     "zeros": (TANH, lambda dy, x: 0 * dy, [ROWS], "backward gives zeros", "all 20 elements are exactly 0"),
     "bias, first row": (
         lambda x, b: x + b, lambda dy, x, b: (dy, dy[0]), [ROWS, SQUARE[0]],
-        "broadcasting is not summed back: input 1 was copied along axis 0 (length 5)", "from first of the result",
+        "broadcasting is not summed back: input 1 was copied along axis 0 (length 5)", "from the first of the result",
     ),
     "bias of images, last cell": (
         lambda x, b: x + b, lambda dy, x, b: (dy, dy[-1, -1, -1]), [IMAGES, BIAS],
-        "input 1 was copied along axis 0 (length 2) and axis 1 (length 7) and axis 2 (length 6)", "from last of",
+        "input 1 was copied along axis 0 (length 2) and axis 1 (length 7) and axis 2 (length 6)", "from the last of",
     ),
     "weight, last sample": (
         MATMUL, lambda dy, x, w: (dy @ w.T, np.outer(x[-1], dy[-1])), [ROWS, W],
-        "`=` where `+=` belongs, in a sum over axis 0 (length 5) of the result", "the gradient from last of the result",
+        "`=` where `+=` belongs, in a sum over axis 0 (length 5) of the result", "from the last of the result along axis 0 (length 5) alone",
     ),
     "last window lost": (
         pool, lambda dy, x: pool_backward(changed(dy, np.s_[:, -1], 0), x, add), [RNG.standard_normal((3, 9))],
@@ -211,15 +211,15 @@ MISTAKES = {
     ),
     "mean": (
         normalise, lambda dy, x: normalise_backward(dy, x, mean=False), [ROWS],
-        "a term is missing that sums over the channel: that through the channel's mean", "the error is a constant a",
+        "what sums over the channel is missing: the term through its mean", "the error is a constant a",
     ),
     "mean and variance": (
         normalise, lambda dy, x: normalise_backward(dy, x, mean=False, variance=False), [ROWS],
-        "through the channel's mean and variance, which depend on x too", "the error is a + b * x",
+        "the terms through its mean and variance, which depend on x too", "the error is a + b * x",
     ),
     "softmax without its sum": (
         softmax, lambda dy, x: softmax(x) * dy, [ROWS],
-        "a term is missing that sums over the row: as softmax's", "the error is a * y",
+        "what sums over the row is missing: softmax's", "the error is a * y",
     ),
     "a scale by channel": (
         lambda x: x * [1, 2, 3, 4], lambda dy, x: dy, [ROWS],

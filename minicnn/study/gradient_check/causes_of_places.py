@@ -17,7 +17,7 @@ def only_a_part_arrived(case: Case) -> Finding | None:
         return None
     for axes in _axes_to_try(case):
         lengths = [case.y.shape[a] for a in axes]
-        for kept, cut in (("first", slice(0, 1)), ("last", slice(-1, None)), ("all but the last", slice(0, -1)),
+        for kept, cut in (("the first", slice(0, 1)), ("the last", slice(-1, None)), ("all but the last", slice(0, -1)),
                           ("all but the first", slice(1, None))):  # fmt: skip
             if "all" in kept and min(lengths) < 3:
                 continue
@@ -137,6 +137,12 @@ def _shuffled(case: Case) -> Finding | None:
     return Finding("an index, or the order of axes: the right numbers in wrong places", "sorted, both are the same")
 
 
+RULES = (
+    "where forward slides a kernel along, dx takes it turned round (by 180 degrees, in two axes)",
+    "where forward multiplies by w, dx takes w.T",
+)
+
+
 def kernel_turned(case: Case) -> Finding | None:
     """What backward gave would be right if another input were turned round or transposed."""
     for name, other in case.others():
@@ -146,8 +152,7 @@ def kernel_turned(case: Case) -> Finding | None:
             try:
                 if _would_be_right(case):
                     return Finding(
-                        f"backward reads {name} the wrong way round: where forward slides a kernel over the image, dx "
-                        "takes it turned by 180 degrees; where forward multiplies by w, dx takes w.T",
+                        f"backward reads {name} the wrong way round: {RULES[text == 'transposed']}",
                         f"what came is exactly the gradient of another function: fn with {name} {text}",
                     )
             finally:

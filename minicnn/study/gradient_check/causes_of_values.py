@@ -156,18 +156,18 @@ def missing_term(case: Case) -> Finding | None:
 def _term(case: Case, names: list[str], group: str) -> Finding:
     form = {1: f"a * {names[0]}" if names[0] != "1" else "a constant a", 2: f"a + b * {names[-1]}"}[len(names)]
     meanings = {
-        ("channel", ("1",)): "that through the channel's mean",
-        ("channel", ("x",)): "that through the channel's variance or norm",
-        ("channel", ("1", "x")): "those through the channel's mean and variance, which depend on x too",
-        ("channel", ("y",)): "that through the channel's variance or norm",
-        ("row", ("y",)): "as softmax's y * (sum of dy * y)",
-        ("row", ("e**y",)): "as log_softmax's e**y * (sum of dy)",
-        ("row", ("1",)): "that through the row's mean",
-        ("row", ("1", "x")): "those through the row's mean and variance, which depend on x too",
+        ("channel", ("1",)): "the term through its mean",
+        ("channel", ("x",)): "the term through its variance or norm",
+        ("channel", ("1", "x")): "the terms through its mean and variance, which depend on x too",
+        ("channel", ("y",)): "the term through its variance or norm",
+        ("row", ("y",)): "softmax's y * (sum of dy * y)",
+        ("row", ("e**y",)): "log_softmax's e**y * (sum of dy)",
+        ("row", ("1",)): "the term through its mean",
+        ("row", ("1", "x")): "the terms through its mean and variance, which depend on x too",
     }
     meaning = meanings.get((group, tuple(names)), "what divides or subtracts it depends on x too")
     return Finding(
-        f"a term is missing that sums over the {group}: {meaning}",
+        f"what sums over the {group} is missing: {meaning}",
         f"in each {group} the error is {form}, with numbers that do not change within it",
     )
 

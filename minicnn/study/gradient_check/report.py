@@ -61,7 +61,7 @@ def _table(case: Case) -> list[str]:
     for place in case.worst[:4]:
         got, expected = float(case.got[place]), float(case.expected[place])
         with np.errstate(all="ignore"):
-            ratio = f"{np.float64(got) / expected:.6g}" if abs(expected) > case.tolerance.atol else "-"
+            ratio = f"{np.float64(got) / expected + 0:.6g}" if abs(expected) > case.tolerance.atol else "-"
         shown = f"({', '.join(map(str, place))})"
         lines.append(f"    {shown:<20}{got:>14.6g}{expected:>14.6g}{ratio:>12}")
     return lines
