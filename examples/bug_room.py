@@ -2,8 +2,8 @@
 
     python examples/bug_room.py
 
-puts one of ten famous bugs into the engine, drawn at random, tells what somebody
-complains about who has it, and opens a Python prompt in that engine. Find it,
+puts one of ten famous bugs into the engine, drawn at random, tells what people
+complain about who have it, and opens a Python prompt in that engine. Find it,
 with mc.gradcheck or an experiment of your own:
 
     >>> mc.gradcheck(lambda x: F.max_pool2d(x, 2), [normal(1, 6, 6, 1)])

@@ -127,8 +127,8 @@ KERNEL_NOT_TURNED = Bug(
     ),
     explanation="Forward slides the kernel as it is: y[i] = sum of x[i + k] * w[k]. So dx[j] collects dy[j - k] * "
     "w[k]: the other way round. The engine's kernel does that by itself, since it puts each product back to the cell "
-    "from which it came; whoever writes dx as a convolution of dy must turn w by 180 degrees, once. Symmetric filters hide "
-    "it, and so does a network of one convolution, whose dx nobody needs.",
+    "from which it came; whoever writes dx as a convolution of dy must turn w by 180 degrees, once. Symmetric filters "
+    "hide it, and so does a network of one convolution, whose dx nobody needs.",
     owner=conv.Conv2d,
     name="backward",
     replacement=_conv2d_backward,

@@ -44,7 +44,7 @@ def _check_gradients_kept() -> None:
 GRADIENTS_KEPT = Bug(
     title="zero_grad forgets nothing",
     complaint="The first step is right to the last digit. Then training gets faster and faster, as with a momentum of "
-    "1, and after some steps the loss is NaN. Every gradcheck passes.",
+    "1, until it diverges. Every gradcheck passes.",
     hints=(
         "Each single backward pass is right. What is in .grad before it begins?",
         "Compute the gradient of the same batch twice, as a training loop does, and compare.",
@@ -163,8 +163,8 @@ def _check_variance() -> None:
 
 BIASED_VARIANCE = Bug(
     title="batch normalisation's running variance is biased",
-    complaint="Trained with batches of 4, a network of dense layers with batch normalisation does worse in evaluation "
-    "than in training, on the very same samples. With batches of 256 there is no difference. Every gradcheck passes.",
+    complaint="Behind a dense layer, trained with batches of 4, batch normalisation promises a variance of 1. In "
+    "evaluation I find 4/3, on the samples of the training. With batches of 256 I find 1. Every gradcheck passes.",
     hints=(
         "Training is right. What does evaluation use that training only writes?",
         "Look at running_mean and running_var of a BatchNorm2d after one step, with momentum=1.",

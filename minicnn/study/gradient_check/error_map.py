@@ -6,12 +6,12 @@ import numpy as np
 
 from .differences import Array
 
-WIDEST, TALLEST = 60, 20  # characters of a picture; longer axes are drawn in blocks
+WIDEST, TALLEST = 56, 20  # characters of a picture; longer axes are drawn in blocks
 LEGEND = ". right  - up to 1 %  + up to 10 %  # more, of the largest error"
 
 
 def error_map(error: Array, wrong: Array) -> str:
-    """Lines of at most 80 columns: for each axis where along it the error is, and a picture of two of the axes.
+    """Lines of at most 76 columns: for each axis where along it the error is, and a picture of two of the axes.
 
     error: what came less what was expected. wrong: where that is more than allowed; both of one shape.
     Each character stands for the largest error over what it does not show. The picture has the two axes along which

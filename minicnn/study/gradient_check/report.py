@@ -14,11 +14,11 @@ from .diagnosis import diagnose
 from .differences import Problem
 from .error_map import error_map
 
-WIDTH = 80
+WIDTH = 76  # of the 80 of a page: whoever quotes it puts something in front
 
 
 def explain(asked: Problem, wrong: dict[str, Wrong], tolerance: Tolerance) -> str:
-    """The whole message; lines of at most 80 columns, but for long names.
+    """The whole message; lines of at most 76 columns, but for long names.
 
     wrong: what `wrong_gradients` found, at least one.
     """
