@@ -43,7 +43,7 @@ def explain(asked: Problem, wrong: dict[str, Wrong], tolerance: Tolerance) -> st
 
 
 def _headline(name: str, wrong: Wrong) -> list[str]:
-    numbers = f"backward gave {wrong.got:.9g}, central differences {wrong.expected:.9g}"
+    numbers = f"backward gave {wrong.got:.7g}, central differences {wrong.expected:.7g}"
     return [
         f"the gradient of {name} is wrong at {wrong.count} of {wrong.checked} elements",
         *textwrap.wrap(f"worst at {wrong.worst}: {numbers}", WIDTH - 2, initial_indent="  ", subsequent_indent="    "),
