@@ -6,6 +6,8 @@ import pytest
 import minicnn as mc
 from minicnn import functional as F
 from minicnn import nn
+from minicnn.ops import conv
+from minicnn.study.bug_room.wrong_gradients import KERNEL_NOT_TURNED
 from minicnn.study.gradient_check.error_map import error_map
 
 RNG = np.random.default_rng(3)
@@ -327,6 +329,21 @@ def test_in_a_chain_the_operation_at_fault_is_named():
     said = failing(lambda x, w, b: Tripled()(F.conv2d(x, w)) + b, x, w, b)
     assert "right: input 2 (b)\n" in said
     assert "The fault lies in Tripled.backward, operation 2 of 3.\n" in said
+
+
+def test_an_activation_that_is_fused_into_an_operation_is_told_from_the_rest_of_it(monkeypatch):
+    x, w = RNG.standard_normal((1, 5, 5, 1)), RNG.standard_normal((3, 3, 1, 1))
+
+    def fn(x, w):
+        return F.conv2d(x, w, activation="tanh")
+
+    with KERNEL_NOT_TURNED.injected():
+        said = failing(fn, x, w)
+    assert "The fault lies in Conv2d.backward (not in its tanh), operation 1 of 1." in said
+    assert "flipped along axes 0 and 1" in " ".join(said.split())
+    monkeypatch.setattr(conv, "activation_backward", lambda dy, y, activation: dy)
+    said = failing(fn, x, w)
+    assert "The fault lies in Conv2d.backward (in its tanh), operation 1 of 1." in said
 
 
 def test_a_model_is_checked_in_its_parameters_too():

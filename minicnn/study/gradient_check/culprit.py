@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,11 @@ class Fault:
     number: int
     count: int
 
+    @property
+    def is_all(self) -> bool:
+        """Whether the function that was to be checked is this operation and no more."""
+        return self.count == 1 and self.operation.endswith("backward")
+
 
 @dataclass(frozen=True)
 class _Call:
@@ -47,14 +53,26 @@ def culprit(asked: Problem, tolerance: Tolerance) -> Fault | None:
     with observe(note):
         asked.gradients()
     for k, call in reversed(list(enumerate(calls, 1))):
-        problem = _alone(call)
-        for name, wrong in wrong_gradients(problem, tolerance, SAMPLED).items():
-            return Fault(problem, name, wrong, call.function.name, k, len(calls))
+        for function, part in _parts(call.function):
+            problem = _alone(function, call)
+            for name, wrong in wrong_gradients(problem, tolerance, SAMPLED).items():
+                return Fault(problem, name, wrong, f"{function.name}.backward{part}", k, len(calls))
     return None
 
 
-def _alone(call: _Call) -> Problem:
-    """The operation as a function of its inputs that wanted a gradient."""
+def _parts(function: Function) -> Iterator[tuple[Function, str]]:
+    """The operation to be called again: first without the activation that is fused into it, if there is one."""
+    again = _again(function)
+    activation = getattr(again, "activation", None)
+    if activation is not None:
+        plain = _again(function)
+        plain.activation = None  # type: ignore[attr-defined]
+        yield plain, f" (not in its {activation})"
+    yield again, "" if activation is None else f" (in its {activation})"
+
+
+def _alone(function: Function, call: _Call) -> Problem:
+    """The function, on the inputs of a call, as a function of those that wanted a gradient."""
     names = argument_names(call.function.forward, len(call.arrays))
     needed = zip(call.function.needs_gradient, call.arrays, strict=True)
     wanted = [i for i, (needs, a) in enumerate(needed) if needs and a.dtype == np.float64]
@@ -63,7 +81,7 @@ def _alone(call: _Call) -> Problem:
         inputs = [Tensor(a) for a in call.arrays]
         for i, tensor in zip(wanted, tensors, strict=True):
             inputs[i] = tensor
-        return _again(call.function)(*inputs)
+        return _again(function)(*inputs)
 
     return Problem(fn, {names[i]: call.arrays[i].copy() for i in wanted}, {})
 

@@ -107,8 +107,8 @@ def jacobian(f: Callable[[], Array], x: Array, eps: float, result_size: int) -> 
 def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
     """ "input 0 (x)", or "input 0" where fn does not say what it calls it."""
     try:
-        parameters = inspect.signature(fn).parameters.values()
+        parameters = list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):  # a callable that Python cannot look into
-        parameters = ()
+        parameters = []
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [f"input {i} ({named[i]})" if i < len(named) else f"input {i}" for i in range(count)]

@@ -29,12 +29,12 @@ def explain(asked: Problem, wrong: dict[str, Wrong], tolerance: Tolerance) -> st
     lines += _listed("wrong too:", [f"{other} at {w.count}" for other, w in wrong.items() if other != name])
     lines += _listed("right:", [other for other in asked.variables if other not in wrong])
     fault = culprit(asked, tolerance)
-    if fault is not None and fault.count > 1:
+    if fault is not None and not fault.is_all:
         asked, name = fault.problem, fault.name
-        lines.append(f"\n  The fault lies in {fault.operation}.backward, operation {fault.number} of {fault.count}.")
+        lines.append(f"\n  The fault lies in {fault.operation}, operation {fault.number} of {fault.count}.")
         lines += ["  " + line for line in _headline(f"its {name}", fault.wrong)]
     elif fault is not None:
-        lines.append(f"  made by {fault.operation}.backward")
+        lines.append(f"  made by {fault.operation}")
     case = case_of(asked, tolerance, name)
     if case is None:
         advice = f"more than {LARGEST} elements are too many to look at each: check the layer alone, on a small input"
