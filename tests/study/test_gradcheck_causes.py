@@ -199,7 +199,7 @@ MISTAKES = {
         "the mask asks for the sign of the gradient dy", "backward gave 0 wherever dy < 0",
     ),
     "no mask": (
-        lambda x: np.maximum(x, 0), lambda dy, x: dy, [ROWS], "the factor (x > 0) is forgotten", "backward times",
+        lambda x: np.maximum(x, 0), lambda dy, x: dy, [ROWS], "the factor (input 0 > 0) is forgotten", "backward times",
     ),
     "tanh's derivative": (TANH, lambda dy, x: dy, [ROWS], "the factor (1 - y**2) is forgotten", "backward times"),
     "exp twice": (np.exp, lambda dy, x: dy * np.exp(2 * x), [ROWS], "the factor y is there once too often", "came"),
@@ -209,7 +209,7 @@ MISTAKES = {
     ),
     "weight decay": (
         MATMUL, lambda dy, x, w: (dy @ w.T, x.T @ dy + 0.01 * w), [ROWS, W],
-        "a term is too many: 0.01 * x", "the error is 0.01 times x",
+        "a term is too many: 0.01 * input 1", "the error is 0.01 times input 1",
     ),
     "mean": (
         normalise, lambda dy, x: normalise_backward(dy, x, mean=False), [ROWS],
@@ -217,7 +217,7 @@ MISTAKES = {
     ),
     "mean and variance": (
         normalise, lambda dy, x: normalise_backward(dy, x, mean=False, variance=False), [ROWS],
-        "the terms through its mean and variance, which depend on x too", "the error is a + b * x",
+        "the terms through its mean and variance, which depend on x too", "the error is a + b * input 0",
     ),
     "softmax without its sum": (
         softmax, lambda dy, x: softmax(x) * dy, [ROWS],
@@ -251,7 +251,7 @@ MISTAKES = {
     ),
     "nan": (
         lambda x: np.abs(x) * x, lambda dy, x: changed(2 * np.abs(x) * dy, (2, 1), np.nan), [ROWS],
-        "backward divides by 0", "NaN or infinity at 1 of 20 elements",
+        "a NaN or an infinity is made in backward", "NaN or infinity at 1 of 20 elements",
     ),
     "kink": (
         lambda x: np.maximum(x, 0), lambda dy, x: dy * (x > 0), [changed(ROWS, (1, 2), 0)],
@@ -458,3 +458,25 @@ def test_the_map_of_a_long_axis_fits_the_page():
     assert len(lines) <= 24
     assert [line.count("#") for line in lines[-20:]] == [1] + [0] * 19
     assert lines[-20].endswith("#")
+
+
+def test_where_only_the_bias_is_wrong_it_says_so():
+    x, w, b = RNG.standard_normal((2, 4, 4, 1)), RNG.standard_normal((2, 2, 1, 3)), RNG.standard_normal(3)
+
+    def fn(x, w, b):
+        return Made(np.add, lambda dy, y, b: (dy, dy.mean((0, 1, 2))))(F.conv2d(x, w), b)
+
+    said = " ".join(failing(fn, x, w, b).split())
+    assert said.startswith("the gradient of input 2 (b) is wrong at 3 of 3 elements")
+    assert "right: input 0 (x), input 1 (w)" in said
+    assert "only the bias: all else is right; its gradient is the sum of dy" in said
+    assert "a factor 18 is forgotten, or there is a mean where a sum belongs" in said
+    said = failing(lambda x, s: Made(np.multiply, lambda dy, x, s: (dy * s, 0 * s))(x, s), x, RNG.standard_normal(1))
+    assert "only the bias" not in said
+
+
+def test_rounding_in_the_sum_is_told_from_an_error():
+    """Beside a huge element of the result a small one drowns, in the sum of both alone."""
+    huge = mc.tensor(np.array([1e10]))
+    said = failing(lambda x: F.concatenate([x, huge]), np.ones(1))
+    assert "differences of each element of the result by itself" in " ".join(said.split())

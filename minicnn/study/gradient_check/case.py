@@ -78,9 +78,19 @@ class Case:
         assert self.jacobian is not None
         return (self.jacobian @ dy.reshape(-1)).reshape(self.x.shape)
 
+    @property
+    def label(self) -> str:
+        """A short name, for formulas."""
+        return label(self.name)
+
     def others(self) -> Iterator[tuple[str, Array]]:
         """The other variables."""
         return ((name, a) for name, a in self.problem.variables.items() if name != self.name)
+
+
+def label(name: str) -> str:
+    """What stands in brackets behind a name, "x" in "input 0 (x)", or the name."""
+    return name.partition("(")[2].rstrip(")") or name
 
 
 def case_of(problem: Problem, tolerance: Tolerance, name: str) -> Case | None:

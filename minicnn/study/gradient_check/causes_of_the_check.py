@@ -30,10 +30,20 @@ def not_a_number(case: Case) -> Finding | None:
         )
     if bad.any():
         return Finding(
-            "backward divides by 0, takes a logarithm of 0 or overflows",
+            "a NaN or an infinity is made in backward: a division by 0, a logarithm of 0, an overflow",
             f"backward gave NaN or infinity at {bad.sum()} of {bad.size} elements, while fn is finite around them",
         )
     return None
+
+
+def within_rounding(case: Case) -> Finding | None:
+    """No element is wrong, if the elements of the result are looked at one by one."""
+    if case.wrong.any():
+        return None
+    return Finding(
+        "the sum over the result: rounding in it is as large as rtol and atol allow; backward may be right",
+        "differences of each element of the result by itself, summed up afterwards, agree with backward everywhere",
+    )
 
 
 def kink(case: Case) -> Finding | None:

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from .case import Case, Finding
+from .case import Case, Finding, label
 from .differences import Array
 
 
@@ -46,10 +46,10 @@ def constant_factor(case: Case) -> Finding | None:
     evidence += f"; {number} is {names[number]}"
     square = names[number] == SQUARE
     if size > 1:
-        what = "that of a half" if square else "a sum where a mean belongs"
-        return Finding(f"{also}a factor 1/{number} is forgotten: {what}", evidence)
-    what = "that of a square" if square else "or there is a mean where a sum belongs"
-    return Finding(f"{also}a factor {number} is forgotten: {what}", evidence)
+        what = ": that of a half" if square else ": a sum where a mean belongs"
+        return Finding(f"{also}a factor 1/{number} is forgotten{what}", evidence)
+    what = ": that of a square" if square else ", or there is a mean where a sum belongs"
+    return Finding(f"{also}a factor {number} is forgotten{what}", evidence)
 
 
 SQUARE = "what a square brings down, or a half takes away"
@@ -112,7 +112,7 @@ def proportional_error(case: Case) -> Finding | None:
 
 def _saved(case: Case) -> Iterator[tuple[str, Array]]:
     """Arrays that the operation may have kept for backward, and simple functions of them, that fit x."""
-    arrays = [("x", case.x), *case.others()]
+    arrays = [(case.label, case.x), *((label(name), a) for name, a in case.others())]
     if case.y.shape == case.x.shape:
         arrays.insert(1, ("y", case.y))
     for name, a in arrays:
@@ -154,7 +154,8 @@ def missing_term(case: Case) -> Finding | None:
 
 
 def _term(case: Case, names: list[str], group: str) -> Finding:
-    form = {1: f"a * {names[0]}" if names[0] != "1" else "a constant a", 2: f"a + b * {names[-1]}"}[len(names)]
+    saved = names[-1].replace("x", case.label)
+    form = {1: f"a * {saved}" if saved != "1" else "a constant a", 2: f"a + b * {saved}"}[len(names)]
     meanings = {
         ("channel", ("1",)): "the term through its mean",
         ("channel", ("x",)): "the term through its variance or norm",

@@ -20,12 +20,11 @@ SAMPLED = 40  # elements of each input of an operation: few, for a network may h
 class Fault:
     """An operation whose backward is wrong: the `number`-th of `count`.
 
-    problem: it alone, as a function of those inputs that wanted a gradient. name: the input whose gradient is wrong.
+    problem: it alone, as a function of those inputs that wanted a gradient. wrong: what was found at some elements.
     """
 
     problem: Problem
-    name: str
-    wrong: Wrong
+    wrong: dict[str, Wrong]
     operation: str
     number: int
     count: int
@@ -55,8 +54,8 @@ def culprit(asked: Problem, tolerance: Tolerance) -> Fault | None:
     for k, call in reversed(list(enumerate(calls, 1))):
         for function, part in _parts(call.function):
             problem = _alone(function, call)
-            for name, wrong in wrong_gradients(problem, tolerance, SAMPLED).items():
-                return Fault(problem, name, wrong, f"{function.name}.backward{part}", k, len(calls))
+            if wrong := wrong_gradients(problem, tolerance, SAMPLED):
+                return Fault(problem, wrong, f"{function.name}.backward{part}", k, len(calls))
     return None
 
 

@@ -10,10 +10,11 @@ from .case import Case, Finding
 # In this order: what leaves the sharpest traces first. One that only says where the error lies comes after all that
 # say how the numbers came about.
 CAUSES: tuple[Callable[[Case], Finding | None], ...] = (
+    causes_of_the_check.within_rounding,
     causes_of_the_check.not_a_number,
+    causes_of_the_check.rounding,
     causes_of_the_check.kink,
     causes_of_values.nothing_arrived,
-    causes_of_the_check.rounding,
     causes_of_values.constant_factor,
     causes_of_places.only_a_part_arrived,
     causes_of_places.windows_overlap,

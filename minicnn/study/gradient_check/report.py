@@ -22,31 +22,41 @@ def explain(asked: Problem, wrong: dict[str, Wrong], tolerance: Tolerance) -> st
 
     wrong: what `wrong_gradients` found, at least one.
     """
-    name, first = next(iter(wrong.items()))
-    lines = _headline(name, first)
+    lines = _headline("", wrong)
     if finding := not_deterministic(asked):
         return "\n".join([*lines, *_told(finding)])
-    lines += _listed("wrong too:", [f"{other} at {w.count}" for other, w in wrong.items() if other != name])
-    lines += _listed("right:", [other for other in asked.variables if other not in wrong])
+    lines += _listed("wrong too:", [f"{name} at {w.count}" for name, w in list(wrong.items())[1:]])
+    lines += _listed("right:", [name for name in asked.variables if name not in wrong])
     fault = culprit(asked, tolerance)
     if fault is not None and not fault.is_all:
-        asked, name = fault.problem, fault.name
+        asked, wrong = fault.problem, fault.wrong
         lines.append(f"\n  The fault lies in {fault.operation}, operation {fault.number} of {fault.count}.")
-        lines += ["  " + line for line in _headline(f"its {name}", fault.wrong)]
+        lines += ["  " + line for line in _headline("its ", wrong)]
     elif fault is not None:
         lines.append(f"  made by {fault.operation}")
-    case = case_of(asked, tolerance, name)
+    case = case_of(asked, tolerance, next(iter(wrong)))
     if case is None:
         advice = f"more than {LARGEST} elements are too many to look at each: check the layer alone, on a small input"
         return "\n".join([*lines, *_wrapped("no diagnosis: ", advice)])
-    return "\n".join([*lines, *_map(case), *_told(diagnose(case))])
+    return "\n".join([*lines, *_map(case), *_only_the_bias(case, wrong), *_told(diagnose(case))])
 
 
-def _headline(name: str, wrong: Wrong) -> list[str]:
-    numbers = f"backward gave {wrong.got:.7g}, central differences {wrong.expected:.7g}"
+def _only_the_bias(case: Case, wrong: dict[str, Wrong]) -> list[str]:
+    """A word on a gradient that alone is wrong, of what is added to each channel of the result."""
+    if len(wrong) > 1 or len(case.problem.variables) == 1 or case.jacobian is None or case.x.shape != case.y.shape[-1:]:
+        return []
+    each_channel = np.tile(np.eye(case.x.size), case.y.size // case.x.size)  # (C, N*OH*OW*C)
+    if not np.allclose(case.jacobian, each_channel, atol=1e-6):
+        return []
+    return _wrapped("only the bias: ", "all else is right; its gradient is the sum of dy over all axes but the last")
+
+
+def _headline(whose: str, wrong: dict[str, Wrong]) -> list[str]:
+    name, first = next(iter(wrong.items()))
+    numbers = f"backward gave {first.got:.7g}, central differences {first.expected:.7g}"
     return [
-        f"the gradient of {name} is wrong at {wrong.count} of {wrong.checked} elements",
-        *textwrap.wrap(f"worst at {wrong.worst}: {numbers}", WIDTH - 2, initial_indent="  ", subsequent_indent="    "),
+        f"the gradient of {whose}{name} is wrong at {first.count} of {first.checked} elements",
+        *textwrap.wrap(f"worst at {first.worst}: {numbers}", WIDTH - 2, initial_indent="  ", subsequent_indent="    "),
     ]
 
 
