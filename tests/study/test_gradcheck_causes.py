@@ -170,7 +170,7 @@ MISTAKES = {
     ),
     "kernel gradient flipped": (
         correlate, lambda dy, x, w: tuple(a[:: 1 - 2 * i] for i, a in enumerate(correlate_backward(dy, x, w))),
-        [RNG.standard_normal((3, 9)), W[:, :1]], "flipped along axis 0: the kernel is turned", "read backwards along",
+        [RNG.standard_normal((3, 9)), W[:, :1]], "flipped along axis 0, as where a kernel is", "read backwards along",
     ),
     "kernel not turned": (
         correlate, lambda dy, x, w: correlate_backward(dy, x, w, turned=True), [RNG.standard_normal((3, 7)), W[:3, :2]],
@@ -292,6 +292,22 @@ def test_a_backward_in_float32_is_named():
 
     said = complaint(MATMUL, backward, ROWS, W, rtol=1e-8, atol=1e-8)
     assert "precision: backward computes in float32 although fn was given float64" in said
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1, 1), (2, 3, 1, 2, 2)])
+@pytest.mark.parametrize("wrong", [np.zeros_like, np.negative, lambda dy: dy + 0.1, lambda dy: dy * np.inf])
+def test_no_shape_is_too_small_for_a_report(shape, wrong):
+    said = complaint(np.tanh, lambda dy, x: wrong(dy * (1 - np.tanh(x) ** 2)), RNG.standard_normal(shape))
+    assert "likely cause" in said
+
+
+def test_one_wrong_element_is_no_pattern():
+    images = RNG.standard_normal((2, 3, 4, 2))
+    for place in ((0, 0, 0, 0), (1, 2, 3, 1), (1, 1, 2, 0)):
+        said = complaint(
+            lambda x: np.maximum(x, 0), lambda dy, x, p=place: changed(dy * (x > 0), p, lambda d: d + 0.1), images
+        )
+        assert said.endswith("no likely cause: the error fits none of the mistakes that are known here")
 
 
 def test_an_error_of_no_known_kind_is_called_that():

@@ -76,8 +76,8 @@ def _lengths(case: Case) -> dict[int, str]:
 
 def forgotten_factor(case: Case) -> Finding | None:
     """An elementwise factor, such as the derivative of an activation, is missing or there twice."""
-    if case.present.sum() < 4:
-        return None
+    if case.wrong.sum() < 4:
+        return None  # a mask fits any few elements
     for text, values in _saved(case):
         k, exact = _factor(case.got * values, case.expected, case)
         if exact:
@@ -175,9 +175,7 @@ def _term(case: Case, names: list[str], group: str) -> Finding:
 
 def _groups(case: Case) -> list[tuple[str, int]]:
     """What a term may sum over, and the axis that tells one of them from the next: -1 the last, 0 all but the last."""
-    if case.x.ndim < 2:
-        return [("row", 0)]
-    return [("channel", -1), ("row", 0)]
+    return [("channel", -1), ("row", 0)][max(0, 2 - case.x.ndim) :]
 
 
 def _by_group(a: Array, axis: int) -> Array:
