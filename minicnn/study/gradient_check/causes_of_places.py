@@ -102,7 +102,7 @@ def moved(case: Case) -> Finding | None:
                     f"flipped along {_named(flipped)}, as where a kernel is turned round that should not be",
                     f"what came is exactly the right gradient read backwards along {_named(flipped)}",
                 )
-    for order in permutations(axes):
+    for order in permutations(axes) if case.x.ndim < 6 else ():  # more axes have too many orders
         turned = case.expected.transpose(order)
         if turned.shape == case.x.shape and case.is_got(turned):
             return Finding(

@@ -52,7 +52,7 @@ def _most_telling(wrong: Array, axes: list[int]) -> list[int]:
         return round(float(np.ptp(shares)), 1)
 
     preferred = [1, 2, 0, 3] if wrong.ndim == 4 else list(range(wrong.ndim))
-    return sorted(axes, key=lambda a: (-change(a), preferred.index(a) if a < 4 else a))[:2]
+    return sorted(axes, key=lambda a: (-change(a), preferred.index(a)))[:2]
 
 
 def _note(n: int) -> str:
