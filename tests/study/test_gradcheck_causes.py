@@ -285,6 +285,13 @@ def test_a_mistake_is_named_with_its_evidence(name):
     assert evidence in shown, said
 
 
+def test_a_graph_that_is_cut_is_named():
+    for fn in (lambda x: mc.tensor(np.tanh(x.numpy())), lambda x: F.tanh(x.detach())):
+        said = " ".join(failing(fn, ROWS).split())
+        assert "no gradient arrived" in said
+        assert "although the result depends on input 0 (x)" in said
+
+
 def test_a_backward_in_float32_is_named():
     def backward(dy, x, w):
         dy, x, w = (a.astype(np.float32) for a in (dy, x, w))

@@ -42,10 +42,10 @@ class Problem:
         with no_grad():
             return np.array(self.fn(*map(Tensor, self.inputs.values())).data)  # a copy: it may be a view of an input
 
-    def gradients(self, dy: Array | None = None) -> tuple[Array, Array, dict[str, Array | None]]:
+    def gradients(self) -> tuple[Array, Array, dict[str, Array | None]]:
         """The result y, the weights dy of its elements, and backward's gradient of sum(dy * y) in each variable.
 
-        dy: drawn from [-1, 1], always the same ones, if it is None. A gradient is None where none arrived.
+        dy is drawn from [-1, 1], always the same. A gradient is None where none arrived.
         """
         for parameter in self.parameters.values():
             parameter.grad = None
@@ -53,9 +53,8 @@ class Problem:
         y = self.fn(*tensors)
         if y.dtype != np.float64:
             raise AssertionError(f"fn returned {y.dtype} for float64 inputs: it loses precision on the way")
-        if dy is None:
-            dy = np.random.default_rng(0).uniform(-1, 1, y.shape)
-        if y.requires_grad:
+        dy = np.random.default_rng(0).uniform(-1, 1, y.shape)
+        if y.requires_grad:  # else its way from the variables is cut, and no gradient arrives
             y.backward(dy)
         leaves = [t for t in tensors if t.requires_grad] + list(self.parameters.values())
         return np.array(y.data), dy, {name: leaf.grad for name, leaf in zip(self.variables, leaves, strict=True)}
