@@ -122,10 +122,14 @@ def _draw_times(axes: Any, outcome: Any) -> None:
         axes.plot(median, y, "o", ms=4, color=ROOM_COLOURS[runner.room])
         axes.annotate(report.duration(median), (max(median, limit, upper), y), (6, 0), textcoords="offset points",
                       va="center", fontsize=7)  # fmt: skip
-    for limit in {outcome.limit(runner) for runner in outcome.finished}:
+    limits = {outcome.limit(runner) for runner in outcome.finished}
+    for limit in limits:
         axes.axvline(limit, color=INK, linewidth=1, linestyle="--")
+    every = [*limits, *(seconds for rounds in outcome.race.bursts.values() for seconds in rounds)]
+    wide = max(every) / min(every)
+    axes.set_xscale("log")
+    axes.set_xlim(min(every) / wide**0.08, max(every) * wide**0.2)  # room for the figures on the right
     _logarithmic(axes.set_xscale, axes.xaxis)
-    axes.margins(x=0.16)
     axes.xaxis.set_major_formatter(lambda value, _: report.duration(value))
     axes.tick_params(axis="x", labelsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=8)
@@ -157,19 +161,43 @@ def _draw_points(axes: Any, outcome: Any) -> None:
     for (name, roofs), style in zip(outcome.limits.items(), ("-", "--"), strict=False):
         places = [low, roofs.peak / roofs.bandwidth, high]
         axes.plot(places, [roofs.at(x) / 1e9 for x in places], style, color=INK, linewidth=1,
-                  label=f"{name}: {roofs.peak / 1e9:.0f} GFLOP/s, {roofs.bandwidth / 1e9:.0f} GB/s")  # fmt: skip
-    for runner in reversed(outcome.finished):
-        axes.plot(intensity, outcome.rates(runner)[0] / 1e9, "o", ms=5, color=ROOM_COLOURS[runner.room], mec="white",
-                  mew=0.5)  # fmt: skip
-    for room in dict.fromkeys(runner.room for runner in outcome.finished):
-        axes.plot([], [], "o", ms=5, color=ROOM_COLOURS[room], label=room)
+                  label=f"limits of the {name}: {roofs.peak / 1e9:.0f} GFLOP/s, {roofs.bandwidth / 1e9:.0f} GB/s")  # fmt: skip
+    speeds = [outcome.rates(runner)[0] / 1e9 for runner in outcome.finished]
+    for runner, speed in zip(outcome.finished, speeds, strict=True):
+        axes.plot(intensity, speed, "o", ms=5, color=ROOM_COLOURS[runner.room], mec="white", mew=0.5)
     _logarithmic(axes.set_xscale, axes.xaxis)
     _logarithmic(axes.set_yscale, axes.yaxis)
+    _name_points(axes, intensity, {r.name: speed for r, speed in zip(outcome.finished, speeds, strict=True)})
     axes.tick_params(labelsize=7)
     axes.set_xlabel("operations for each byte that must be read or written", fontsize=8)
     axes.set_ylabel("GFLOP/s", fontsize=8)
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3)
+
+
+def _name_points(axes: Any, x: float, speeds: Mapping[str, float]) -> None:
+    """Names beside points that lie above each other, spread so that they can be read, each with a line to its point."""
+    (left, right), (bottom, top) = (map(math.log, limits) for limits in (axes.get_xlim(), axes.get_ylim()))
+    along = (math.log(x) - left) / (right - left)
+    beside, side = (along + 0.03, "left") if along < 0.6 else (along - 0.03, "right")
+    places = [100 * (top - math.log(speed)) / (top - bottom) for speed in speeds.values()]
+    for (name, speed), place in zip(speeds.items(), spread(places, 5.5, 97), strict=True):
+        axes.annotate(name, (x, speed), (beside, 1 - place / 100), textcoords="axes fraction", ha=side, va="center",
+                      fontsize=7, arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "shrinkA": 1,
+                                              "relpos": (float(side == "right"), 0.5)})  # fmt: skip
+
+
+def spread(places: Sequence[float], apart: float, last: float) -> list[float]:
+    """Places from above, moved so that neighbours keep their order and lie `apart`, and none lies behind `last`."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    moved = [0.0] * len(places)
+    above = -math.inf
+    for i in order:
+        moved[i] = above = max(places[i], above + apart)
+    below = last + apart
+    for i in reversed(order):
+        moved[i] = below = min(moved[i], below - apart)
+    return [round(place, 2) for place in moved]
 
 
 def _figure(height: float) -> Any:

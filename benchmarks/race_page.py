@@ -7,13 +7,13 @@ picture's width, so that a telephone shows the same picture with letters of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import report
-from plots import LEAST_ERROR
+from plots import LEAST_ERROR, spread
 from race_report import percent, quantity, rate, time_cells, ulp_cells, ulps, verdict
 
 TEMPLATE = "race.html.j2"
@@ -158,16 +158,3 @@ def _roof(name: str, roofs: Any, x: Scale, y: Scale) -> dict[str, Any]:
     start = max(x.low, y.low / roofs.bandwidth)
     return {"name": name, "start": (x.at(start), y.at(roofs.at(start))), "corner": (x.at(corner), y.at(roofs.peak)),
             "end": 100, "peak": quantity(roofs.peak, "FLOP/s"), "memory": quantity(roofs.bandwidth, "B/s")}  # fmt: skip
-
-
-def spread(places: Sequence[float], apart: float, last: float) -> list[float]:
-    """Places from above, moved so that neighbours keep their order and lie `apart`, and none lies behind `last`."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved = [0.0] * len(places)
-    above = -math.inf
-    for i in order:
-        moved[i] = above = max(places[i], above + apart)
-    below = last + apart
-    for i in reversed(order):
-        moved[i] = below = min(moved[i], below - apart)
-    return [round(place, 2) for place in moved]

@@ -8,7 +8,7 @@ from race_run import Outcome, Runner
 WIDTHS = (23, 8, 8, 8, 8, 7, 6, 5)
 HEAD = ("contender", "median", "lower q.", "upper q.", "GFLOP/s", "GB/s", "limit", "")
 ULP_WIDTHS = (23, 10, 10, 15, 10)
-ULP_ABOVE = ("", "ULPs of", "terms", "plain", "ULPs")
+ABOVE_WIDTHS, ABOVE = (23, 21, 26), ("", "------ ULPs of terms", "--------- plain ULPs")
 ULP_HEAD = ("contender", "median", "largest", "median", "largest")
 BAR = 5  # characters
 
@@ -52,8 +52,8 @@ def time_cells(outcome: Outcome, runner: Runner) -> tuple[str, ...]:
 
 def ulp_table(outcome: Outcome) -> str:
     """The errors of all who were compared."""
-    rows = [ulp_cells(runner) for runner in outcome.finished]
-    return report.table(ULP_ABOVE, [ULP_HEAD, *rows], ULP_WIDTHS)
+    table = report.table(ULP_HEAD, [ulp_cells(runner) for runner in outcome.finished], ULP_WIDTHS)
+    return f"{report.table_line(ABOVE, ABOVE_WIDTHS)}\n{table}"
 
 
 def ulp_cells(runner: Runner) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ def verdict(outcome: Outcome) -> str:
     first, last = outcome.race.seconds(names[0]), outcome.race.seconds(names[-1])
     share = percent(outcome.share(outcome.finished[0]))
     said = f"{names[0]} is the fastest: {report.duration(first)}, {share} of the limit"
-    return f"{said}, {last / first:.3g} times as fast as {names[-1]}." if len(names) > 1 else f"{said}."
+    return f"{said}, {report.times(last / first)} times as fast as {names[-1]}." if len(names) > 1 else f"{said}."
 
 
 def percent(share: float) -> str:
@@ -109,4 +109,5 @@ def ulps(value: float) -> str:
 def bar(share: float) -> str:
     """As much of BAR characters as it is of the limit, to an eighth of one."""
     eighths = round(min(share, 1) * BAR * 8)
-    return "\u2588" * (eighths // 8) + ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")[eighths % 8]
+    drawn = "\u2588" * (eighths // 8) + ("", *"\u258f\u258e\u258d\u258c\u258b\u258a\u2589")[eighths % 8]
+    return f"{drawn:<{BAR}}"
