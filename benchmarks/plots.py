@@ -130,7 +130,7 @@ def _draw_times(axes: Any, outcome: Any) -> None:
     axes.set_xscale("log")
     axes.set_xlim(min(every) / wide**0.08, max(every) * wide**0.2)  # room for the figures on the right
     _logarithmic(axes.set_xscale, axes.xaxis)
-    axes.xaxis.set_major_formatter(lambda value, _: report.duration(value))
+    axes.xaxis.set_major_formatter(lambda value, _: round_duration(value))
     axes.tick_params(axis="x", labelsize=7)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -160,8 +160,8 @@ def _draw_points(axes: Any, outcome: Any) -> None:
     low, high = min(intensity, *corners) / 4, max(intensity, *corners) * 8
     for (name, roofs), style in zip(outcome.limits.items(), ("-", "--"), strict=False):
         places = [low, roofs.peak / roofs.bandwidth, high]
-        axes.plot(places, [roofs.at(x) / 1e9 for x in places], style, color=INK, linewidth=1,
-                  label=f"limits of the {name}: {roofs.peak / 1e9:.0f} GFLOP/s, {roofs.bandwidth / 1e9:.0f} GB/s")  # fmt: skip
+        said = f"limits of the {name}: {roofs.peak / 1e9:.0f} GFLOP/s, {roofs.bandwidth / 1e9:.0f} GB/s"
+        axes.plot(places, [roofs.at(x) / 1e9 for x in places], style, color=INK, linewidth=1, label=said)
     speeds = [outcome.rates(runner)[0] / 1e9 for runner in outcome.finished]
     for runner, speed in zip(outcome.finished, speeds, strict=True):
         axes.plot(intensity, speed, "o", ms=5, color=ROOM_COLOURS[runner.room], mec="white", mew=0.5)
@@ -183,8 +183,15 @@ def _name_points(axes: Any, x: float, speeds: Mapping[str, float]) -> None:
     places = [100 * (top - math.log(speed)) / (top - bottom) for speed in speeds.values()]
     for (name, speed), place in zip(speeds.items(), spread(places, 5.5, 97), strict=True):
         axes.annotate(name, (x, speed), (beside, 1 - place / 100), textcoords="axes fraction", ha=side, va="center",
-                      fontsize=7, arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "shrinkA": 1,
+                      fontsize=7, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5}, zorder=4,
+                      arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "shrinkA": 1,
                                               "relpos": (float(side == "right"), 0.5)})  # fmt: skip
+
+
+def round_duration(seconds: float) -> str:
+    """As `report.duration`, for a round number: 5 ms."""
+    number, unit = report.duration(seconds).split()
+    return f"{float(number):g} {unit}"
 
 
 def spread(places: Sequence[float], apart: float, last: float) -> list[float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-from plots import LEAST_ERROR, spread
+from plots import LEAST_ERROR, round_duration, spread
 from race_report import percent, quantity, rate, time_cells, ulp_cells, ulps, verdict
 
 TEMPLATE = "race.html.j2"
@@ -102,7 +102,7 @@ def time_bars(outcome: Any) -> dict[str, Any]:
         bars.append(_bar(i, runner, said, scale, outcome.limit(runner), median) | {
             "lower": scale.at(lower), "upper": scale.at(upper)})  # fmt: skip
     limits = {runner.device: scale.at(outcome.limit(runner)) for runner in runners}
-    return {"bars": bars, "limits": limits, **_axis(scale, report.duration, len(runners))}
+    return {"bars": bars, "limits": limits, **_axis(scale, round_duration, len(runners))}
 
 
 def error_bars(outcome: Any) -> dict[str, Any]:
