@@ -99,13 +99,16 @@ def draw_scaling(path: Path, lines: Mapping[str, Sequence[tuple[int, float, int 
 def draw_race(path: Path, outcome: Any, title: str) -> None:
     """Draw a `race_run.Outcome`: times and errors of the contenders side by side, and below them the roofline."""
     above = 1.2 + 0.24 * len(outcome.finished)
-    below = 3.6 if outcome.work.operations else 0
+    below = 3.6 if outcome.finished and outcome.work.operations else 0
     figure = _figure(above + below)
     parts = figure.subfigures(2, 1, height_ratios=(above, below)) if below else [figure.subfigures(1, 1)]
-    times, errors = parts[0].subplots(1, 2, sharey=True, width_ratios=(3, 2))
-    _draw_times(times, outcome)
-    _draw_errors(errors, outcome)
     figure.suptitle(f"{outcome.case.kernel} {outcome.case.shape}\n{title}", fontsize=9)
+    if outcome.finished:
+        times, errors = parts[0].subplots(1, 2, sharey=True, width_ratios=(3, 2))
+        _draw_times(times, outcome)
+        _draw_errors(errors, outcome)
+    else:
+        parts[0].text(0.5, 0.4, "nobody has a time", ha="center", fontsize=9)
     if below:
         _draw_points(parts[1].add_subplot(), outcome)
     _save(figure, path)

@@ -61,16 +61,12 @@ examples:
 def main() -> int:
     """Read the options, measure, print, write. Returns the exit status: 1 where a contender is wrong."""
     options = _options()
-    harness.start(options)
-    import race_cases
-    import race_report
-
     if options.list:
         return _list(options.operation)
-    try:
-        case = race_cases.chosen(options.operation or "", options)
-    except race_cases.Unknown as error:
-        sys.exit(report.filled(str(error)))
+    case = _case(options)
+    harness.start(options)
+    import race_report
+
     outcome = _raced(case, options)
     described = _machine(options, outcome)
     print(f"{race_report.describe(outcome)}\n\n{report.describe(described)}")
@@ -136,6 +132,16 @@ def _seconds(text: str) -> float:
     if not 0 < number < float("inf"):
         raise ValueError(text)
     return number
+
+
+def _case(options: argparse.Namespace) -> Any:
+    """What the command line names; ends the script with a sentence where it names nothing."""
+    import race_cases
+
+    try:
+        return race_cases.chosen(options.operation or "", options)
+    except race_cases.Unknown as error:
+        sys.exit(report.filled(str(error)))
 
 
 def _list(operation: str | None) -> int:

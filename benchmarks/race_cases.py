@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import gpu_cases
@@ -73,12 +74,15 @@ def named(kernel: str, name: str) -> Case:
     return nearest[0][1]
 
 
-def _labels(kernel: str) -> Iterator[tuple[list[str], Case]]:
+@cache
+def _labels(kernel: str) -> list[tuple[list[str], Case]]:
     """Each case with its words; a layer of several networks once for each of them."""
-    for case in gpu_cases.cases():
-        if case.kernel == kernel:
-            for network in case.networks or ("",):
-                yield _words(f"{network} {case.shape}"), case
+    return [
+        (_words(f"{network} {case.shape}"), case)
+        for case in gpu_cases.cases()
+        if case.kernel == kernel
+        for network in case.networks or ("",)
+    ]
 
 
 def _words(text: str) -> list[str]:

@@ -61,9 +61,10 @@ def page(outcome: Any, machine: Mapping[str, Any]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    charts = (time_bars(outcome), error_bars(outcome), roofline(outcome)) if outcome.finished else (None,) * 3
     return environment.get_template(TEMPLATE).render(
-        case=outcome.case, work=work(outcome), verdict=verdict(outcome), rows=table(outcome), times=time_bars(outcome),
-        errors=error_bars(outcome), roofline=roofline(outcome), others=outcome.others, machine=machine, ROW=ROW,
+        case=outcome.case, work=work(outcome), verdict=verdict(outcome), rows=table(outcome), others=outcome.others,
+        machine=machine, **dict(zip(("times", "errors", "roofline"), charts, strict=True)),
     )  # fmt: skip
 
 
