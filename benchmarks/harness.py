@@ -298,12 +298,13 @@ def _repeat(contender: Contender, end: float, at_least: int) -> list[float]:
     return times
 
 
-def agree(results: Mapping[str, Any], tolerance: float = 1e-4) -> None:
+def agree(results: Mapping[str, Any], tolerance: float = 1e-4, scales: Sequence[Any] | None = None) -> None:
     """Raise Disagreement unless every result has the first one's shapes and values.
 
     results: {name: an array, a number, or a tuple of them}; integers must be equal, and floats must not differ by
     more than `tolerance` times the largest magnitude in the first contender's array. A tuple may be shorter than the
     first one's: what a library does not return is not compared.
+    scales: arrays, one for each of the first contender's, whose largest magnitude counts instead of its own.
     """
     import numpy as np
 
@@ -317,9 +318,11 @@ def agree(results: Mapping[str, Any], tolerance: float = 1e-4) -> None:
                 if not np.array_equal(a, b):
                     raise Disagreement(f"{where}: {np.count_nonzero(a != b)} of {a.size} integers")
             elif a.size:
-                scale, difference = float(np.abs(a).max()), float(np.abs(a - b).max())
+                scale = float(np.abs(scales[i] if scales else a).max())
+                difference = float(np.abs(a - b).max())
                 if not difference <= tolerance * scale:  # a NaN disagrees too
-                    raise Disagreement(f"{where}: by {difference:.3g}, with values up to {scale:.3g}")
+                    what = "terms that add up" if scales else "values up"
+                    raise Disagreement(f"{where}: by {difference:.3g}, with {what} to {scale:.3g}")
 
 
 def _arrays(result: Any) -> tuple[Any, ...]:

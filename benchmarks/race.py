@@ -44,7 +44,8 @@ ULPs:
                           the definition adds up there (|x * w| in a
                           convolution): what rounding errors are made of.
                           Judge by these.
-  A contender takes part if no number is off by more than 1e-4 of the largest.
+  A contender takes part if no number is off by more than 1e-4 of the largest
+  sum of terms.
 
 examples:
   python benchmarks/race.py conv2d_forward:resnet18-3x3-64

@@ -43,9 +43,9 @@ class Scale:
         return round(self.length * (1 - share if self.backwards else share), 2)
 
     def ticks(self, few: int = 6) -> list[float]:
-        """1, 2 and 5 of each decade that it shows; the powers of ten alone, or some of them, where those are many."""
+        """1, 2 and 5 of each decade that it shows; where those are many 1 and 3, the powers of ten, or some of them."""
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        for digits, step in (((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 3)):
+        for digits, step in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3)):
             found = [d * 10.0**e for e in range(first, last + 1) if e % step == 0 for d in digits]
             inside = [value for value in found if self.low <= value <= self.high]
             if len(inside) <= few:

@@ -149,7 +149,7 @@ class Judge:
 
     def __call__(self, name: str, result: Any) -> Agreement:
         """Raises harness.Disagreement for a result that is not the exact one but for rounding."""
-        harness.agree({"the float64 reference": self._exact, name: result}, TOLERANCE)
+        harness.agree({"the float64 reference": self._exact, name: result}, TOLERANCE, self._terms)
         return agreement(result if isinstance(result, tuple) else (result,), self._exact, self._terms)
 
 
@@ -199,7 +199,7 @@ def at_most(seconds: float) -> Iterator[None]:
 def _said(error: Exception, patience: float) -> str:
     """Why there are no times."""
     if isinstance(error, TimeoutError):
-        return f"stopped in its first call after {report.duration(patience)} (--patience)"
+        return f"stopped in its first call, for which it had {report.duration(patience)} (--patience)"
     if isinstance(error, Absent | harness.Disagreement | ValueError | RuntimeError):
         return str(error)
     return f"{type(error).__name__}: {error}"
@@ -226,7 +226,7 @@ def timed(
         if rounds:
             once = replace(pace, rounds=rounds, burst=0, calls=1)
             calls = "round of one call" if rounds == 1 else "rounds of one call"
-            found[name] = harness.measure({name: contender}, once).bursts[name], f"{rounds} {calls}: it is slow"
+            found[name] = harness.measure({name: contender}, once).bursts[name], f"slow, {rounds} {calls}"
         else:
-            found[name] = [seconds], "one call, its first: it is too slow for more"
+            found[name] = [seconds], "too slow for more than one call, its first"
     return {name: found[name] for name in ready}
