@@ -111,7 +111,10 @@ def _options() -> argparse.Namespace:
     shape.add_argument("--padding", type=_not_negative, metavar="P", help="on all four sides (default: 0)")
     shape.add_argument("--dilation", type=harness.positive, metavar="D", help="default: 1")
     shape.add_argument("--groups", type=harness.positive, metavar="G", help="default: 1")
-    return result.parse_args()
+    options = result.parse_args()
+    if not options.operation and not options.list:
+        result.error("which kernel? --list shows all of them with their cases")
+    return options
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -140,7 +143,7 @@ def _case(options: argparse.Namespace) -> Any:
     import race_cases
 
     try:
-        return race_cases.chosen(options.operation or "", options)
+        return race_cases.chosen(options.operation, options)
     except race_cases.Unknown as error:
         sys.exit(report.filled(str(error)))
 

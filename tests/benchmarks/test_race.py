@@ -369,6 +369,7 @@ def test_the_race_of_a_layer_with_pytorch(tmp_path):
 
 def test_wrong_options_are_refused_before_anything_is_measured(tmp_path):
     assert "must end in one of .png" in run("race.py", "relu_forward", "--png", tmp_path / "a.svg", status=2)
+    assert "which kernel? --list" in run("race.py", status=2)
     assert "expected sizes such as" in run("race.py", "relu_forward", "--shape", "3x-1", status=2)
     assert run("race.py", "relu_forwad", "--shape", "3", status=1).startswith("there is no kernel 'relu_forwad': did")
 
