@@ -151,6 +151,7 @@ def _draw_errors(axes: Any, outcome: Any) -> None:
                       alpha=strength)  # fmt: skip
     axes.axvline(0.5, color=INK, linewidth=1, linestyle="--")
     _logarithmic(axes.set_xscale, axes.xaxis)
+    axes.xaxis.get_major_locator().set_params(numticks=6)  # of ten decades every other one
     axes.tick_params(axis="x", labelsize=7)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("ULPs of terms, median to largest; faint: plain", fontsize=8)
