@@ -6,9 +6,8 @@ to the next one, `np.spacing`; a result that is rounded once is off by half a un
 plain       in units of the exact number itself. Where a sum cancels it says little: of 1000 - 999.9999 nothing but
             rounding errors may be left, millions of units of the small difference, by no fault of the kernel.
 of terms    in units of the sum of the absolute values of the terms that the definition adds up for that number (for a
-            convolution the sum of |x * w|). This is what a rounding error is made of: adding n terms one after the
-            other is off by n / 2 such units at most, adding them in blocks by far fewer, and one lost term by thousands
-            and more.
+            convolution the sum of |x * w|). This is what a rounding error is made of: n products added one after the
+            other are off by about n such units at most and mostly by far fewer, one lost term by thousands and more.
 
 Terms are those of the formulas in the reference room's docstrings. A number that is not a sum is its own only term,
 and a difference of two arguments too: both are exact, and it is rounded once.
