@@ -3,7 +3,7 @@
     from minicnn.study.digit_pad import serve
     serve(model, "my network")
 
-`reading` runs the network, `app` serves the page and what it asks for, `requests` refuses everything else.
+`reading` runs the network, `app` serves the page and what it asks for, `guard` refuses everything else.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from ...nn import Module
+from .guard import LONGEST, SIDE, check_sender, drawing_in
 from .reading import Reading, check, read
-from .requests import LONGEST, SIDE, check_sender, drawing_in
 
 Array = Any
 HOST = "127.0.0.1"
-MOST_MAPS = 64  # of a step that the page shows
+MOST_MAPS = 64  # of a layer that the page shows
 MOST_NUMBERS = 1024  # likewise, of a vector
 # The browser runs the pad's own script, asks the pad's own server, and shows it in no other page.
 POLICY = (
@@ -91,9 +91,7 @@ def as_json(reading: Reading) -> dict[str, Any]:
         "probabilities": [float(p) for p in reading.probabilities],
         "image": picture(reading.image, 0, 1),
         "slopes": picture(reading.slopes),
-        "steps": [
-            {"name": name, "operation": operation, **picture(result)} for name, operation, result in reading.steps
-        ],
+        "layers": [{"name": layer.name, "kind": layer.kind, **picture(layer.result)} for layer in reading.layers],
     }
 
 

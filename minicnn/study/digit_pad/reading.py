@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,22 @@ from ..._tensor import Tensor
 from ...data import normalized_digit
 from ...nn import Module
 from ...ops.movement import Reshape
-from ..steps import IMAGES, differentiate, run_steps
+from ..steps import IMAGES, Run, differentiate, run_steps
 
 Array = Any
 IMAGE_SHAPE = (28, 28, 1)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Module's result, (H, W, C) or (K,), with the Module's dotted name and its class.
+
+    What the network computes in its own `forward`, outside of its Modules, is a layer for each operation.
+    """
+
+    name: str
+    kind: str
+    result: Array
 
 
 @dataclass(frozen=True)
@@ -29,13 +41,13 @@ class Reading:
     slopes: (28, 28, 1), d score / d pixel for the class with the largest score: where it is positive more ink would
         speak for that class, where it is negative against it (Simonyan, Vedaldi & Zisserman 2014, "Deep Inside
         Convolutional Networks", section 3, which shows their absolute values).
-    steps: (name, operation, result) of each step; results are (H, W, C) or (K,).
+    layers: in the order of their work.
     """
 
     image: Array
     probabilities: Array
     slopes: Array
-    steps: tuple[tuple[str, str, Array], ...]
+    layers: tuple[Layer, ...]
 
 
 def read(model: Module, drawing: Array) -> Reading:
@@ -48,13 +60,18 @@ def read(model: Module, drawing: Array) -> Reading:
     scores = run.scores
     with no_grad():
         probabilities = F.softmax(Tensor(scores.data)).numpy()[0]
-    steps = [
-        (step.name, step.operation.name, step.output.numpy()[0])
-        for step in run.steps
-        if step.output.ndim in (2, 4) and not isinstance(step.operation, Reshape)  # which only lays out anew
-    ]
     slopes = differentiate(run, scores[0, int(probabilities.argmax())])[IMAGES]
-    return Reading(image, probabilities, Tensor(slopes).numpy()[0], tuple(steps))
+    return Reading(image, probabilities, Tensor(slopes).numpy()[0], tuple(_layers(model, run)))
+
+
+def _layers(model: Module, run: Run) -> Iterator[Layer]:
+    """Of each Module its last step, but for those that only lay out anew what was there, as Flatten does."""
+    classes = {name: type(module).__name__ for name, module in model.named_modules()}
+    last = {step.modules[-1]: step for step in run.steps if step.modules}
+    for step in run.steps:
+        name = step.modules[-1] if step.modules else step.name
+        if last.get(name, step) is step and step.output.ndim in (2, 4) and not isinstance(step.operation, Reshape):
+            yield Layer(name, classes.get(name, step.operation.name), step.output.numpy()[0])
 
 
 def check(model: Module, classes: Sequence[str]) -> None:

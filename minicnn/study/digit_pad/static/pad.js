@@ -166,56 +166,63 @@ function say(words) {
 }
 
 function paint() {
-  for (const id of ["image", "slopes"]) {
-    const canvas = byId(id);
-    const target = canvas.getContext("2d");
-    target.clearRect(0, 0, canvas.width, canvas.height);
-    if (last) target.putImageData(mapOf(last[id], 0, id === "slopes" ? signColour : greyOf), 0, 0);
-  }
-  if (last) last.steps.forEach((step, i) => paintStep(step, rowOf(step, i)));
+  for (const id of ["image", "slopes"]) byId(id).getContext("2d").clearRect(0, 0, 28, 28);
+  if (!last) return;
+  const image = mapOf(last.image, 0, greyOf);
+  const slopes = mapOf(last.slopes, 0, signColour);
+  const level = dark.matches ? 255 : 0;
+  // The drawing shines through the gradient, so that one sees on which of its strokes a pixel lies.
+  slopes.data.forEach((colour, i) => {
+    if (i % 4 < 3) slopes.data[i] = colour + (0.3 * (level - colour) * image.data[i]) / 255;
+  });
+  byId("image").getContext("2d").putImageData(image, 0, 0);
+  byId("slopes").getContext("2d").putImageData(slopes, 0, 0);
+  last.layers.forEach((layer, i) => paintLayer(layer, rowOf(layer, i)));
 }
 
-// The row of the i-th step, made when it is first met, and anew where the network's steps have changed.
-function rowOf(step, i) {
-  const rows = byId("steps").children;
-  const words = [step.name, step.operation, step.shape.join(" × ")];
-  if (rows[i]?.dataset.words !== words.join()) {
+// The row of the i-th layer, made when it is first met.
+function rowOf(layer, i) {
+  const rows = byId("rows").children;
+  if (!rows[i]) {
     const row = document.createElement("li");
-    row.dataset.words = words.join();
     const what = document.createElement("div");
     what.className = "what";
-    words.forEach((word, k) => {
+    [layer.name, layer.kind, layer.shape.join(" × ")].forEach((word, k) => {
       const part = document.createElement(k ? "span" : "b");
       part.textContent = word;
       what.append(part);
     });
     what.append(document.createElement("span"));
     row.append(what, document.createElement("canvas"));
-    rows[i] ? rows[i].replaceWith(row) : byId("steps").append(row);
+    byId("rows").append(row);
   }
   return rows[i];
 }
 
-function paintStep(step, row) {
-  const hidden = step.shape.at(-1) - step.shown.at(-1);
+function paintLayer(layer, row) {
+  const hidden = layer.shape.at(-1) - layer.shown.at(-1);
   row.querySelector(".what").lastChild.textContent =
-    `${step.low.toPrecision(3)} to ${step.high.toPrecision(3)}` + (hidden ? `, the first ${step.shown.at(-1)}` : "");
-  const vector = step.shown.length === 1;
+    `${layer.low.toPrecision(3)} to ${layer.high.toPrecision(3)}` + (hidden ? `, the first ${layer.shown.at(-1)}` : "");
+  const vector = layer.shown.length === 1;
   const width = row.clientWidth;
-  const [h, w, count] = vector ? [1, 1, step.shown[0]] : step.shown;
+  const [h, w, count] = vector ? [1, 1, layer.shown[0]] : layer.shown;
   const side = vector ? 14 : Math.max(1, Math.floor(76 / Math.max(h, w)));
   const gap = vector ? 1 : GAP;
-  const across = Math.max(1, Math.min(count, Math.floor((width + gap) / (w * side + gap))));
+  const [stepX, stepY] = [w * side + gap, h * side + gap];
+  const across = Math.max(1, Math.min(count, Math.floor((width + gap - 2) / stepX)));
   const canvas = row.querySelector("canvas");
-  canvas.width = across * (w * side + gap) - gap;
-  canvas.height = Math.ceil(count / across) * (h * side + gap) - gap;
+  canvas.width = across * stepX - gap + 2;
+  canvas.height = Math.ceil(count / across) * stepY - gap + 2;
   const target = canvas.getContext("2d");
   target.imageSmoothingEnabled = false;
+  target.fillStyle = getComputedStyle(row).borderBottomColor;
   const tile = document.createElement("canvas");
   [tile.width, tile.height] = [w, h];
   for (let k = 0; k < count; k++) {
-    tile.getContext("2d").putImageData(mapOf(step, k, greyOf), 0, 0);
-    target.drawImage(tile, (k % across) * (w * side + gap), Math.floor(k / across) * (h * side + gap), w * side, h * side);
+    tile.getContext("2d").putImageData(mapOf(layer, k, greyOf), 0, 0);
+    const [x, y] = [(k % across) * stepX + 1, Math.floor(k / across) * stepY + 1];
+    target.fillRect(x - 1, y - 1, w * side + 2, h * side + 2); // a line around it, since white lies on white paper
+    target.drawImage(tile, x, y, w * side, h * side);
   }
 }
 
