@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from flask import Flask, Response, json, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ...nn import Module
 from .guard import LONGEST, SIDE, check_sender, drawing_in
@@ -59,21 +59,26 @@ def make_app(model: Module, title: str, classes: Sequence[str], port: int) -> Fl
     return app
 
 
-def run(model: Module, title: str, classes: Sequence[str], port: int) -> None:
-    """Serve until Ctrl-C; see `serve`."""
+def listen(model: Module, title: str, classes: Sequence[str], port: int) -> BaseWSGIServer:
+    """A server that listens, and answers as soon as its `serve_forever` runs; raises as `serve` does."""
     try:
         listening = socket.create_server((HOST, port))
     except OSError as error:
         raise OSError(f"port {port} of {HOST} cannot be used ({error.strerror}): name another one") from error
-    with listening:
+    with listening:  # the server makes a copy
         port = listening.getsockname()[1]
         app = make_app(model, title, classes, port)
-        server = make_server(HOST, port, app, threaded=True, request_handler=_QuietHandler, fd=listening.fileno())
-        print(f"The pad is on http://{HOST}:{port} - Ctrl-C ends it.", flush=True)
-        try:
-            server.serve_forever()
-        finally:
-            server.server_close()
+        return make_server(HOST, port, app, threaded=True, request_handler=_QuietHandler, fd=listening.fileno())
+
+
+def run(model: Module, title: str, classes: Sequence[str], port: int) -> None:
+    """Serve until Ctrl-C; see `serve`."""
+    server = listen(model, title, classes, port)
+    print(f"The pad is on http://{HOST}:{server.port} - Ctrl-C ends it.", flush=True)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
 
 
 class _QuietHandler(WSGIRequestHandler):

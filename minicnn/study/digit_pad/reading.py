@@ -11,13 +11,12 @@ import numpy as np
 from ... import functional as F
 from ..._function import no_grad
 from ..._tensor import Tensor
-from ...data import normalized_digit
+from ...data.drawing import SIDE, normalized_digit
 from ...nn import Module
 from ...ops.movement import Reshape
 from ..steps import IMAGES, Run, differentiate, run_steps
 
 Array = Any
-IMAGE_SHAPE = (28, 28, 1)
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,19 @@ class Reading:
 def read(model: Module, drawing: Array) -> Reading:
     """Bring a drawing (H, W) into MNIST's form, and run the network on it forward and backward.
 
-    Raises as `normalized_digit` does for what is no drawing, and as `run_steps` for a model that refuses images.
+    Raises as `normalized_digit` does for what is no drawing; ValueError for a model that refuses images, returns
+    something else than a row of scores, or scores that are not finite.
     """
     image = normalized_digit(drawing)
     run = run_steps(model, image, "the digit pad")
     scores = run.scores
+    if not isinstance(scores, Tensor) or scores.ndim != 2 or not scores.requires_grad:
+        got = getattr(scores, "shape", type(scores).__name__)
+        raise ValueError(f"the digit pad expected a model that computes scores (1, K) of one image, got {got}")
     with no_grad():
         probabilities = F.softmax(Tensor(scores.data)).numpy()[0]
+    if not np.isfinite(probabilities).all():
+        raise ValueError("the digit pad: the model's scores are not finite, did its training diverge?")
     slopes = differentiate(run, scores[0, int(probabilities.argmax())])[IMAGES]
     return Reading(image, probabilities, Tensor(slopes).numpy()[0], tuple(_layers(model, run)))
 
@@ -76,7 +81,7 @@ def _layers(model: Module, run: Run) -> Iterator[Layer]:
 
 def check(model: Module, classes: Sequence[str]) -> None:
     """Raise ValueError unless the model reads digits; afterwards its kernels are compiled."""
-    reading = read(model, np.eye(IMAGE_SHAPE[0]))
+    reading = read(model, np.eye(SIDE))
     if reading.probabilities.shape != (len(classes),):
         raise ValueError(
             f"the digit pad expected a model with {len(classes)} scores, one for each of {', '.join(classes)}, "

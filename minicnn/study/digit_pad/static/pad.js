@@ -98,7 +98,7 @@ document.addEventListener("keydown", (event) => {
 
 // Asking: one question at a time, and always about the newest drawing.
 
-let asking = false;
+const answer = document.querySelector(".answer"); // aria-busy while a question is open
 let changed = false;
 
 // The ink of the drawing, a number from 0 to 255 for each pixel, row by row.
@@ -112,8 +112,8 @@ function pixels() {
 
 async function ask() {
   changed = true;
-  if (asking) return;
-  asking = true;
+  if (answer.ariaBusy === "true") return;
+  answer.ariaBusy = "true";
   while (changed) {
     await new Promise(requestAnimationFrame); // all that is drawn before the next frame goes into one question
     changed = false;
@@ -129,7 +129,7 @@ async function ask() {
       byId("fault").textContent = error.message;
     }
   }
-  asking = false;
+  answer.ariaBusy = "false";
 }
 
 async function answerTo(drawing) {
@@ -177,26 +177,33 @@ function paint() {
   });
   byId("image").getContext("2d").putImageData(image, 0, 0);
   byId("slopes").getContext("2d").putImageData(slopes, 0, 0);
-  last.layers.forEach((layer, i) => paintLayer(layer, rowOf(layer, i)));
+  const rows = rowsOf(last.layers);
+  last.layers.forEach((layer, i) => paintLayer(layer, rows[i]));
 }
 
-// The row of the i-th layer, made when it is first met.
-function rowOf(layer, i) {
-  const rows = byId("rows").children;
-  if (!rows[i]) {
-    const row = document.createElement("li");
-    const what = document.createElement("div");
-    what.className = "what";
-    [layer.name, layer.kind, layer.shape.join(" × ")].forEach((word, k) => {
-      const part = document.createElement(k ? "span" : "b");
-      part.textContent = word;
-      what.append(part);
-    });
-    what.append(document.createElement("span"));
-    row.append(what, document.createElement("canvas"));
-    byId("rows").append(row);
-  }
-  return rows[i];
+// What stands above a layer's maps.
+const words = (layer) => [layer.name, layer.kind, layer.shape.join(" × ")];
+
+// A row for each layer; the old ones where the network has the same layers as before.
+function rowsOf(layers) {
+  const rows = byId("rows");
+  const labels = JSON.stringify(layers.map(words));
+  if (rows.dataset.labels !== labels) rows.replaceChildren(...layers.map(newRow));
+  rows.dataset.labels = labels;
+  return rows.children;
+}
+
+function newRow(layer) {
+  const row = document.createElement("li");
+  const what = document.createElement("div");
+  what.className = "what";
+  [...words(layer), ""].forEach((word, i) => {
+    const part = document.createElement(i ? "span" : "b");
+    part.textContent = word;
+    what.append(part);
+  });
+  row.append(what, document.createElement("canvas"));
+  return row;
 }
 
 function paintLayer(layer, row) {
