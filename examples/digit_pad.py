@@ -104,7 +104,7 @@ def main() -> None:
         settings = parse_arguments()
         digit_pad.serve(*load_model(settings), port=settings.port)
     except KeyboardInterrupt:
-        sys.exit("\nended")
+        sys.exit("\nended")  # during the training; the server ends by itself
     except (ValueError, TypeError, RuntimeError, OSError, ImportError, OverflowError, MemoryError) as error:
         sys.exit(f"digit_pad.py: {error}")
 

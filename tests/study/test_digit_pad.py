@@ -388,17 +388,15 @@ def test_the_bars_are_the_engines_prediction_of_what_was_drawn(pad, model, point
     assert pad.locator("#verdict").inner_text() == f"It reads {[*digit_pad.DIGITS[:9], '<b>9</b>'][winner]}"
     assert pad.locator("#rows li").count() == 7
     assert pad.locator("#rows b").all_inner_texts()[:2] == ["conv2d", "average_pooling2d"]
+    grey = painted(pad, "image")[:, :, 0] / 255
+    np.testing.assert_allclose(grey, data.normalized_digit(pixels.astype(np.uint8))[:, :, 0], atol=1 / 255)
+    assert len(np.unique(painted(pad, "slopes").reshape(784, 4), axis=0)) > 50
 
 
-def test_what_the_network_sees_is_painted(pad):
-    stroke(pad, *SEVEN)
-    settled(pad)
-    pixels = np.array(pad.asked[-1].post_data_json["pixels"], np.uint8).reshape(SIDE, SIDE)
-    painted = pad.evaluate("[...byId('image').getContext('2d').getImageData(0, 0, 28, 28).data]")
-    red = np.array(painted).reshape(28, 28, 4)[:, :, 0]
-    np.testing.assert_allclose(red / 255, data.normalized_digit(pixels)[:, :, 0], atol=1 / 255)
-    colours = "[...byId('slopes').getContext('2d').getImageData(0, 0, 28, 28).data]"
-    assert len(set(pad.evaluate(colours))) > 50
+def painted(page, canvas):
+    """The colours of a canvas, (28, 28, 4)."""
+    code = f"[...byId('{canvas}').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    return np.array(page.evaluate(code)).reshape(28, 28, 4)
 
 
 def test_it_reads_while_one_draws(pad):
@@ -415,22 +413,19 @@ def test_it_reads_while_one_draws(pad):
     pad.mouse.up()
 
 
-@pytest.mark.parametrize("how", ["button", "key"])
-def test_clear(pad, how):
-    stroke(pad, *SEVEN)
-    settled(pad)
-    assert pad.locator("#layers").is_visible()
-    asked = len(pad.asked)
-    if how == "button":
-        pad.get_by_role("button", name="Clear").click()
-    else:
-        pad.keyboard.press("Escape")
-    settled(pad)
-    assert pad.locator("#verdict").inner_text() == "Nothing drawn yet"
-    assert shares(pad) == [0] * 10
-    assert not pad.locator("#layers").is_visible()
-    assert not any(pad.evaluate("pixels()"))
-    assert len(pad.asked) == asked
+def test_clear(pad):
+    for clear in (pad.get_by_role("button", name="Clear").click, lambda: pad.keyboard.press("Escape")):
+        stroke(pad, *SEVEN)
+        settled(pad)
+        assert pad.locator("#layers").is_visible()
+        asked = len(pad.asked)
+        clear()
+        settled(pad)
+        assert pad.locator("#verdict").inner_text() == "Nothing drawn yet"
+        assert shares(pad) == [0] * 10
+        assert not pad.locator("#layers").is_visible()
+        assert not any(pad.evaluate("pixels()"))
+        assert len(pad.asked) == asked
 
 
 def test_the_keyboard_draws(pad):
@@ -466,13 +461,10 @@ def test_a_finger_draws_and_the_page_fits_a_phone(chromium, server):
     page.close()
 
 
-def test_names_are_text_and_never_markup(pad):
+def test_names_and_refusals_are_text_and_never_markup(pad):
     assert pad.locator("h1").inner_text() == NASTY
     assert pad.title() == f"Digit pad: {NASTY}"
     assert pad.locator("#probabilities .name").all_inner_texts()[9] == "<b>9</b>"
-
-
-def test_a_refusal_is_shown(pad):
     pad.evaluate("void (answerTo = async () => { throw new Error('<i>as text</i>'); })")
     stroke(pad, *ONE)
     settled(pad)

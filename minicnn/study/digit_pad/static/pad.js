@@ -98,7 +98,7 @@ document.addEventListener("keydown", (event) => {
 
 // Asking: one question at a time, and always about the newest drawing.
 
-const answer = document.querySelector(".answer"); // aria-busy while a question is open
+const panel = document.querySelector(".answer"); // aria-busy while a question is open
 let changed = false;
 
 // The ink of the drawing, a number from 0 to 255 for each pixel, row by row.
@@ -112,8 +112,8 @@ function pixels() {
 
 async function ask() {
   changed = true;
-  if (answer.ariaBusy === "true") return;
-  answer.ariaBusy = "true";
+  if (panel.ariaBusy === "true") return;
+  panel.ariaBusy = "true";
   while (changed) {
     await new Promise(requestAnimationFrame); // all that is drawn before the next frame goes into one question
     changed = false;
@@ -129,7 +129,7 @@ async function ask() {
       byId("fault").textContent = error.message;
     }
   }
-  answer.ariaBusy = "false";
+  panel.ariaBusy = "false";
 }
 
 async function answerTo(drawing) {
