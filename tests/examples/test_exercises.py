@@ -3,6 +3,7 @@ breaks the grader."""
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 import types
@@ -312,9 +313,9 @@ def check(*options, cwd=ROOT):
 def graded(tmp_path):
     """graded(exercise, text): the lines about a file with that text, and the exit status."""
 
-    def call(exercise, text, *options):
+    def call(exercise, text, seconds=60):
         (tmp_path / f"{exercise}.py").write_bytes(text if isinstance(text, bytes) else text.encode())
-        done = check(exercise, "--folder", tmp_path, "--seconds", 0.6, *options)
+        done = check(exercise, "--folder", tmp_path, "--seconds", seconds)
         assert "Traceback" not in done.stdout + done.stderr
         assert not done.stderr
         return done.stdout.splitlines(), done.returncode
@@ -358,19 +359,19 @@ def test_a_wrong_answer_shows_expected_and_got(graded):
 def test_an_endless_loop_is_ended_and_the_other_tests_run(graded):
     """Even one that catches everything; and what the student prints is shown."""
     loop = "print('so far')\n    while True:\n        try: pass\n        except BaseException: pass"
-    lines, status = graded("convolution", answer("convolution").replace("return dy.sum(axis=(0, 1, 2))", loop))
+    lines, status = graded("convolution", answer("convolution").replace("return dy.sum(axis=(0, 1, 2))", loop), 0.8)
     assert "so far" in lines
     place = lines.index("  FAIL   db: two images, three filters, float32")
-    assert lines[place + 1].strip().startswith("no answer after 0.6 s, an endless loop? It was in line ")
+    assert lines[place + 1].strip().startswith("no answer after 0.8 s, an endless loop? It was in line ")
     assert lines[place + 2].strip() in ("while True:", "try: pass", "except BaseException: pass")
     assert lines[-1] == "  10 of 12 pass"
     assert status == 1
 
 
 def test_a_file_that_hangs_and_one_that_ends_python(graded):
-    lines, status = graded("adadelta", "while True: pass")
+    lines, status = graded("adadelta", "while True: pass", 0.8)
     assert lines[2] == "  FAIL   no test can run: adadelta.py has a fault"
-    assert lines[3].strip() == "no answer after 0.6 s, an endless loop? It was in line 1:"
+    assert lines[3].strip() == "no answer after 0.8 s, an endless loop? It was in line 1:"
     assert lines[-1] == "  0 of 6 pass"
     assert status == 1
     lines, status = graded("pooling", answer("pooling").replace("K = kernel_size", "import os; os._exit(3)"))
@@ -430,20 +431,31 @@ def test_a_fault_is_said_with_the_students_line(running, tmp_path, body, said):
     assert "grading" not in result.message
 
 
-def test_what_is_missing_is_said(graded, tmp_path):
-    lines, _ = graded("adadelta", "def adadelta(w): pass")
-    assert lines[3].strip() == "there is no function adadelta_update in the file"
-    lines, _ = graded("adadelta", "def adadelta_update(w): pass")
-    assert lines[3].strip().startswith("TypeError: adadelta_update() takes 1 positional argument but 7 were given")
-    done = check("pooling", "--folder", tmp_path)
-    assert f"there is no file {tmp_path / 'pooling.py'}" in done.stdout
-    assert done.returncode == 1
+def test_a_missing_function_and_other_arguments_are_said(running, tmp_path):
+    path = tmp_path / "adadelta.py"
+    for text, said in {
+        "def adadelta(w): pass": "there is no function adadelta_update in the file",
+        "adadelta_update = 3": "there is no function adadelta_update in the file",
+        "def adadelta_update(w): pass": "TypeError: adadelta_update() takes 1 positional argument but 7 were given",
+    }.items():
+        path.write_text(text)
+        result = running.run_test(running.tests_of("adadelta")[0], running.load(path), path)
+        assert (result.verdict, result.message) == ("FAIL", said)
 
 
-def test_an_unknown_name_and_the_help(tmp_path):
-    done = check("convolutoin")
-    assert done.returncode == 2
-    assert "no exercise is called 'convolutoin': did you mean convolution" in done.stderr
-    assert check("pooling", "--seconds", "nan").returncode == 2
-    done = check("--help")
-    assert all(name in done.stdout for name in [*EXERCISES, "--folder", "--seconds"])
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["convolutoin"], 2, "no exercise is called 'convolutoin': did you mean convolution"),
+        (["pooling", "--seconds", "nan"], 2, "--seconds expected a number above 0, at most 3600, got nan"),
+        (["pooling", "--folder", "nowhere"], 1, "there is no file"),
+        (["--help"], 0, "which of convolution, pooling"),
+    ],
+)
+def test_options(running, monkeypatch, capsys, options, status, said):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(sys, "argv", ["check.py", *options])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(FOLDER / "check.py"), run_name="__main__")
+    assert ended.value.code == status
+    assert said in "".join(capsys.readouterr())

@@ -211,6 +211,19 @@ def test_of_many_maps_the_first_ones_are_sent():
     assert restored(pad_app.picture(np.array([np.nan, 1.0, 3.0, np.inf]))).tolist() == [1, 1, 3, 3]
 
 
+def test_a_model_that_fails_at_a_drawing_says_so(model):
+    class Moody(nn.Module):
+        def forward(self, x):
+            if x.data.sum() > 50:
+                raise RuntimeError("too much ink")
+            return x.reshape(len(x), -1)[:, :10]
+
+    client = pad_app.make_app(Moody(), "moody", digit_pad.DIGITS, 8028).test_client()
+    assert post(client, drawing(EMPTY)).status_code == 200
+    answer = post(client, drawing([255] * (SIDE * SIDE)))
+    assert (answer.status_code, answer.json) == (500, {"error": "too much ink"})
+
+
 EMPTY = [0] * (SIDE * SIDE)
 REFUSED = [
     (b"", 400, "expected JSON"),

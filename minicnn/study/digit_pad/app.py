@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from flask import Flask, Response, json, jsonify, render_template, request
+from flask import Flask, Response, abort, json, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
@@ -51,8 +51,12 @@ def make_app(model: Module, title: str, classes: Sequence[str], port: int) -> Fl
         drawing = drawing_in(request)
         with one_at_a_time:
             start = time.perf_counter()
-            reading = read(model, drawing)
-            return jsonify({**as_json(reading), "milliseconds": 1000 * (time.perf_counter() - start)})
+            try:
+                reading = read(model, drawing)
+            except (ValueError, TypeError, RuntimeError) as error:  # the model's own
+                abort(500, str(error))
+            milliseconds = 1000 * (time.perf_counter() - start)
+        return jsonify({**as_json(reading), "milliseconds": milliseconds})
 
     app.register_error_handler(HTTPException, _refusal)
     app.after_request(_with_policy)
@@ -103,7 +107,7 @@ def as_json(reading: Reading) -> dict[str, Any]:
 def picture(array: Array, low: float | None = None, high: float | None = None) -> dict[str, Any]:
     """An array (H, W, C) or (K,) in 256 levels from its smallest to its largest number; of many maps the first ones.
 
-    low, high: the ends of the scale where they are given. What is no finite number is left at the low end.
+    low, high: the ends of the scale where they are given. Infinite numbers lie at its ends, NaN at the low one.
     """
     array = np.asarray(array, np.float64)
     finite = array[np.isfinite(array)]
