@@ -62,7 +62,7 @@ def run_folder(tmp_path_factory):
 PICTURES = {
     "filters": [], "features": ["--layer", "conv2d,relu"], "saliency": ["--number", "3"], "grad-cam": ["--label", "4"],
     "receptive-fields": ["--position", "1", "2"], "activations": ["--batch-size", "8"],
-    "gradients": ["--steps", "3", "--batch-size", "8"], "confusion": ["--images", "50"], "mistakes": ["--images", "50"],
+    "gradients": ["--steps", "3", "--batch-size", "8"], "confusion": ["--images", "50"], "mistakes": ["--images", "5"],
 }  # fmt: skip
 
 
@@ -82,6 +82,8 @@ def test_every_picture_has_its_command():
 def test_the_pictures_without_a_model(tmp_path, monkeypatch, run_folder):
     monkeypatch.chdir(tmp_path)
     folder, _ = run_folder
+    whole = command.deep_stack
+    monkeypatch.setattr(command, "deep_stack", lambda activation: whole(activation, depth=2, width=9))
     for arguments in (["classical"], ["curves", str(folder)], ["curves", str(folder), str(folder)],
                       ["activations", "--batch-size", "4"]):  # fmt: skip
         command.main(arguments)

@@ -79,5 +79,5 @@ def _image_and_class(found: attribution.Attribution, names: Sequence[str] | None
 
 def _add_bar(figure: Figure, axes: Any, drawn: Any) -> None:
     bar = figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=INK)

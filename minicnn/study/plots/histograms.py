@@ -86,10 +86,10 @@ def activation_histograms(
     figure = new_figure(width, height)
     figure.set_layout_engine("none")  # which would measure each of the many axes, and take seconds
     longest = max(len(signal.name) for shown in signals.values() for signal in shown)
-    left = 0.25 + 0.062 * longest  # inches
+    room = 0.25 + 0.062 * longest  # inches, for the names
     grid = figure.add_gridspec(
-        rows, 2 * len(signals), left=left / width, right=1 - 0.25 / width, bottom=0.35 / height, top=1 - 0.4 / height,
-        wspace=0.15 + 0.25 * left, hspace=0.3,
+        rows, 2 * len(signals), left=room / width, right=1 - 0.25 / width, bottom=0.35 / height, top=1 - 0.4 / height,
+        wspace=0.15 + (0.3 * room if len(signals) > 1 else 0), hspace=0.3,
     )  # fmt: skip
     limits = _decades([signal.gradients for shown in signals.values() for signal in shown])
     for place, (name, shown) in enumerate(signals.items()):

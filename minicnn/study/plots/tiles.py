@@ -157,7 +157,7 @@ def _layers_with_maps(run: Run, layers: Sequence[str] | None) -> tuple[list[Step
 
 
 def _draw_maps(axes: Axes, name: str, maps: Array, most: int) -> None:
-    """One row: an image in colour, or the first `most` of the maps (H, W, C), on one scale; at the sides what it is."""
+    """One row: an image in colour, or the first `most` of the maps (H, W, C), on one scale; beside it what it is."""
     H, W, C = maps.shape
     if name == "image" and C == 3:
         show_image(axes, maps)
@@ -171,12 +171,10 @@ def _draw_maps(axes: Axes, name: str, maps: Array, most: int) -> None:
         axes.imshow(tile_sheet(tiles[np.newaxis, ..., np.newaxis])[..., 0], cmap="gray", vmin=low, vmax=high,
                     interpolation="nearest")  # fmt: skip
         axes.set_axis_off()
-    box = axes.get_position(original=True)  # before the maps, which may be fewer, have narrowed it
     axes.set_anchor("W")
-    written = {"va": "center", "fontsize": 7, "color": INK, "transform": axes.figure.transFigure}
-    gap, middle = 0.1 / axes.figure.get_figwidth(), (box.y0 + box.y1) / 2
-    axes.text(box.x0 - gap, middle, f"{name}\n{H} x {W} x {C}", ha="right", **written)
-    axes.text(box.x1 + gap, middle, f"{low:.3g} to\n{high:.3g}", ha="left", **written)
+    for side, ha, text in ((0, "right", f"{name}\n{H} x {W} x {C}"), (1, "left", f"{low:.3g} to\n{high:.3g}")):
+        axes.annotate(text, (side, 0.5), (7 if side else -7, 0), "axes fraction", "offset points", ha=ha, va="center",
+                      fontsize=7, color=INK)  # fmt: skip
 
 
 # The filters of the lectures, (3, 3), with what they are divided by.
