@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 Array = Any
 PROGRAM = "python -m minicnn.study"
-HELP = f"""A model is a name of minicnn.models, such as lenet5; FILE.py:FUNCTION, a function of
-yours that returns a Module; or, with --weights alone, that of a run:
+HELP = f"""a model is one of:
+  a name of minicnn.models, such as lenet5
+  FILE.py:FUNCTION, a function of yours that returns a Module
+  with --weights RUN alone, that of a run
 
-    {PROGRAM} filters --model alexnet:2012
-    {PROGRAM} grad-cam --model mobilenet_v2 --weights mobilenet_v2 --image cat.jpg
-    {PROGRAM} confusion --weights runs/lenet5-mnist -o confusion.png
+for example:
+  {PROGRAM} filters --model alexnet:2012
+  {PROGRAM} grad-cam --model vgg16 --weights vgg16 --image cat.jpg
+  {PROGRAM} confusion --weights runs/lenet5-mnist -o confusion.png
 
 {PROGRAM} PICTURE --help lists the options of one."""
 
@@ -42,7 +45,7 @@ yours that returns a Module; or, with --weights alone, that of a run:
 
 
 def filters(options: argparse.Namespace) -> Figure:
-    """the kernels of a convolution, by default of the first"""
+    """the kernels of a convolution, by default the first"""
     source = _source(options)
     run = run_steps(source.model, np.zeros(source.shape, np.float32), "filters")
     convolutions = [step for step in run.steps if isinstance(step.operation, Conv2d)]
@@ -61,28 +64,28 @@ def features(options: argparse.Namespace) -> Figure:
 
 
 def saliency(options: argparse.Namespace) -> Figure:
-    """which pixels move the score of a class (Simonyan et al. 2014)"""
+    """which pixels move a class's score (Simonyan 2014)"""
     source = _source(options)
     image, names = _image(options, source), _classes(source, options)
     return plots.saliency(source.model, image, options.label, names, options.out)
 
 
 def grad_cam(options: argparse.Namespace) -> Figure:
-    """where the last convolution speaks for a class (Selvaraju et al. 2017)"""
+    """where maps speak for a class (Selvaraju 2017)"""
     source = _source(options)
     image, names = _image(options, source), _classes(source, options)
     return plots.grad_cam(source.model, image, options.label, options.layer, names, options.out)
 
 
 def receptive_fields(options: argparse.Namespace) -> Figure:
-    """what a unit sees of the image, layer by layer, and what weighs"""
+    """what a unit sees of the image, and what weighs"""
     source = _source(options)
     position = None if options.position is None else tuple(options.position)
     return plots.receptive_fields(source.model, _image(options, source), options.layer, position, options.out)
 
 
 def activations(options: argparse.Namespace) -> Figure:
-    """histograms of activations and gradients; without a model: of deep stacks, sigmoid and ReLU"""
+    """histograms of activations and of their gradients"""
     batch = options.batch_size
     if options.model is None and options.weights is None:
         train, _ = data.mnist()
@@ -95,7 +98,7 @@ def activations(options: argparse.Namespace) -> Figure:
 
 
 def gradients(options: argparse.Namespace) -> Figure:
-    """how long the gradient of each layer is, over the first steps of a training"""
+    """how long each layer's gradient is, step by step"""
     source = _source(options)
     train, _ = sources.dataset(source, options.dataset, options.data_folder)
     optimizer = optim.SGD(source.model.parameters(), options.lr, momentum=0.9)
@@ -126,7 +129,7 @@ def mistakes(options: argparse.Namespace) -> Figure:
 
 
 def curves(options: argparse.Namespace) -> Figure:
-    """loss and accuracy over the epochs of a run; of several runs their errors"""
+    """loss and accuracy of a run; of several their errors"""
     histories = {folder: sources.history(folder) for folder in options.runs}
     if len(histories) == 1:
         return plots.learning_curves(histories[options.runs[0]], options.out)
@@ -134,7 +137,7 @@ def curves(options: argparse.Namespace) -> Figure:
 
 
 def classical(options: argparse.Namespace) -> Figure:
-    """identity, edges, sharpening and blur on a photo, by F.conv2d"""
+    """edges, sharpening, blur: seven filters on a photo"""
     if options.image is None:
         return plots.classical_filters(sources.landscape(), options.out)
     raw = sources.RAW
@@ -211,12 +214,14 @@ def parser() -> argparse.ArgumentParser:
     """A command for each picture, each with the options that it reads."""
     whole = argparse.ArgumentParser(
         prog=PROGRAM, usage=f"{PROGRAM} PICTURE [options]", epilog=HELP,
-        description="Draw a network: one picture into one PNG.", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Draw a network: one picture into one PNG.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     commands = whole.add_subparsers(dest="picture", metavar="PICTURE", title="pictures")
     for picture in PICTURES:
         name = picture.__name__.replace("_", "-")
-        one = commands.add_parser(name, help=picture.__doc__, description=picture.__doc__)
+        usage = f"{PROGRAM} {name} " + ("RUN [RUN ...] [options]" if picture is curves else "[options]")
+        one = commands.add_parser(name, help=picture.__doc__, description=picture.__doc__, usage=usage)
         one.set_defaults(draw=picture)
         one.add_argument("-o", "--out", default=f"{name}.png", metavar="FILE", help=f"the PNG (default: {name}.png)")
         _add_options(one.add_argument, picture)
@@ -228,7 +233,10 @@ def _add_options(add: Callable[..., Any], picture: Callable[..., Figure]) -> Non
     if picture is curves:
         add("runs", nargs="+", metavar="RUN", help="the folder of a training")
     elif picture is not classical:
-        add("--model", metavar="NAME", help="of minicnn.models, or FILE.py:FUNCTION (default: the run's, or lenet5)")
+        default = "two deep stacks, of sigmoids and of ReLUs" if picture is activations else "lenet5"
+        add(
+            "--model", metavar="NAME", help=f"of minicnn.models, or FILE.py:FUNCTION (default: the run's, or {default})"
+        )
         add("--weights", metavar="SOURCE", help="the folder of a run, its model.safetensors, a file of torchvision's "
             "or timm's weights, or a name under which they are published (default: none, as drawn)")  # fmt: skip
         add("--input-shape", nargs=3, type=int, metavar=("H", "W", "C"), help="if the model does not say it")
@@ -260,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the picture that is asked for; every fault of the user's is one sentence."""
     options = parser().parse_args(arguments)
     if options.picture is None:
-        sys.exit(f"name a picture, as in `{PROGRAM} filters --model lenet5`; `{PROGRAM} --help` lists all eleven")
+        sys.exit(f"name a picture, as in `{PROGRAM} filters --model lenet5`; `{PROGRAM} --help` lists them")
     for name in ("batch_size", "steps", "images"):
         if getattr(options, name, None) is not None and getattr(options, name) < 1:
             sys.exit(f"{PROGRAM}: --{name.replace('_', '-')} expected a number from 1, got {getattr(options, name)}")

@@ -114,8 +114,9 @@ def as_batch(model: Module, images: Array, what: str) -> Tensor:
         )
     array = to_input(array) if array.dtype == np.uint8 else array
     first = next((p for p in model.parameters() if p.is_filled), None)
-    dtype = np.float32 if first is None else first.dtype
-    return Tensor(to_device(array.astype(dtype), "cpu" if first is None else first.device), requires_grad=True)
+    if first is None:
+        return Tensor(array.astype(np.float64 if array.dtype == np.float64 else np.float32), requires_grad=True)
+    return Tensor(to_device(array.astype(first.dtype), first.device), requires_grad=True)
 
 
 @contextmanager

@@ -25,11 +25,14 @@ def saliency(
     """An image, and beside it how much each pixel moves the score of a class; see `attribution.saliency`.
 
     label: None is the class that the model says. names: those of the classes; None numbers them.
+    Brightness goes by the square root, since a few pixels often outshine all others; the bar says the numbers.
     """
     found = attribution.saliency(model, image, label)
     figure = _image_and_class(found, names, "saliency")
+    from matplotlib.colors import PowerNorm  # here, where new_figure has found matplotlib
+
     axes = figure.add_subplot(1, 2, 2)
-    drawn = axes.imshow(found.map, cmap="inferno", vmin=0, interpolation="nearest")
+    drawn = axes.imshow(found.map, cmap="inferno", norm=PowerNorm(0.5, vmin=0), interpolation="nearest")
     axes.set_axis_off()
     axes.set_title("Saliency: max over channels\nof |d score / d pixel|", fontsize=9, color=INK)
     _add_bar(figure, axes, drawn)
@@ -76,5 +79,5 @@ def _image_and_class(found: attribution.Attribution, names: Sequence[str] | None
 
 def _add_bar(figure: Figure, axes: Any, drawn: Any) -> None:
     bar = figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=INK)

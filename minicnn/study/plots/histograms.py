@@ -70,8 +70,9 @@ def activation_histograms(
     models: one model, or several by name beside each other: a deep stack with sigmoids and the same with ReLUs shows
         why deep networks were hard to train before 2010. The gradients of all are drawn on one logarithmic scale.
 
-    Of more than 12 layers 12 evenly spread ones are shown. Written in each: the standard deviation of the activations,
-    and what share of the gradients is 0, which a logarithm cannot show.
+    Of more than 12 layers 12 evenly spread ones are shown. Numbers that are exactly 0, of which ReLU makes many, are
+    not drawn; what share they are is written above each, and of the activations the standard deviation. Gradients that
+    are much smaller than all others stand at the left end.
 
     Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
     section 4; Glorot, Bordes, Bengio 2011, "Deep Sparse Rectifier Neural Networks".
@@ -81,8 +82,15 @@ def activation_histograms(
         raise ValueError("activation_histograms expected at least one model, got none")
     signals = {name: _spread(layer_signals(model, images, labels, loss)) for name, model in named.items()}
     rows = max(map(len, signals.values()))
-    figure = new_figure(5.2 * len(signals) + 0.4, 0.62 * rows + 1.3)
-    grid = figure.add_gridspec(rows, 2 * len(signals))
+    width, height = 5.6 * len(signals), 0.72 * rows + 0.8
+    figure = new_figure(width, height)
+    figure.set_layout_engine("none")  # which would measure each of the many axes, and take seconds
+    longest = max(len(signal.name) for shown in signals.values() for signal in shown)
+    room = 0.25 + 0.062 * longest  # inches, for the names
+    grid = figure.add_gridspec(
+        rows, 2 * len(signals), left=room / width, right=1 - 0.25 / width, bottom=0.35 / height, top=1 - 0.4 / height,
+        wspace=0.15 + (0.3 * room if len(signals) > 1 else 0), hspace=0.3,
+    )  # fmt: skip
     limits = _decades([signal.gradients for shown in signals.values() for signal in shown])
     for place, (name, shown) in enumerate(signals.items()):
         largest = max(float(np.abs(signal.values).max()) for signal in shown) or 1.0
@@ -113,26 +121,31 @@ def _decades(gradients: list[Array]) -> tuple[float, float]:
 
 
 def _draw_values(axes: Axes, signal: LayerSignal, limits: tuple[float, float], last: bool) -> None:
-    axes.hist(signal.values.ravel(), bins=BINS, range=limits, color=VALUES)
-    _finish(axes, limits, last, f"std {signal.values.std():.2g}")
+    axes.stairs(*np.histogram(signal.values[signal.values != 0], BINS, limits), fill=True, color=VALUES)
+    _finish(axes, limits, last, f"std {signal.values.std():.2g}, {_zeros(signal.values)}")
     axes.set_ylabel(signal.name, rotation=0, ha="right", va="center", fontsize=7, color=INK)
 
 
 def _draw_gradients(axes: Axes, signal: LayerSignal, limits: tuple[float, float], last: bool) -> None:
     sizes = np.abs(signal.gradients[signal.gradients != 0])
-    axes.hist(np.log10(sizes).clip(*limits), bins=BINS, range=limits, color=GRADIENTS)
-    _finish(axes, limits, last, f"{1 - sizes.size / signal.gradients.size:.0%} are 0")
+    axes.stairs(*np.histogram(np.log10(sizes).clip(*limits), BINS, limits), fill=True, color=GRADIENTS)
+    _finish(axes, limits, last, _zeros(signal.gradients))
     if last:
         ticks = range(int(limits[0]), int(limits[1]) + 1, max(1, round((limits[1] - limits[0]) / 4)))
         axes.set_xticks(list(ticks), [f"$10^{{{n}}}$" for n in ticks])
 
 
+def _zeros(array: Array) -> str:
+    return f"{(array == 0).mean():.0%} are 0"
+
+
 def _finish(axes: Axes, limits: tuple[float, float], last: bool, written: str) -> None:
     """No frame but the line below, numbers there only in the last row."""
     axes.set_xlim(*limits)
+    axes.set_ylim(0, 1.45 * axes.get_ylim()[1])  # room for what is written
     axes.set_yticks([])
     axes.tick_params(labelsize=7, colors=INK, labelbottom=last, length=2)
     for side in ("left", "right", "top"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)
-    axes.text(0.98, 0.9, written, transform=axes.transAxes, ha="right", va="top", fontsize=7, color=INK)
+    axes.text(0.98, 0.98, written, transform=axes.transAxes, ha="right", va="top", fontsize=7, color=INK)

@@ -27,7 +27,7 @@ class _Seen:
     name: str
     rows: tuple[int, int]
     columns: tuple[int, int]
-    rule: tuple[int, int, int] | None  # of the rows
+    rule: str  # its size and jump on an image without borders
 
 
 def receptive_fields(
@@ -45,7 +45,8 @@ def receptive_fields(
 
     Left: the frame of each layer by `receptive_field.receptive_fields`, computed from the windows that the run has
     recorded; in the legend its size and how far neighbours are apart, on an image without borders. Right: the
-    gradient of the unit's channels in the pixels by `receptive_field.effective_field`, at this image.
+    gradient of the unit's channels in the pixels by `receptive_field.effective_field`, at this image,
+    brightness by its square root.
 
     Raises ValueError for an unknown layer, one without maps, a position outside them, and where the layer depends on a
     Function of the user's own: which cells that reads is not known.
@@ -57,8 +58,11 @@ def receptive_fields(
     step = _asked(run, fields, layer)
     position = _position(step, position)
     nested = _nested(run, fields, step, position)
-    figure = new_figure(11.5, 4.6)
-    grid = figure.add_gridspec(1, 3, width_ratios=[1, 0.62, 1])
+    figure = new_figure(11, 5)
+    from matplotlib.colors import PowerNorm  # here, where new_figure has found matplotlib
+
+    figure.suptitle(f"{step.name}, unit {position[0]}, {position[1]}", fontsize=11, color=INK)
+    grid = figure.add_gridspec(1, 3, width_ratios=[1, 0.45, 1])
     axes = figure.add_subplot(grid[0])
     show_image(axes, run.images.numpy()[0])
     axes.set_title("Sees, by its windows", fontsize=10, color=INK)
@@ -66,9 +70,9 @@ def receptive_fields(
     _draw_legend(figure.add_subplot(grid[1]), nested, colours)
     axes = figure.add_subplot(grid[2])
     heat = receptive_field.effective_field(run, step, position)
-    axes.imshow(heat, cmap="inferno", vmin=0, interpolation="nearest")
+    axes.imshow(heat, cmap="inferno", norm=PowerNorm(0.5, vmin=0), interpolation="nearest")
     axes.set_axis_off()
-    axes.set_title(f"Weighs, by its gradient: {step.name}\nunit {position[0]}, {position[1]}", fontsize=10, color=INK)
+    axes.set_title("Weighs, by its gradient", fontsize=10, color=INK)
     _draw_frames(axes, nested[-1:])
     return save_figure(figure, path)
 
@@ -119,7 +123,10 @@ def _nested(run: Run, fields: dict[str, receptive_field.Field], asked: Step, pos
 
 def _seen(name: str, field: receptive_field.Field, place: tuple[int, int]) -> _Seen:
     rows, columns = ((int(axis.first[i]), int(axis.last[i])) for axis, i in zip(field, place, strict=True))
-    return _Seen(name, rows, columns, field[0].rule)
+    if field[0].rule is None or field[1].rule is None:
+        return _Seen(name, rows, columns, f"{rows[1] - rows[0] + 1} x {columns[1] - columns[0] + 1} here")
+    (_, down, H), (_, across, W) = field[0].rule, field[1].rule
+    return _Seen(name, rows, columns, f"{H} x {W}, {down if down == across else f'{down} and {across}'} apart")
 
 
 def _extent(seen: _Seen) -> int:
@@ -144,10 +151,8 @@ def _draw_legend(axes: Axes, nested: list[_Seen], colours: list[Any]) -> None:
     """For each layer its size and its jump."""
     axes.set_axis_off()
     axes.set_xlim(0, 1)
-    axes.set_ylim(len(nested) + 0.5, -0.7)
+    axes.set_ylim(MAX_FIELDS - 0.3, -0.7)
     for i, (seen, colour) in enumerate(zip(nested, colours, strict=True)):
         axes.plot([0.02, 0.1], [i, i], color=colour, linewidth=3)
-        H, W = (end - begin + 1 for begin, end in (seen.rows, seen.columns))
-        size = f"{seen.rule[2]} wide, {seen.rule[1]} apart" if seen.rule else f"{H} x {W} here"
-        axes.text(0.14, i - 0.16, seen.name, fontsize=8, va="center", color=INK)
-        axes.text(0.14, i + 0.22, size, fontsize=7, va="center", color=INK)
+        axes.text(0.14, i - 0.16, seen.name, fontsize=8 if len(seen.name) <= 26 else 6, va="center", color=INK)
+        axes.text(0.14, i + 0.22, seen.rule, fontsize=7, va="center", color=INK)

@@ -24,6 +24,8 @@ Array = Any
 MAX_TILES = 256  # a picture of more tiles than this cannot be read
 MAX_FILTERS, MAX_CHANNELS = 64, 16  # likewise, where each filter has a tile for each channel
 MAX_LAYERS = 18
+RIGHT, TOP = 0.8, 0.4  # inches beside and above feature maps
+TILE, GAP = 0.55, 0.1  # inches: a feature map, and between two layers
 WIDEST = 3  # times as wide as high a grid of filters is at most
 
 
@@ -123,14 +125,18 @@ def feature_maps(
         )
     run = run_steps(model, image, "feature_maps")
     chosen, every = _layers_with_maps(run, layers)
-    names = [step.name for step in chosen]
-    rows = [run.images.numpy()[0], *(step.output.numpy()[0] for step in chosen)]
-    figure = new_figure(0.62 * channels + 3.6, 0.66 * len(rows) + 0.6)
+    rows = [("image", run.images.numpy()[0]), *((step.name, step.output.numpy()[0]) for step in chosen)]
+    most = min(channels, max(maps.shape[2] for _, maps in rows))
+    left = 0.3 + 0.065 * max(len(name) for name, _ in rows)
+    width, height = left + most * TILE + RIGHT, len(rows) * (TILE + GAP) + TOP
+    figure = new_figure(width, height)
+    figure.set_layout_engine("none")
     title = f"{len(chosen)} of {every} layers" if len(chosen) < every else f"{every} layers"
-    figure.suptitle(title, fontsize=11, color=INK)
-    grid = figure.add_gridspec(len(rows), 1)
-    for i, (name, maps) in enumerate(zip(["image", *names], rows, strict=True)):
-        _draw_maps(figure.add_subplot(grid[i]), name, maps, channels)
+    figure.suptitle(title, fontsize=11, color=INK, y=1 - TOP / 2 / height, va="center")
+    for i, (name, maps) in enumerate(rows):
+        bottom = height - TOP - i * (TILE + GAP) - TILE
+        axes = figure.add_axes((left / width, bottom / height, most * TILE / width, TILE / height))
+        _draw_maps(axes, name, maps, most)
     return save_figure(figure, path)
 
 
@@ -150,26 +156,25 @@ def _layers_with_maps(run: Run, layers: Sequence[str] | None) -> tuple[list[Step
     return steps, len(steps)
 
 
-def _draw_maps(axes: Axes, name: str, maps: Array, channels: int) -> None:
-    """One row: the first maps of (H, W, C) beside each other on one scale, what they are at the left."""
+def _draw_maps(axes: Axes, name: str, maps: Array, most: int) -> None:
+    """One row: an image in colour, or the first `most` of the maps (H, W, C), on one scale; beside it what it is."""
     H, W, C = maps.shape
-    shown = maps[..., :channels].astype(np.float64)
-    low, high = float(shown.min()), float(shown.max())
-    # A gap of one pixel would be as wide as a map of the last layers: all maps are enlarged to about one size.
-    scale = max(1, math.ceil(48 / max(H, W)))
-    tiles = shown.transpose(2, 0, 1).repeat(scale, axis=1).repeat(scale, axis=2)  # (H, W, C) -> (C, H, W)
-    blank = np.full((1, channels, *tiles.shape[1:], 1), np.nan)
-    blank[0, : len(tiles), ..., 0] = tiles
-    axes.set_facecolor("white")
-    axes.imshow(tile_sheet(blank)[..., 0], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-    plain_axes(axes, "")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    left, right = (-0.012, 1.012)
-    axes.text(left, 0.5, f"{name}\n{H} x {W} x {C}", transform=axes.transAxes, ha="right", va="center", fontsize=7,
-              color=INK)  # fmt: skip
-    axes.text(right, 0.5, f"{low:.3g} to\n{high:.3g}", transform=axes.transAxes, ha="left", va="center", fontsize=7,
-              color=INK)  # fmt: skip
+    if name == "image" and C == 3:
+        show_image(axes, maps)
+        low, high = float(maps.min()), float(maps.max())
+    else:
+        shown = maps[..., :most].astype(np.float64)
+        low, high = float(shown.min()), float(shown.max())
+        # Enlarged to about one size, so that the line between two maps is about as thin in each row.
+        scale = math.ceil(48 / max(H, W))
+        tiles = shown.transpose(2, 0, 1).repeat(scale, axis=1).repeat(scale, axis=2)  # (H, W, C) -> (C, H, W)
+        axes.imshow(tile_sheet(tiles[np.newaxis, ..., np.newaxis])[..., 0], cmap="gray", vmin=low, vmax=high,
+                    interpolation="nearest")  # fmt: skip
+        axes.set_axis_off()
+    axes.set_anchor("W")
+    for side, ha, text in ((0, "right", f"{name}\n{H} x {W} x {C}"), (1, "left", f"{low:.3g} to\n{high:.3g}")):
+        axes.annotate(text, (side, 0.5), (7 if side else -7, 0), "axes fraction", "offset points", ha=ha, va="center",
+                      fontsize=7, color=INK)  # fmt: skip
 
 
 # The filters of the lectures, (3, 3), with what they are divided by.
