@@ -14,6 +14,7 @@ three epochs first, some seconds. Another network, or weights from PyTorch:
 """
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -102,10 +103,14 @@ def main() -> None:
     """Find or train a network, and serve the pad; every fault of the user's is one sentence."""
     try:
         settings = parse_arguments()
+        if importlib.util.find_spec("flask") is None:  # said now, and not when a training is done
+            raise ImportError('the digit pad needs Flask: pip install "minicnn[study]"')
+        if not 0 <= settings.port < 2**16:
+            raise ValueError(f"--port expected a number from 0 to 65535, got {settings.port}")
         digit_pad.serve(*load_model(settings), port=settings.port)
     except KeyboardInterrupt:
         sys.exit("\nended")  # during the training; the server ends by itself
-    except (ValueError, TypeError, RuntimeError, OSError, ImportError, OverflowError, MemoryError) as error:
+    except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
         sys.exit(f"digit_pad.py: {error}")
 
 

@@ -128,7 +128,7 @@ def picture(array: Array, low: float | None = None, high: float | None = None) -
 def _refusal(error: HTTPException) -> Any:
     """Any refusal, Flask's own too, as {"error": sentence}."""
     response = error.get_response()
-    response.data = json.dumps({"error": error.description})  # type: ignore[union-attr]
+    response.data = json.dumps({"error": error.description})
     response.content_type = "application/json"
     return response
 
