@@ -358,13 +358,14 @@ def test_a_wrong_answer_shows_expected_and_got(graded):
 
 def test_an_endless_loop_is_ended_and_the_other_tests_run(graded):
     """Even one that catches everything; and what the student prints is shown."""
-    loop = "print('so far')\n    while True:\n        try: pass\n        except BaseException: pass"
-    lines, status = graded("convolution", answer("convolution").replace("return dy.sum(axis=(0, 1, 2))", loop), 0.8)
+    loop = "    print('so far')\n    while dy.itemsize == 4:\n        try: pass\n        except BaseException: pass\n"
+    result = "    return dy.sum(axis=(0, 1, 2))"
+    lines, status = graded("convolution", answer("convolution").replace(result, loop + result), 0.8)
     assert "so far" in lines
     place = lines.index("  FAIL   db: two images, three filters, float32")
     assert lines[place + 1].strip().startswith("no answer after 0.8 s, an endless loop? It was in line ")
-    assert lines[place + 2].strip() in ("while True:", "try: pass", "except BaseException: pass")
-    assert lines[-1] == "  10 of 12 pass"
+    assert lines[place + 2].strip() in ("while dy.itemsize == 4:", "try: pass", "except BaseException: pass")
+    assert lines[-1] == "  11 of 12 pass"
     assert status == 1
 
 
@@ -374,10 +375,11 @@ def test_a_file_that_hangs_and_one_that_ends_python(graded):
     assert lines[3].strip() == "no answer after 0.8 s, an endless loop? It was in line 1:"
     assert lines[-1] == "  0 of 6 pass"
     assert status == 1
-    lines, status = graded("pooling", answer("pooling").replace("K = kernel_size", "import os; os._exit(3)"))
-    place = lines.index("  FAIL   average: by hand, one window of 2 x 2; each cell receives a quarter")
+    end = "K = kernel_size\n    if dy.dtype == np.float32: import os; os._exit(3)"
+    lines, status = graded("pooling", answer("pooling").replace("K = kernel_size", end))
+    place = lines.index("  FAIL   max and average: float32 in, float32 out")
     assert lines[place + 1].strip() == "Python ended without an answer, with status 3"
-    assert lines[-1] == "  5 of 10 pass"
+    assert lines[-1] == "  9 of 10 pass"
     assert status == 1
 
 

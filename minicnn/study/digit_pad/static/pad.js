@@ -7,7 +7,7 @@ const WIDTH = 0.075 * pad.width; // of the pen: digits of an ordinary size get s
 const STEP = pad.width / 28; // of the keyboard's pen
 const GAP = 4; // between feature maps
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const context = pad.getContext("2d");
+const context = pad.getContext("2d", { willReadFrequently: true });
 const small = document.createElement("canvas"); // the drawing as it is sent
 small.width = small.height = SIDE;
 const bars = [...document.querySelectorAll("#probabilities li")];
