@@ -1,0 +1,219 @@
+// What is known of the chosen node: its steps, mathematics, numbers, code, and the check of its gradients.
+"use strict";
+
+const panel = document.getElementById("panel");
+
+function showNode(node, now, goTo) {
+  panel.replaceChildren(
+    heading(node, now, goTo),
+    thisStep(node, now),
+    section("Mathematics", formulas(node)),
+    section("Numbers", tensorCards(node, now)),
+    section("Code", sourceTabs(node)),
+    section("Gradient check", gradientCheck(node)),
+  );
+}
+
+function section(title, content) {
+  if (!content) return "";
+  return element("section", { class: "part" }, element("h3", {}, title), content);
+}
+
+// Heading
+
+function heading(node, now, goTo) {
+  const jump = (number, pass) =>
+    number === undefined
+      ? null
+      : element(
+          "button",
+          { class: `jump ${pass}`, "aria-current": number === now ? "step" : null, onclick: () => goTo(number) },
+          `${pass}: ${stepName(number)}`,
+        );
+  const set = Object.entries(node.settings).filter(([, value]) => value !== null);
+  return element(
+    "header",
+    { class: "node" },
+    element("h2", {}, node.operation, element("span", { class: "module" }, node.module)),
+    element("p", { class: "jumps" }, jump(valueSteps.get(node.output), "forward"), jump(backwardStepOf.get(node.id), "backward")),
+    set.length
+      ? element("dl", { class: "settings" }, set.map(([name, value]) =>
+          element("div", {}, element("dt", {}, name), element("dd", {}, settingText(value)))))
+      : null,
+  );
+}
+
+const settingText = (value) => (Array.isArray(value) ? `(${value.map(settingText).join(", ")})` : String(value));
+
+// What the node reads and writes in the step that the time line stands at, if the step is the node's.
+
+function thisStep(node, now) {
+  const step = timeline[now];
+  if (step.node !== node) return "";
+  const forward = step.pass === "forward";
+  const reads = forward
+    ? step.reads.map((id) => token(id, tensors.get(id).name, shapeText(tensors.get(id).shape)))
+    : step.reads.map((id, k) => (k ? token(id, tensors.get(id).name, "kept from the forward pass") : gradientToken(id, now)));
+  const writes = forward
+    ? step.writes.map((id) => token(id, tensors.get(id).name, shapeText(tensors.get(id).shape)))
+    : [...new Set(step.writes)].map((id) => gradientToken(id, now));
+  return element(
+    "section",
+    { class: `step ${step.pass}` },
+    element("div", {}, element("h4", {}, "reads"), element("ul", {}, reads)),
+    element("span", { class: "flow", "aria-hidden": "true" }, "→"),
+    element("div", {}, element("h4", {}, "writes"), element("ul", {}, writes)),
+  );
+}
+
+const token = (id, name, note, state = "") =>
+  element("li", { class: `token ${state}`, "data-tensor": id }, element("span", { class: "name" }, name), element("span", { class: "soft" }, note));
+
+function gradientToken(id, now) {
+  const { arrived, expected } = arrivals(id, now);
+  const note = arrived === expected ? (expected > 1 ? `all ${expected} parts have arrived` : "arrived") : `${arrived} of ${expected} parts`;
+  return token(id, `∂L/∂ ${tensors.get(id).name}`, note, `gradient ${gradientState(id, now)}`);
+}
+
+// Mathematics. The MathML and, below, the code are made by this project from its own sources, names in it escaped.
+
+function formulas(node) {
+  const { formula } = node;
+  if (!formula) return null;
+  const line = (html) => {
+    const row = element("div", { class: "formula scroll" });
+    row.innerHTML = html;
+    return row;
+  };
+  const direction = (name, lines) =>
+    lines.length ? element("div", { class: `direction ${name}` }, element("h4", {}, name), lines.map(line)) : null;
+  return element(
+    "div",
+    { class: "mathematics" },
+    direction("forward", [formula.forward].flat().filter(Boolean)),
+    direction("backward", [formula.backward ?? []].flat()),
+  );
+}
+
+// Numbers
+
+function tensorCards(node, now) {
+  const ids = [...new Set([...node.inputs, node.output])];
+  return ids.map((id) => tensorCard(node, tensors.get(id), now));
+}
+
+function tensorCard(node, tensor, now) {
+  const place = node.inputs.indexOf(tensor.id);
+  const role = tensor.id === node.output ? "what comes out" : { activation: "what comes in", input: "the sample" }[tensor.role] ?? tensor.role;
+  const slot = element("div", { class: "slot" });
+  const show = (index, focus) => {
+    const close = () => slot.replaceChildren();
+    slot.replaceChildren(explanationOf(node, place, index, show, close));
+    if (focus) slot.querySelector(focus)?.focus();
+    else slot.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  };
+  const canExplain = node.products && place >= 0 && tensor.gradient;
+  return element(
+    "article",
+    { class: "tensor", "data-tensor": tensor.id },
+    element("h4", {}, element("span", { class: "name" }, tensor.name), element("span", { class: "soft" }, role),
+      element("span", { class: "shape" }, shapeText(tensor.shape))),
+    element("div", { class: "sides" }, side(tensor, "value", now, null), side(tensor, "gradient", now, canExplain ? show : null)),
+    slot,
+  );
+}
+
+// One half of a card: the picture of the value or the gradient, and what is to be said about all its numbers.
+function side(tensor, kind, now, choose) {
+  const store = tensor[kind];
+  const title = element("h5", {}, kind === "value" ? "value" : "gradient", kind === "gradient" && store ? arrival(tensor.id, now) : null);
+  if (!store) return element("div", { class: `side ${kind}` }, title, element("p", { class: "note" }, "No gradient was asked for."));
+  return element(
+    "div",
+    { class: `side ${kind}` },
+    title,
+    picture(tensor, kind, pictureWidth(), choose),
+    histogram(store, `the ${kind} of ${tensor.name}`),
+    statistics(store),
+    choose ? element("p", { class: "hint" }, "Choose a cell to see the products that made it.") : null,
+  );
+}
+
+function arrival(id, now) {
+  const state = gradientState(id, now);
+  if (state === "none") return null;
+  const { arrived, expected } = arrivals(id, now);
+  const last = gradientSteps.get(id).at(-1);
+  const text = { awaited: `awaited until ${stepName(last)}`, partial: `${arrived} of ${expected} parts arrived`, arrived: "arrived" }[state];
+  return element("span", { class: `state ${state}` }, text);
+}
+
+function statistics(store) {
+  const range = store.range ? `${shown(store.range[0])} … ${shown(store.range[1])}` : "no finite number";
+  const facts = { range, mean: shown(store.mean), zeros: percent(store.zeros) };
+  if (store.nonfinite) facts["not finite"] = store.nonfinite;
+  return element("dl", { class: "statistics" }, Object.entries(facts).map(([name, value]) =>
+    element("div", {}, element("dt", {}, name), element("dd", { class: "number" }, value))));
+}
+
+// Two pictures stand side by side where there is room.
+function pictureWidth() {
+  const room = panel.clientWidth - 34;
+  return Math.floor(room > 560 ? (room - 28) / 2 : room);
+}
+
+// Code
+
+function sourceTabs(node) {
+  if (!node.sources?.length) return null;
+  const sources = node.sources.map((source) => (typeof source === "object" ? source : recording.code[source]));
+  const pane = element("div", { class: "code", role: "tabpanel", tabindex: "0" });
+  const tabs = sources.map((source, k) =>
+    element("button", { role: "tab", id: `tab-${k}`, onclick: () => open(k) }, source.title));
+  function open(chosen) {
+    tabs.forEach((tab, k) => {
+      tab.setAttribute("aria-selected", k === chosen);
+      tab.setAttribute("tabindex", k === chosen ? "0" : "-1");
+    });
+    const { path, line, html } = sources[chosen];
+    pane.setAttribute("aria-labelledby", `tab-${chosen}`);
+    const code = element("div", { class: "listing" });
+    code.innerHTML = html;
+    pane.replaceChildren(element("p", { class: "path" }, line ? `${path}, line ${line}` : path), code);
+  }
+  const list = element("div", { class: "tabs", role: "tablist", "aria-label": "Source code", onkeydown: (event) => {
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!move) return;
+    const next = (tabs.indexOf(document.activeElement) + move + tabs.length) % tabs.length;
+    open(next);
+    tabs[next].focus();
+    event.stopPropagation();
+    event.preventDefault();
+  } }, tabs);
+  open(0);
+  return element("div", { class: "sources" }, list, pane);
+}
+
+// The gradient check
+
+function gradientCheck(node) {
+  if (!node.gradcheck?.length) return null;
+  const rows = node.gradcheck.map((entry) =>
+    element(
+      "tr",
+      {},
+      element("td", {}, `${tensors.get(entry.tensor).name}${indexText(entry.index)}`),
+      element("td", { class: "number" }, shown(entry.backward, 6)),
+      element("td", { class: "number" }, shown(entry.difference, 6)),
+      element("td", { class: `number ${entry.relative_error > 1e-3 ? "wrong" : ""}` }, shown(entry.relative_error, 2)),
+    ),
+  );
+  const heads = ["entry", "backward", "central difference", "relative error"].map((text) => element("th", { scope: "col" }, text));
+  return element(
+    "div",
+    {},
+    element("p", { class: "sentence" }, "Each entry is moved a little up and down; the change of the loss, divided by the distance, ",
+      "must be the gradient. Both are computed in float64."),
+    element("div", { class: "scroll" }, element("table", { class: "check" }, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows))),
+  );
+}
