@@ -1,0 +1,14 @@
+"""One sample's way through a network and back, kept and explained.
+
+recording   runs the sample and keeps every value and gradient
+products    which products made one gradient
+checking    sampled gradients against central differences
+formulas    the mathematics of each operation, both directions
+sources     the code of each operation, and of its kernels in the three rooms
+document    all of it as one dictionary, from which the page is made
+"""
+
+from .document import document
+from .recording import Recording, record
+
+__all__ = ["Recording", "document", "record"]

@@ -1,0 +1,196 @@
+"""A recording as one dictionary of plain Python values, which JSON can hold: what the backprop page is made from."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+from typing import Any
+
+import numpy as np
+
+from ..._function import Function
+from .recording import RecordedTensor, Recording, Step
+
+Array = Any
+
+NUMBERS = 1_400_000  # of values and gradients together that a document holds; each takes 5.3 characters
+BINS = 32  # of a histogram
+
+
+def document(recording: Recording) -> dict[str, Any]:
+    """Everything that a recording holds, and what explains it.
+
+    {
+      "model", "training", "sample": {"shape", "label", "loss", "probabilities" (of the classes, or null)},
+      "output": [ids of the tensors that the model returned],
+      "tensors": [{"id", "name", "role", "shape", "dtype", "value": STORE, "gradient": STORE or null}],
+      "nodes": [{"id", "operation", "module", "inputs": [tensor ids], "output": tensor id, "settings": {name: value},
+                 "description": the first paragraph of the Function's docstring,
+                 "formula": a key of "formulas", or null for an operation that has none there (the user's own),
+                 "sources": [{"role": "forward", "backward" or "kernel", "room": "reference", "cpu", "cuda" or null,
+                              "code": a key of "code"}],
+                 "products": the kind of explanation that a click on a gradient gets, or null,
+                 "explained": [PRODUCTS], "gradcheck": [CHECK]}],
+      "backward": [{"node": id, "reads": [the output, whose gradient it reads, and tensors whose values it reads],
+                    "writes": [{"tensor": id, "input": i, "arrived": 1, "awaited": 2}]}],  in the engine's order
+      "formulas": {key: {"forward": "<math>...", "backward": ["<math>...", ...]}},
+      "code": {key: {"title": "Conv2d.forward", "path": "minicnn/ops/conv.py", "line": 40, "html": highlighted}}
+    }
+    STORE: {"range": [min, max] or null, "mean", "zeros": share, "nonfinite": count,
+            "histogram": {"edges": [...], "counts": [...]} or null, "whole": True, "data": little-endian float32 as
+            base64, in row-major order}; of a large tensor "whole" is False, "kept" {"axis": the last one's number,
+            "indices": [...]}, and "data" holds these channels alone, as an array of shape (*shape[:-1], len(indices)).
+            Everything but "data" is of the whole tensor and counts finite numbers only.
+    """
+    few = _level([t.value.size * (1 if t.gradient is None else 2) for t in recording.tensors])
+    return {
+        "model": recording.model,
+        "training": recording.training,
+        "sample": _sample(recording),
+        "output": list(recording.output),
+        "tensors": [_tensor(t, few) for t in recording.tensors],
+        "nodes": [_node(recording, step) for step in recording.steps],
+        "backward": _backward(recording),
+        "formulas": {},
+        "code": {},
+    }
+
+
+def _sample(recording: Recording) -> dict[str, Any]:
+    loss, label = recording.loss, recording.label
+    return {
+        "shape": list(recording.input.value.shape),
+        "label": np.asarray(getattr(label, "data", label) if not isinstance(label, np.ndarray) else label).tolist(),
+        "loss": float(loss.value.reshape(())),
+        "probabilities": _probabilities(recording),
+    }
+
+
+def _probabilities(recording: Recording) -> list[float] | None:
+    """The softmax of the model's output, where the loss is a cross-entropy of it."""
+    last = next(step for step in recording.steps if step.output == recording.loss.id)
+    if last.operation.name != "CrossEntropy":
+        return None
+    logits = recording.tensors[last.inputs[0]].value[0].astype(np.float64)
+    powers = np.exp(logits - logits.max())
+    return [float(p) for p in powers / powers.sum()]
+
+
+def _node(recording: Recording, step: Step) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "operation": step.operation.name,
+        "module": step.module,
+        "inputs": list(step.inputs),
+        "output": step.output,
+        "settings": settings(step.operation, step.settings()),
+        "description": "",
+        "formula": None,
+        "sources": [],
+        "products": None,
+        "explained": [],
+        "gradcheck": [],
+    }
+
+
+def settings(operation: Function, attributes: dict[str, Any]) -> dict[str, Any]:
+    """What an operation was told, under the names that its `__init__` gives to its arguments.
+
+    attributes: those of the object. One of the name of an argument is that argument; a tuple of another name, as long
+    as there are arguments without an attribute, holds those in their order. Where that does not come out even, the
+    attributes are given as they are.
+    """
+    given = inspect.signature(type(operation).__init__).parameters.values()
+    names = [p.name for p in given if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    without = [name for name in names if name not in attributes]
+    together = [v for n, v in attributes.items() if n not in names and isinstance(v, tuple)]
+    values = dict(zip(without, next((v for v in together if len(v) == len(without)), ()), strict=False))
+    values.update((n, v) for n, v in attributes.items() if n in names)
+    if not all(name in values for name in names):
+        values = attributes
+    return {name: _plain(values[name]) for name in (names if values is not attributes else values)}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON can hold it."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else str(value)
+    if isinstance(value, tuple | list) and len(value) <= 16:
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray) and value.size <= 16:
+        return _plain(value.tolist())
+    return f"array {value.shape}" if hasattr(value, "shape") else str(value)
+
+
+def _backward(recording: Recording) -> list[dict[str, Any]]:
+    """The steps of the backward pass: what each reads and writes, and how many parts of each sum have arrived."""
+    steps = [recording.steps[i] for i in recording.backward]
+    written = [(s, i, t) for s in steps for i, t in enumerate(s.inputs) if s.parts[i] is not None]
+    awaited: dict[int, int] = {}
+    for _, _, t in written:
+        awaited[t] = awaited.get(t, 0) + 1
+    arrived = dict.fromkeys(awaited, 0)
+    writes: dict[int, list[dict[str, int]]] = {step.id: [] for step in steps}
+    for step, i, t in written:
+        arrived[t] += 1
+        writes[step.id].append({"tensor": t, "input": i, "arrived": arrived[t], "awaited": awaited[t]})
+    return [{"node": s.id, "reads": list(dict.fromkeys([s.output, *s.reads])), "writes": writes[s.id]} for s in steps]
+
+
+# Arrays
+
+
+def _level(sizes: list[int]) -> int:
+    """The largest number of numbers per tensor with which all together stay below NUMBERS.
+
+    Tensors of at most as many are kept whole, of larger ones as many: the small ones leave room to the large.
+    """
+    left, few = NUMBERS, 0
+    for place, size in enumerate(sorted(sizes)):
+        few = left // (len(sizes) - place)
+        if size > few:
+            return few
+        left -= size
+    return max([few, *sizes])
+
+
+def _tensor(t: RecordedTensor, few: int) -> dict[str, Any]:
+    kept = _kept(t, few)
+    return {
+        "id": t.id,
+        "name": t.name,
+        "role": t.role,
+        "shape": list(t.value.shape),
+        "dtype": str(t.value.dtype),
+        "value": _store(t.value, kept),
+        "gradient": None if t.gradient is None else _store(t.gradient, kept),
+    }
+
+
+def _kept(t: RecordedTensor, few: int) -> list[int] | None:
+    """The channels that are kept of a tensor, evenly over all of them; None for the whole tensor."""
+    each = 1 if t.gradient is None else 2
+    if t.value.size * each <= few or t.value.ndim == 0:
+        return None
+    C = t.value.shape[-1]
+    count = max(1, few // (each * t.value.size // C))
+    return [i * C // count for i in range(count)]
+
+
+def _store(array: Array, kept: list[int] | None) -> dict[str, Any]:
+    """The numbers of an array, and what is to be said about all of them."""
+    finite = array[np.isfinite(array)].astype(np.float64)
+    counts, edges = np.histogram(finite, BINS) if finite.size else ((), ())
+    part = array if kept is None else array[..., kept]
+    store = {
+        "range": [float(finite.min()), float(finite.max())] if finite.size else None,
+        "mean": float(finite.mean()) if finite.size else None,
+        "zeros": float((array == 0).mean()) if array.size else 0.0,
+        "nonfinite": int(array.size - finite.size),
+        "histogram": {"edges": [float(e) for e in edges], "counts": [int(c) for c in counts]} if finite.size else None,
+        "whole": kept is None,
+        "data": base64.b64encode(np.ascontiguousarray(part, "<f4").tobytes()).decode(),
+    }
+    return store if kept is None else {**store, "kept": {"axis": array.ndim - 1, "indices": kept}}
