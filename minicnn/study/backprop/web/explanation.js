@@ -1,11 +1,10 @@
-// A gradient cell explained: the products as three little matrices, the window they come from, and the numbers in full.
+// A gradient cell explained: the products as little matrices, the window they come from, and the numbers in full.
 "use strict";
 
 // The explanation of a cell of input number `place` of a node. show(index) explains another cell in its place.
 function explanationOf(node, place, index, show, close) {
   const tensor = tensors.get(node.inputs[place]);
   const explanation = explain(node, place, index);
-  const content = explanation ? explained(node, tensor, index, explanation) : [unexplained(node, place, show)];
   return element(
     "section",
     { class: "explanation", "aria-label": `Where the gradient of ${tensor.name} at ${indexText(index)} comes from` },
@@ -16,11 +15,11 @@ function explanationOf(node, place, index, show, close) {
       element("button", { class: "quiet", "aria-label": "Close the explanation", onclick: close }, "×"),
     ),
     indexInputs(tensor, index, show),
-    ...content,
+    explanation ? explained(node, tensor, index, explanation) : unexplained(),
   );
 }
 
-const axisNames = { 4: ["n", "h", "w", "c"], 2: ["n", "i"], 1: ["o"] };
+const axisNames = { 4: ["n", "h", "w", "c"], 2: ["n", "i"] };
 const weightAxisNames = { 4: ["kh", "kw", "c", "o"], 2: ["i", "o"], 1: ["o"] };
 
 // A number field for each axis: the way to a cell for who cannot point at it.
@@ -34,9 +33,9 @@ function indexInputs(tensor, index, show) {
       value: position,
       "aria-label": `Index ${names[axis] ?? axis}`,
       "data-axis": axis,
-      onchange: (event) => {
-        const chosen = Math.min(Math.max(Math.trunc(Number(event.target.value)) || 0, 0), tensor.shape[axis] - 1);
-        show(index.with(axis, chosen), `[data-axis="${axis}"]`);
+      onchange: ({ target }) => {
+        const wanted = Math.min(Math.max(Math.trunc(Number(target.value)) || 0, 0), tensor.shape[axis] - 1);
+        show(index.map((old, k) => (k === axis ? wanted : old)), `[data-axis="${axis}"]`);
       },
     });
     return element("label", {}, element("span", {}, names[axis] ?? `axis ${axis}`), input);
@@ -45,62 +44,68 @@ function indexInputs(tensor, index, show) {
 }
 
 function explained(node, tensor, index, explanation) {
-  const lens = element("div", { class: "lens", "aria-live": "polite" });
-  const look = (term) => lens.replaceChildren(...windowLens(node, tensor, index, term));
-  const strongest = strongestTerm(explanation);
+  const lens = element("div", { class: "lens" });
+  const look = (place) => lens.replaceChildren(...windowLens(node, tensor, index, place));
+  const strongest = strongestPlace(explanation);
   if (strongest) look(strongest);
   return [
     element("p", { class: "sentence" }, explanation.sentence),
     activationNote(node),
     equation(explanation),
     total(node, tensor, index, explanation),
-    lens,
+    strongest ? lens : null,
     groupsOf(explanation, look),
-  ];
+  ].filter(Boolean);
 }
 
-function activationNote(node) {
-  const name = node.settings.activation;
-  if (!name || !explainsActivation(node)) return null;
-  const formulas = { relu: "f′ = 1 where y > 0, else 0", tanh: "f′ = 1 − y²", sigmoid: "f′ = y (1 − y)" };
-  return element("p", { class: "sentence" }, `The activation ${name} is part of this layer, so the gradient is first `,
-    `masked: dz = dy · f′(y), with ${formulas[name]}.`);
-}
-
-const explainsActivation = (node) => node.products === "conv2d" || node.products === "linear";
-
-function strongestTerm({ groups }) {
-  const windows = groups.flatMap((group) => group.terms).filter((term) => term.window);
-  return windows.reduce((best, term) => (best && Math.abs(best.product) >= Math.abs(term.product) ? best : term), null);
-}
-
-// Left times right, number by number: a line for each group, a column for each term.
-function equation({ factors, groups, total }) {
-  const columns = Math.max(...groups.map((group) => group.terms.length), 0);
-  if (columns * groups.length < 2) return null;
-  const placed = groups.map((group) => {
-    const line = Array(columns).fill(null);
-    group.terms.forEach((term, k) => (line[Math.min(term.place ?? k, columns - 1)] = term));
-    return line;
-  });
-  const matrix = (caption, read, isGradient) =>
-    staticPicture(caption, placed.length, columns, (i, j) => placed[i][j] && read(placed[i][j]), isGradient);
+// What is said where a tensor is too large for the page.
+function unexplained() {
   return element(
-    "div",
-    { class: "equation" },
-    matrix(factors[0], (term) => term.left.value, factors[0].startsWith("d")),
-    element("span", { class: "sign" }, "·"),
-    matrix(factors[1], (term) => term.right.value, factors[1].startsWith("d")),
-    element("span", { class: "sign" }, "="),
-    matrix("products", (term) => term.product, true),
-    element("span", { class: "sign" }, "Σ"),
-    element("span", { class: "number strong" }, shown(total, 6)),
+    "p",
+    { class: "sentence" },
+    "This sum needs numbers of a large tensor of which the page holds only some channels.",
   );
 }
 
-// A small picture with a caption, for looking at only. mark: [row, column] of a cell to frame, box: of a rectangle.
+function activationNote({ products, settings }) {
+  const formulas = { relu: "relu′ = 1 where y > 0, else 0", tanh: "tanh′ = 1 − y²", sigmoid: "sigmoid′ = y (1 − y)" };
+  const formula = formulas[settings.activation ?? products];
+  if (!formula) return null;
+  const where = settings.activation ? "The activation is part of this layer: dy is first multiplied with its slope. " : "";
+  return element("p", { class: "sentence soft" }, `${where}In terms of the result, ${formula}.`);
+}
+
+function strongestPlace({ groups }) {
+  const placed = groups.flatMap((group) => group.terms).filter((term) => term.place);
+  return placed.length ? placed.reduce((a, b) => (Math.abs(b.product) > Math.abs(a.product) ? b : a)).place : null;
+}
+
+// The factors number by number, a line for each group and a column for each term; and their products, added up.
+function equation({ groups, total }) {
+  const columns = Math.max(...groups.map((group) => group.terms.length), 0);
+  if (columns * groups.length < 2) return null;
+  const lines = groups.map(({ terms }) => {
+    const line = Array(columns).fill(null);
+    // Windows that met padding are missing in a line: the others keep their columns.
+    terms.forEach((term, k) => (line[terms.length < columns ? term.place.window[1] % columns : k] = term));
+    return line;
+  });
+  const matrix = (caption, read, isGradient) =>
+    staticPicture(caption, lines.length, columns, (i, j) => lines[i][j] && read(lines[i][j]), isGradient);
+  const sign = (text) => element("span", { class: "sign" }, text);
+  const factors = groups[0].terms[0].factors.flatMap(({ name, isGradient }, k) => [
+    k ? sign("·") : null,
+    matrix(/^(1\/|won|lost)/.test(name) ? "share" : name, (term) => term.factors[k].value, isGradient),
+  ]);
+  const products = groups[0].terms[0].factors.length > 1 ? [sign("="), matrix("products", (term) => term.product, true)] : [];
+  return element("div", { class: "equation" }, factors, products, sign("Σ ="), element("span", { class: "number strong" }, shown(total, 6)));
+}
+
+// A small picture with a caption, for looking at only. mark: [row, column] of a cell to frame; box: of a rectangle
+// [row, column, height, width].
 function staticPicture(caption, rows, columns, read, isGradient, { width = 170, mark = null, box = null } = {}) {
-  const side = Math.max(Math.min(Math.floor(width / columns), Math.floor(170 / rows), 18), Math.min(1, width / columns));
+  const fitting = Math.min(width / columns, 170 / rows, 18);
+  const side = fitting > 1 ? Math.floor(fitting) : fitting;
   const { canvas, context } = canvasOf(columns * side, rows * side, { "aria-hidden": "true" });
   const cells = range(rows).map((i) => range(columns).map((j) => read(i, j)));
   const present = cells.flat().filter((value) => value !== null && Number.isFinite(value));
@@ -117,88 +122,84 @@ function staticPicture(caption, rows, columns, read, isGradient, { width = 170, 
   return element("figure", { class: "small" }, canvas, element("figcaption", {}, caption));
 }
 
-// The window in which a product was made, in x and as a row of the im2col matrix.
-function windowLens(node, tensor, index, { window, left, right }) {
+// The window in which a product was made: in x, in numbers, and as a row of the im2col matrix.
+function windowLens(node, tensor, index, place) {
   const it = layer(node);
   const geometry = windowGeometry(it);
-  const { i, j, n, channel } = window;
-  const [top, start] = geometry.cell(i, j, 0, 0);
-  const [bottom, end] = geometry.cell(i, j, geometry.KH - 1, geometry.KW - 1);
+  const { n, channel, winner } = place;
+  const [i, j] = place.window;
+  const [top, left] = geometry.cell(i, j, 0, 0);
+  const [bottom, right] = geometry.cell(i, j, geometry.KH - 1, geometry.KW - 1);
   const isInput = tensor.id === it.x.id;
-  const cell = isInput ? [index[1], index[2]] : (left.name === "x" ? left : right).index.slice(1, 3);
+  const cell = winner ?? (isInput ? index.slice(1, 3) : geometry.cell(i, j, index[0], index[1]));
   const inX = staticPicture(
-    `x, channel ${channel}: window (${i}, ${j}) framed`,
+    `channel ${channel} of x, window (${i}, ${j}) framed${winner ? ", and the cell that won" : ""}`,
     geometry.H,
     geometry.W,
     (h, v) => valueAt(it.x, n, h, v, channel) ?? null,
     false,
-    { mark: window.winner ? [window.winner.h, window.winner.v] : cell, box: [top, start, bottom - top + 1, end - start + 1] },
+    { mark: cell, box: [top, left, bottom - top + 1, right - left + 1] },
   );
-  const parts = [inX, windowNumbers(it, geometry, window, isInput && node.products === "conv2d")];
-  if (node.products === "conv2d") parts.push(im2colRow(it, geometry, window, isInput));
-  return parts;
+  const isGradient = isInput && node.products === "conv2d";
+  const parts = [inX, windowNumbers(it, geometry, place, cell, isGradient)];
+  if (node.products === "conv2d") parts.push(im2colRow(it, geometry, place, isGradient));
+  return parts.filter(Boolean);
 }
 
-// What im2col holds at (kh, kw, c) of a window; or, of its gradient dz @ w.T, the sum over the filters.
-function columnEntry({ x, w, y, groups, ...settings }, geometry, { n, i, j, channel }, kh, kw, c, isGradient) {
-  const group = Math.floor(channel / w.shape[2]);
-  const [h, v] = geometry.cell(i, j, kh, kw);
+// What the im2col matrix holds at (kh, kw, c) of a window; or, of its gradient dy @ w.T, the sum over the filters.
+function columnEntry(it, geometry, { n, window, channel }, kh, kw, c, isGradient) {
+  const { x, w, y, groups } = it;
+  const [group, [h, v]] = [Math.floor(channel / w.shape[2]), geometry.cell(...window, kh, kw)];
   if (!isGradient) return geometry.inside(h, v) ? (valueAt(x, n, h, v, group * w.shape[2] + c) ?? null) : 0;
   const O = y.shape[3] / groups;
-  return sum(
-    range(O).map((k) => {
-      const o = group * O + k;
-      return outputGradient({ y, ...settings }, n, i, j, o).value * needed(valueAt(w, kh, kw, c, o));
-    }),
-  );
+  const filters = range(O).map((k) => group * O + k);
+  return sum(filters.map((o) => term([...outputGradient(it, n, ...window, o), number("w", w, kh, kw, c, o)]).product));
 }
 
 // The window of one channel in numbers, where it is small enough to be read.
-function windowNumbers(it, geometry, window, isGradient) {
+function windowNumbers(it, geometry, place, [markedRow, markedColumn], isGradient) {
   const { KH, KW, cell, inside } = geometry;
   if (KH * KW > 49) return null;
-  const marked = window.column === undefined ? null : Math.floor(window.column / it.w.shape[2]);
-  const read = (kh, kw) => {
-    if (it.w) return columnEntry(it, geometry, window, kh, kw, window.channel % it.w.shape[2], isGradient);
-    const [h, v] = cell(window.i, window.j, kh, kw);
-    return inside(h, v) ? valueAt(it.x, window.n, h, v, window.channel) : null;
-  };
-  const isMarked = (kh, kw) => {
-    const [h, v] = cell(window.i, window.j, kh, kw);
-    return window.winner ? window.winner.h === h && window.winner.v === v : marked === kh * KW + kw;
+  const read = (kh, kw, h, v) => {
+    if (isGradient) return columnEntry(it, geometry, place, kh, kw, place.channel % it.w.shape[2], true);
+    return inside(h, v) ? valueAt(it.x, place.n, h, v, place.channel) : null;
   };
   const rows = range(KH).map((kh) =>
     element("tr", {}, range(KW).map((kw) => {
-      const value = read(kh, kw);
-      return element("td", { class: isMarked(kh, kw) ? "marked" : null }, value === null ? "·" : shown(value, 2));
+      const [h, v] = cell(...place.window, kh, kw);
+      const value = read(kh, kw, h, v);
+      const isMarked = h === markedRow && v === markedColumn;
+      return element("td", { class: isMarked ? "marked" : null }, value === null ? "·" : shown(value, 2));
     })),
   );
-  const caption = isGradient ? "what col2im adds at each of its cells" : "the window in numbers";
-  return element("figure", { class: "small" }, element("div", { class: "scroll" }, element("table", { class: "window" }, rows)),
-    element("figcaption", {}, caption));
+  const caption = isGradient ? "what col2im adds at the cells of this window" : "the window in numbers";
+  const table = element("div", { class: "scroll", tabindex: "0" }, element("table", { class: "window" }, rows));
+  return element("figure", { class: "small" }, table, element("figcaption", {}, caption));
 }
 
-// The whole window, all channels, as the row that im2col makes of it: line by line kh, in each kw, in each c.
-function im2colRow(it, geometry, window, isGradient) {
+// The whole window, all channels, as the row that im2col makes of it: for each kh, each kw, each c.
+function im2colRow(it, geometry, place, isGradient) {
   const { KH, KW } = geometry;
   const C = it.w.shape[2];
   if (KW * C > 512) return null;
-  const marked = [Math.floor(window.column / (KW * C)), window.column % (KW * C)];
-  const read = (kh, place) => columnEntry(it, geometry, window, kh, Math.floor(place / C), place % C, isGradient);
-  const matrix = isGradient ? "dz @ w.T" : "im2col(x)";
-  const caption = `row ${window.row} of ${matrix}, ${KH * KW * C} numbers in ${KH} lines; column ${window.column} framed`;
-  return staticPicture(caption, KH, KW * C, read, isGradient, { mark: marked, width: 300 });
+  const mark = [Math.floor(place.column / (KW * C)), place.column % (KW * C)];
+  const read = (kh, k) => columnEntry(it, geometry, place, kh, Math.floor(k / C), k % C, isGradient);
+  const matrix = isGradient ? "dy @ w.T" : "im2col(x)";
+  const caption = `row ${place.row} of ${matrix}: ${KH * KW * C} numbers, here in ${KH} lines; column ${place.column} framed`;
+  return staticPicture(caption, KH, KW * C, read, isGradient, { mark, width: 300 });
 }
 
-// The terms in numbers. Groups of many terms open when asked for.
-function groupsOf({ groups, factors }, look) {
-  const strongest = groups.reduce((best, group) => (Math.abs(group.subtotal) > Math.abs(best.subtotal) ? group : best), groups[0]);
-  const single = groups.every((group) => group.terms.length === 1);
-  if (single) return termTable(groups.map((group) => ({ ...group.terms[0], name: group.name })), factors, look);
-  return element("div", { class: "groups" }, groups.map((group) => groupOf(group, factors, look, group === strongest)));
+// The terms in numbers. Groups of several terms open when asked for, the strongest by itself.
+function groupsOf({ groups }, look) {
+  if (!groups.length) return null;
+  if (groups.every((group) => group.terms.length === 1)) {
+    return termTable(groups.map((group) => ({ ...group.terms[0], name: group.name })), look);
+  }
+  const strongest = groups.reduce((a, b) => (Math.abs(b.subtotal) > Math.abs(a.subtotal) ? b : a));
+  return element("div", { class: "groups" }, groups.map((group) => groupOf(group, look, group === strongest)));
 }
 
-function groupOf(group, factors, look, isOpen) {
+function groupOf(group, look, isOpen) {
   const summary = element(
     "summary",
     {},
@@ -208,69 +209,55 @@ function groupOf(group, factors, look, isOpen) {
   );
   const details = element("details", { open: isOpen }, summary);
   const fill = () => {
-    if (details.open && details.children.length === 1) details.append(termTable(group.terms, factors, look));
+    if (details.open && details.children.length === 1) details.append(termTable(group.terms, look));
   };
   details.addEventListener("toggle", fill);
   fill();
   return details;
 }
 
-function termTable(terms, factors, look) {
+function termTable(terms, look) {
+  const windows = terms.some((term) => term.place);
   const rows = terms.map((term) =>
     element(
       "tr",
       {},
-      element("td", {}, whereOf(term, look)),
-      element("td", {}, factorText(term.left)),
-      element("td", {}, factorText(term.right)),
+      windows ? element("td", {}, whereOf(term, look)) : null,
+      term.factors.map((factor) => element("td", {}, factorText(factor))),
       element("td", { class: "number" }, shown(term.product, 5)),
     ),
   );
-  const heads = ["", ...factors, "product"].map((text) => element("th", { scope: "col" }, text));
-  return element("div", { class: "scroll" }, element("table", { class: "terms" }, element("thead", {}, element("tr", {}, heads)),
-    element("tbody", {}, rows)));
+  const names = terms[0].factors.map(({ name }) => (/^(won|lost)/.test(name) ? "won?" : name));
+  const heads = [...(windows ? ["made in"] : []), ...names, "product"].map((text) => element("th", { scope: "col" }, text));
+  const table = element("table", { class: "terms" }, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows));
+  return element("div", { class: "scroll", tabindex: "0" }, table);
 }
 
-function whereOf(term, look) {
-  const { window, name } = term;
-  const text = name ?? (window ? `window (${window.i}, ${window.j})` : null);
-  if (!window) return text ?? "";
-  return element("button", { class: "link", title: "Show this window", onclick: () => look(term) }, text);
+function whereOf({ place, name }, look) {
+  const text = name ?? `window (${place.window.join(", ")})`;
+  return element("button", { class: "link", title: "Show this window", onclick: () => look(place) }, text);
 }
 
-function factorText({ name, index, value, through }) {
-  const place = index.length ? indexText(index) : "";
-  const made = through ? ` = ${shown(through.dy)} · ${shown(through.slope)}` : "";
-  return [element("span", { class: "soft" }, name + place + made + (index.length || through ? " = " : "")),
-    element("span", { class: "number" }, index.length || through ? shown(value, 5) : "")];
+function factorText({ name, index, value }) {
+  const what = index.length ? name + indexText(index) : name;
+  return [element("span", { class: "soft" }, `${what} = `), element("span", { class: "number" }, shown(value, 5))];
 }
 
 // The sum beside the engine's own number; and, where others read the tensor too, what they added.
 function total(node, tensor, index, { groups, total }) {
   const engine = gradientAt(tensor, ...index);
-  const products = sum(groups.map((group) => group.terms.length));
+  const count = sum(groups.map((group) => group.terms.length));
   const others = readersOf(tensor.id).filter((reader) => reader !== node);
   const line = (name, value, attributes = {}) =>
     element("div", {}, element("dt", {}, name), element("dd", { class: "number", ...attributes }, value));
-  const lines = [line(`Sum of ${plural(products, "product")}`, shown(total, 9), { "data-sum": total })];
+  const lines = [line(`Sum of ${plural(count, "product")}`, shown(total, 9), { "data-sum": total })];
   if (others.length) {
-    const names = others.map((other) => titleOf(other)).join(", ");
-    lines.push(line(`Parts through ${names}`, shown(engine - total, 6), { "data-others": engine - total }));
+    lines.push(line(`Parts by way of ${others.map(titleOf).join(", ")}`, shown(engine - total, 6)));
   }
   lines.push(line("The engine's gradient", shown(engine, 9), { "data-engine": engine }));
-  if (!others.length) lines.push(line("Difference, by float32 rounding", shown(total - engine, 2)));
+  if (!others.length) lines.push(line("Difference, from rounding to float32", shown(total - engine, 2)));
   return element("dl", { class: "total" }, lines);
 }
 
-// Who else handed a gradient to a tensor.
+// Who handed a part of the gradient to a tensor.
 const readersOf = (id) => [...new Set((gradientSteps.get(id) ?? []).map((step) => timeline[step].node))];
-
-// What is said where a tensor is too large for the page: the cells that Python has explained beforehand.
-function unexplained() {
-  return element(
-    "p",
-    { class: "sentence" },
-    "This sum needs numbers of a large tensor that this page does not hold. Choose a channel that all of its tensors show, ",
-    "or ask Python for the products of this cell.",
-  );
-}

@@ -112,13 +112,13 @@ function tensorCard(node, tensor, now) {
     if (focus) slot.querySelector(focus)?.focus();
     else slot.scrollIntoView({ block: "nearest", behavior: "smooth" });
   };
-  const canExplain = node.products && place >= 0 && tensor.gradient;
+  const explains = place >= 0 && tensor.gradient && canExplain(node, place);
   return element(
     "article",
     { class: "tensor", "data-tensor": tensor.id },
     element("h4", {}, element("span", { class: "name" }, tensor.name), element("span", { class: "soft" }, role),
       element("span", { class: "shape" }, shapeText(tensor.shape))),
-    element("div", { class: "sides" }, side(tensor, "value", now, null), side(tensor, "gradient", now, canExplain ? show : null)),
+    element("div", { class: "sides" }, side(tensor, "value", now, null), side(tensor, "gradient", now, explains ? show : null)),
     slot,
   );
 }

@@ -1,9 +1,9 @@
 // Which products made one gradient. The sums here are written as their definition is, index by index, from the numbers
 // in the page; the engine computed the same gradient as one matrix product.
 //
-// An explanation is {sentence, factors: [names], groups, total}. A group is a window, or a line of windows:
-// {name, terms, subtotal}; a term is {left, right, product, window} where left and right are factors {name, index, value},
-// `through` in a factor says what an activation made of the gradient, and `window` where in x the product was made.
+// An explanation is {sentence, groups, total}. A group is a window, or a line of them: {name, terms, subtotal}. A term
+// is {factors, product, place}: each factor {name, index, value}, and place says where in x the product was made:
+// {n, window: [i, j], row, column, channel}, row and column being those of the im2col matrix.
 "use strict";
 
 // Thrown where a sum needs a number of a large tensor that the page does not hold.
@@ -14,49 +14,66 @@ function needed(value) {
   return value;
 }
 
-// What explains a gradient cell of input number `place` of a node, or null where the page has no such explanation.
+// For each kind of layer the sums behind the gradients of its inputs, in their order.
+const explainers = {
+  conv2d: [convolutionInput, convolutionWeight, biasSum],
+  linear: [linearInput, linearWeight, biasSum],
+  max_pool2d: [maxPoolInput],
+  avg_pool2d: [averagePoolInput],
+  sum_pool2d: [sumPoolInput],
+  relu: [elementwise],
+  tanh: [elementwise],
+  sigmoid: [elementwise],
+};
+
+const canExplain = (node, place) => Boolean(explainers[node.products]?.[place]);
+
+// What explains a gradient cell of input number `place` of a node, or null where the page does not hold the numbers.
 function explain(node, place, index) {
-  const explainers = {
-    conv2d: [convolutionInput, convolutionWeight, biasSum],
-    linear: [linearInput, linearWeight, biasSum],
-    max_pool2d: [maxPoolInput],
-    avg_pool2d: [averagePoolInput],
-    sum_pool2d: [sumPoolInput],
-  };
-  const explainer = explainers[node.products]?.[place];
-  if (!explainer) return null;
   try {
-    const explanation = explainer(layer(node), index);
-    for (const group of explanation.groups) group.subtotal = sum(group.terms.map((term) => term.product));
-    explanation.total = sum(explanation.groups.map((group) => group.subtotal));
-    return explanation;
+    const { sentence, groups } = explainers[node.products][place](layer(node), index);
+    return summed(sentence, groups);
   } catch (error) {
     if (error instanceof NotInPage) return null;
     throw error;
   }
 }
 
+function summed(sentence, groups) {
+  for (const group of groups) group.subtotal = sum(group.terms.map((term) => term.product));
+  return { sentence, groups, total: sum(groups.map((group) => group.subtotal)) };
+}
+
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+const range = (length) => Array.from({ length }, (_, i) => i);
 
 // The tensors of a node and its settings, under the letters of the formulas.
 function layer(node) {
   const [x, w, b] = node.inputs.map((id) => tensors.get(id));
-  return { x, w, b, y: tensors.get(node.output), ...node.settings };
+  return { x, w, b, y: tensors.get(node.output), ...node.settings, kind: node.products };
 }
 
-// The gradient before the activation that is part of the layer: dz = dy · f′(y), with f′ written in terms of y.
-const derivatives = { relu: (y) => (y > 0 ? 1 : 0), tanh: (y) => 1 - y * y, sigmoid: (y) => y * (1 - y) };
+function term(factors, place = null) {
+  return { factors, place, product: factors.reduce((product, factor) => product * factor.value, 1) };
+}
 
+const number = (name, tensor, ...index) => ({ name, index, value: needed(valueAt(tensor, ...index)) });
+
+// The gradient in the layer's result; and where the layer ends in an activation, the slope it is multiplied with.
 function outputGradient({ y, activation }, ...index) {
-  const dy = needed(gradientAt(y, ...index));
-  if (!activation) return { name: "dy", index, value: dy };
-  const slope = derivatives[activation](needed(valueAt(y, ...index)));
-  return { name: "dz", index, value: dy * slope, through: { dy, slope } };
+  const dy = { name: "dy", index, value: needed(gradientAt(y, ...index)), isGradient: true };
+  return activation ? [dy, slope(activation, y, index)] : [dy];
 }
 
-const factor = (name, tensor, ...index) => ({ name, index, value: needed(valueAt(tensor, ...index)) });
-const term = (left, right, window = null) => ({ left, right, product: left.value * right.value, window });
-const range = (length) => Array.from({ length }, (_, i) => i);
+// The derivative of an activation, written in terms of its result y.
+const derivatives = { relu: (y) => (y > 0 ? 1 : 0), tanh: (y) => 1 - y * y, sigmoid: (y) => y * (1 - y) };
+const slope = (activation, y, index) => ({
+  name: `${activation}′`,
+  index: [],
+  value: derivatives[activation](needed(valueAt(y, ...index))),
+});
+
+// Convolution
 
 // Where the windows of a convolution or pooling lie.
 function windowGeometry({ x, y, w, kernel_size, stride, padding, dilation = [1, 1] }) {
@@ -80,100 +97,107 @@ function windowGeometry({ x, y, w, kernel_size, stride, padding, dilation = [1, 
   };
 }
 
-// dw[kh, kw, c, o] = sum over n, i, j of x[n, h, v, c] · dz[n, i, j, o]
-function convolutionWeight(layer, [kh, kw, c, o]) {
-  const { x, w, y, groups } = layer;
-  const { KW, OH, OW, cell, inside } = windowGeometry(layer);
-  const C = w.shape[2];
-  const channel = Math.floor(o / (y.shape[3] / groups)) * C + c; // with groups a filter sees C channels of its own
-  const column = (kh * KW + kw) * C + c;
-  let padded = 0;
-  const made = range(x.shape[0] * OH).map((line) => {
-    const [n, i] = [Math.floor(line / OH), line % OH];
-    const terms = range(OW).flatMap((j) => {
-      const [h, v] = cell(i, j, kh, kw);
-      if (!inside(h, v)) {
-        padded += 1;
-        return [];
-      }
-      const window = { n, i, j, row: (n * OH + i) * OW + j, column, channel };
-      return [term(factor("x", x, n, h, v, channel), outputGradient(layer, n, i, j, o), window)];
-    });
-    return { name: `windows (${i}, 0…${OW - 1})`, terms };
-  });
-  const sentence =
-    `This weight met one cell of x in each of ${plural(x.shape[0] * OH * OW, "window")}: column ${column} of im2col(x). ` +
-    `Its gradient is that column times column ${o} of the gradient of the output` +
-    (padded ? `; in ${plural(padded, "window")} it met padding, which adds 0.` : ".");
-  return { sentence, factors: ["x", gradientName(layer)], groups: made.filter((group) => group.terms.length) };
-}
-
-// dx[n, h, v, c] = sum over the windows (i, j) that cover the cell, and over o, of dz[n, i, j, o] · w[kh, kw, c, o]
+// dx[n, h, v, c] = sum over the windows (i, j) that cover the cell, and over o, of dy[n, i, j, o] · w[kh, kw, c, o]
 function convolutionInput(layer, [n, h, v, channel]) {
   const { w, y, groups } = layer;
   const { KW, OH, OW, covering } = windowGeometry(layer);
   const [C, O] = [w.shape[2], y.shape[3] / groups];
   const [group, c] = [Math.floor(channel / C), channel % C];
   const made = covering(h, v).map(({ i, j, kh, kw }) => {
-    const column = (kh * KW + kw) * C + c;
-    const window = { n, i, j, kh, kw, row: (n * OH + i) * OW + j, column, channel };
+    const place = { n, window: [i, j], row: (n * OH + i) * OW + j, column: (kh * KW + kw) * C + c, channel };
     const terms = range(O).map((k) => {
       const o = group * O + k;
-      return term(outputGradient(layer, n, i, j, o), factor("w", w, kh, kw, c, o), window);
+      return term([...outputGradient(layer, n, i, j, o), number("w", w, kh, kw, c, o)], place);
     });
     return { name: `window (${i}, ${j})`, terms };
   });
   const sentence =
-    `${plural(made.length, "window")} cover${made.length === 1 ? "s" : ""} this cell. In each it met another weight of ` +
-    `every filter; dz @ w.T gives the part of each window, and col2im adds the parts.`;
-  return { sentence, factors: [gradientName(layer), "w"], groups: made };
+    `${covered(made)} In each it met another weight of every filter: dy @ w.T gives the part of each window, and ` +
+    "col2im adds the parts.";
+  return { sentence, groups: made };
 }
 
-// db[o] = sum of dz[..., o]: a bias is added at every place, as if it were the weight of an input of 1.
+const covered = (groups) => `${plural(groups.length, "window")} cover${groups.length === 1 ? "s" : ""} this cell.`;
+
+// dw[kh, kw, c, o] = sum over n, i, j of x[n, h, v, c] · dy[n, i, j, o]
+function convolutionWeight(layer, [kh, kw, c, o]) {
+  const { x, w, y, groups } = layer;
+  const { KW, OH, OW, cell, inside } = windowGeometry(layer);
+  const C = w.shape[2];
+  const channel = Math.floor(o / (y.shape[3] / groups)) * C + c; // with groups a filter sees C channels of its own
+  const column = (kh * KW + kw) * C + c;
+  const lines = range(x.shape[0] * OH).map((line) => {
+    const [n, i] = [Math.floor(line / OH), line % OH];
+    const terms = range(OW).flatMap((j) => {
+      const [h, v] = cell(i, j, kh, kw);
+      if (!inside(h, v)) return [];
+      const place = { n, window: [i, j], row: (n * OH + i) * OW + j, column, channel };
+      return [term([number("x", x, n, h, v, channel), ...outputGradient(layer, n, i, j, o)], place)];
+    });
+    return { name: `windows (${i}, 0) to (${i}, ${OW - 1})`, terms };
+  });
+  const made = lines.filter((line) => line.terms.length);
+  const [windows, met] = [x.shape[0] * OH * OW, sum(made.map((line) => line.terms.length))];
+  const sentence =
+    `This weight met one cell of x in each of ${plural(windows, "window")}: column ${column} of im2col(x). ` +
+    `Its gradient is that column times column ${o} of dy` +
+    (met < windows ? `; in ${plural(windows - met, "window")} it met padding, which adds 0.` : ".");
+  return { sentence, groups: made };
+}
+
+// db[o] = sum of dy[..., o]: a bias is added at every place, as if it were the weight of an input of 1.
 function biasSum(layer, [o]) {
   const places = layer.y.shape.slice(0, -1); // (N, OH, OW), or (N,) of a linear layer
   const across = places.at(-1);
   const lines = places.slice(0, -1).reduce((product, length) => product * length, 1);
   const groups = range(lines).map((line) => {
     const before = places.length === 3 ? [Math.floor(line / places[1]), line % places[1]] : [];
-    const one = { name: "1", index: [], value: 1 };
-    const terms = range(across).map((j) => term(outputGradient(layer, ...before, j, o), one));
+    const terms = range(across).map((j) => term(outputGradient(layer, ...before, j, o)));
     return { name: places.length === 3 ? `line ${before[1]} of the output` : "all samples", terms };
   });
-  const sentence = "A bias is added to every place of its channel, so its gradient is the sum of theirs.";
-  return { sentence, factors: [gradientName(layer), "1"], groups };
+  return { sentence: "A bias is added to every place of its channel, so its gradient is the sum of theirs.", groups };
 }
 
-// dx[n, k] = sum over o of dz[n, o] · w[k, o]
-function linearInput(layer, [n, k]) {
-  const terms = range(layer.w.shape[1]).map((o) => term(outputGradient(layer, n, o), factor("w", layer.w, k, o)));
-  const sentence = `Every output read this input, each with a weight of its own: row ${k} of w.`;
-  return { sentence, factors: [gradientName(layer), "w"], groups: [{ name: "all outputs", terms }] };
+// Linear
+
+// dx[n, i] = sum over o of dy[n, o] · w[i, o]
+function linearInput(layer, [n, i]) {
+  const terms = range(layer.w.shape[1]).map((o) => term([...outputGradient(layer, n, o), number("w", layer.w, i, o)]));
+  const sentence = `Every output read this input, each with a weight of its own: row ${i} of w.`;
+  return { sentence, groups: [{ name: "all outputs", terms }] };
 }
 
-// dw[k, o] = sum over n of x[n, k] · dz[n, o]
-function linearWeight(layer, [k, o]) {
-  const terms = range(layer.x.shape[0]).map((n) => term(factor("x", layer.x, n, k), outputGradient(layer, n, o)));
+// dw[i, o] = sum over n of x[n, i] · dy[n, o]
+function linearWeight(layer, [i, o]) {
+  const terms = range(layer.x.shape[0]).map((n) => term([number("x", layer.x, n, i), ...outputGradient(layer, n, o)]));
   const sentence =
-    "This weight was used once for each sample: with one sample its gradient is one product, what went in times the " +
+    "A weight is used once for each sample. With one sample its gradient is one product: what went in, times the " +
     "gradient of what came out.";
-  return { sentence, factors: ["x", gradientName(layer)], groups: [{ name: "all samples", terms }] };
+  return { sentence, groups: [{ name: "all samples", terms }] };
+}
+
+// Pooling. A group is a window on the cell, with one term.
+
+function poolGroups(layer, geometry, [n, h, v, c], factorsOf) {
+  return geometry.covering(h, v).map(({ i, j }) => {
+    const place = { n, window: [i, j], channel: c };
+    return { name: `window (${i}, ${j})`, terms: [term([...outputGradient(layer, n, i, j, c), ...factorsOf(i, j, place)], place)] };
+  });
 }
 
 // dx at a cell = sum of dy over the windows in which the cell won
-function maxPoolInput(layer, [n, h, v, c]) {
+function maxPoolInput(layer, index) {
   const geometry = windowGeometry(layer);
-  const groups = geometry.covering(h, v).map(({ i, j }) => {
-    const winner = winnerOf(layer, geometry, n, i, j, c);
-    const won = winner.h === h && winner.v === v;
-    const window = { n, i, j, channel: c, winner };
-    const left = { name: won ? "won" : "lost", index: [winner.h, winner.v], value: won ? 1 : 0 };
-    return { name: `window (${i}, ${j})`, terms: [term(left, outputGradient(layer, n, i, j, c), window)] };
+  const [n, h, v, c] = index;
+  const groups = poolGroups(layer, geometry, index, (i, j, place) => {
+    place.winner = winnerOf(layer, geometry, n, i, j, c);
+    const won = place.winner[0] === h && place.winner[1] === v;
+    return [{ name: won ? "won" : "lost", index: [], value: won ? 1 : 0 }];
   });
   const sentence =
-    `${plural(groups.length, "window")} cover${groups.length === 1 ? "s" : ""} this cell. A window hands its whole ` +
-    "gradient to the cell that won, on ties to the first in row-major order, and nothing to the others.";
-  return { sentence, factors: ["won", "dy"], groups };
+    `${covered(groups)} A window hands its whole gradient to the cell that won, on ties to the first in row-major ` +
+    "order, and nothing to the others.";
+  return { sentence, groups };
 }
 
 // The largest cell of a window, as the engine finds it: the first of several in row-major order, NaN above all.
@@ -183,24 +207,19 @@ function winnerOf({ x }, { KH, KW, cell, inside }, n, i, j, c) {
     const [h, v] = cell(i, j, Math.floor(k / KW), k % KW);
     if (!inside(h, v)) continue;
     const value = needed(valueAt(x, n, h, v, c));
-    if (!best || value > best.value || (Number.isNaN(value) && !Number.isNaN(best.value))) best = { h, v, value };
+    if (!best || value > best.value || (Number.isNaN(value) && !Number.isNaN(best.value))) best = { value, at: [h, v] };
   }
-  return best;
+  return best.at;
 }
 
 // dx at a cell = sum of dy / cells over the windows that cover it
-function averagePoolInput(layer, [n, h, v, c]) {
+function averagePoolInput(layer, index) {
   const geometry = windowGeometry(layer);
-  const groups = geometry.covering(h, v).map(({ i, j }) => {
+  const groups = poolGroups(layer, geometry, index, (i, j) => {
     const cells = cellsOf(layer, geometry, i, j);
-    const share = { name: `1/${cells}`, index: [], value: 1 / cells };
-    const window = { n, i, j, channel: c };
-    return { name: `window (${i}, ${j})`, terms: [term(share, outputGradient(layer, n, i, j, c), window)] };
+    return [{ name: `1/${cells}`, index: [], value: 1 / cells }];
   });
-  const sentence =
-    `${plural(groups.length, "window")} cover${groups.length === 1 ? "s" : ""} this cell. A mean shares its gradient ` +
-    "equally among the cells of its window.";
-  return { sentence, factors: ["share", "dy"], groups };
+  return { sentence: `${covered(groups)} A mean shares its gradient equally among the cells of its window.`, groups };
 }
 
 // By how many cells the mean of window (i, j) was divided: those of x, and with count_include_pad those of the padding,
@@ -215,13 +234,13 @@ function cellsOf({ padding, count_include_pad }, { H, W, KH, KW, cell }, i, j) {
 }
 
 // dx at a cell = sum of dy over the windows that cover it
-function sumPoolInput(layer, [n, h, v, c]) {
-  const groups = windowGeometry(layer).covering(h, v).map(({ i, j }) => {
-    const window = { n, i, j, channel: c };
-    const whole = { name: "1", index: [], value: 1 };
-    return { name: `window (${i}, ${j})`, terms: [term(whole, outputGradient(layer, n, i, j, c), window)] };
-  });
-  return { sentence: "A sum hands its gradient to every cell of its window.", factors: ["1", "dy"], groups };
+function sumPoolInput(layer, index) {
+  const groups = poolGroups(layer, windowGeometry(layer), index, () => []);
+  return { sentence: `${covered(groups)} A sum hands its gradient to every cell of its window.`, groups };
 }
 
-const gradientName = ({ activation }) => (activation ? "dz" : "dy");
+// dx = dy · f′, number by number
+function elementwise({ y, kind }, index) {
+  const terms = [term([...outputGradient({ y }, ...index), slope(kind, y, index)])];
+  return { sentence: "Each number went through the function alone, so it has one product.", groups: [{ name: "", terms }] };
+}
