@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ... import functional as F
 from ..._function import Function
 from ..._tensor import Tensor
 from ...data import to_input
-from ...device import to_device
+from ...device import is_array, to_device
 from ...graph.network import INPUT, Node
 from ...graph.recording import Call, holders, watched
 from ...graph.recording import Recording as Names
@@ -47,7 +48,7 @@ class Step:
     operation: the Function, with its settings; it has served its call.
     module: the dotted name of the Module whose `forward` called it; "" for the model itself, and for the loss.
     inputs, output: ids of RecordedTensors.
-    saved: what `forward` kept for `backward`. reads: the ids of those RecordedTensors that are among it.
+    saved: what `forward` kept for `backward`, arrays on the CPU. reads: ids of the RecordedTensors that are among it.
     parts: for each input what `backward` gave it. Where several steps read one tensor, its gradient is the sum of
         their parts. None for an input that wants no gradient; empty where the backward pass did not come by.
     """
@@ -60,6 +61,14 @@ class Step:
     saved: tuple[Any, ...]
     reads: tuple[int, ...]
     parts: tuple[Array | None, ...]
+
+    def arguments(self) -> tuple[str, ...]:
+        """What the Function's `forward` calls its inputs: ("x", "w", "b") of a layer."""
+        names = [p.name for p in inspect.signature(type(self.operation).forward).parameters.values()][1:]
+        several = len(self.inputs) - len(names)  # *xs stands for several
+        if several > 0:
+            names[-1:] = [f"{names[-1]}{i}" for i in range(several + 1)]
+        return tuple(names[: len(self.inputs)])
 
     def settings(self) -> dict[str, Any]:
         """The operation's own attributes; see `graph.Node.settings`."""
@@ -212,7 +221,8 @@ class _Pass:
         self.gradients[function] = self.copy(dy)
 
     def after(self, function: Function, dxs: tuple[Array | None, ...]) -> None:
-        self.parts[function] = tuple(None if dx is None else self.copy(dx) for dx in dxs)
+        wanted = zip(dxs, function.needs_gradient, strict=True)
+        self.parts[function] = tuple(self.copy(dx) if wants and dx is not None else None for dx, wants in wanted)
 
     @staticmethod
     def copy(array: Array) -> Array:
@@ -257,6 +267,7 @@ class _Assembly:
         tensors.setdefault(id(call.output.data), output)
         reads = tuple(dict.fromkeys(tensors[id(array)] for array in saved if id(array) in tensors))
         parts = self.kept.parts.get(call.operation, ())
+        saved = tuple(to_device(value, "cpu") if is_array(value) else value for value in saved)
         return Step(number, node.operation, call.module, inputs, output, saved, reads, parts)
 
     def _id(self, name: str, t: Tensor) -> int:
