@@ -26,7 +26,12 @@ SCRIPTS = (
 
 
 def backprop_page(
-    model: Module, x: Array | Tensor, label: Any, path: PathLike, loss: Loss = F.cross_entropy
+    model: Module,
+    x: Array | Tensor,
+    label: Any,
+    path: PathLike,
+    loss: Loss = F.cross_entropy,
+    title: str | None = None,
 ) -> dict[str, Any]:
     """Run one sample through a network and back, and write a page that shows each step and each number.
 
@@ -34,6 +39,7 @@ def backprop_page(
     x: one sample, (H, W, C) or with an axis N of 1; label: the number of its class, or what `loss` takes.
     path: where the HTML goes. One file, which works from disk and asks the network for nothing.
     loss: called with the model's result and the label, returns a Tensor of one element.
+    title: what the page calls the network; None for the name of its class.
 
     The page shows the graph with both passes on one time line; for each Function its formulas, its source code as it
     is installed, its values and gradients; and for a cell of a gradient the products that made it. Numbers are the
@@ -44,6 +50,7 @@ def backprop_page(
     """
     check_place(path, "the backprop page")
     recording = document(record(model, x, label, loss))
+    recording["model"] = title or recording["model"]
     write_whole(path, page_of(recording).encode(), "the backprop page")
     return recording
 

@@ -104,7 +104,8 @@ function equation({ groups, total }) {
 // A small picture with a caption, for looking at only. mark: [row, column] of a cell to frame; box: of a rectangle
 // [row, column, height, width].
 function staticPicture(caption, rows, columns, read, isGradient, { width = 170, mark = null, box = null } = {}) {
-  const fitting = Math.min(width / columns, 170 / rows, 18);
+  const room = panel.clientWidth < 560 ? width * 0.6 : width;
+  const fitting = Math.min(room / columns, Math.min(room, 170) / rows, 18);
   const side = fitting > 1 ? Math.floor(fitting) : fitting;
   const { canvas, context } = canvasOf(columns * side, rows * side, { "aria-hidden": "true" });
   const cells = range(rows).map((i) => range(columns).map((j) => read(i, j)));

@@ -75,13 +75,13 @@ function gradientToken(id, now) {
   return token(id, `∂L/∂ ${tensors.get(id).name}`, note, `gradient ${gradientState(id, now)}`);
 }
 
-// Mathematics. The MathML and, below, the code are made by this project from its own sources, names in it escaped.
+// Mathematics. The MathML and, below, the code are made by this package from its own sources, names in it escaped.
 
 function formulas(node) {
-  const { formula } = node;
-  if (!formula) return null;
+  const formula = recording.formulas[node.formula];
+  if (!formula && !node.description) return null;
   const line = (html) => {
-    const row = element("div", { class: "formula scroll" });
+    const row = element("div", { class: "formula scroll", tabindex: "0" });
     row.innerHTML = html;
     return row;
   };
@@ -90,8 +90,9 @@ function formulas(node) {
   return element(
     "div",
     { class: "mathematics" },
-    direction("forward", [formula.forward].flat().filter(Boolean)),
-    direction("backward", [formula.backward ?? []].flat()),
+    node.description ? element("p", { class: "sentence" }, node.description) : null,
+    formula ? direction("forward", [formula.forward].flat()) : null,
+    formula ? direction("backward", [formula.backward].flat()) : null,
   );
 }
 
@@ -105,6 +106,7 @@ function tensorCards(node, now) {
 function tensorCard(node, tensor, now) {
   const place = node.inputs.indexOf(tensor.id);
   const role = tensor.id === node.output ? "what comes out" : { activation: "what comes in", input: "the sample" }[tensor.role] ?? tensor.role;
+  const symbol = place >= 0 ? node.arguments[place] : "y";
   const slot = element("div", { class: "slot" });
   const show = (index, focus) => {
     const close = () => slot.replaceChildren();
@@ -116,7 +118,8 @@ function tensorCard(node, tensor, now) {
   return element(
     "article",
     { class: "tensor", "data-tensor": tensor.id },
-    element("h4", {}, element("span", { class: "name" }, tensor.name), element("span", { class: "soft" }, role),
+    element("h4", {}, symbol ? element("span", { class: "letter" }, symbol) : null, element("span", { class: "name" }, tensor.name),
+      element("span", { class: "soft" }, role),
       element("span", { class: "shape" }, shapeText(tensor.shape))),
     element("div", { class: "sides" }, side(tensor, "value", now, null), side(tensor, "gradient", now, explains ? show : null)),
     slot,
@@ -162,36 +165,46 @@ function pictureWidth() {
   return Math.floor(room > 560 ? (room - 28) / 2 : room);
 }
 
-// Code
+// Code: a tab for each direction of the Function, and for its kernels in each room.
 
 function sourceTabs(node) {
-  if (!node.sources?.length) return null;
-  const sources = node.sources.map((source) => (typeof source === "object" ? source : recording.code[source]));
+  const groups = new Map();
+  for (const { role, room, code } of node.sources) {
+    const title = room ? `${role}s: ${room}` : role;
+    groups.set(title, [...(groups.get(title) ?? []), recording.code[code]]);
+  }
+  if (!groups.size) return null;
   const pane = element("div", { class: "code", role: "tabpanel", tabindex: "0" });
-  const tabs = sources.map((source, k) =>
-    element("button", { role: "tab", id: `tab-${k}`, onclick: () => open(k) }, source.title));
+  const tabs = [...groups].map(([title, sources], k) =>
+    element("button", { role: "tab", id: `tab-${k}`, onclick: () => open(k) }, title, countOf(sources)));
   function open(chosen) {
     tabs.forEach((tab, k) => {
       tab.setAttribute("aria-selected", k === chosen);
       tab.setAttribute("tabindex", k === chosen ? "0" : "-1");
     });
-    const { path, line, html } = sources[chosen];
     pane.setAttribute("aria-labelledby", `tab-${chosen}`);
-    const code = element("div", { class: "listing" });
-    code.innerHTML = html;
-    pane.replaceChildren(element("p", { class: "path" }, line ? `${path}, line ${line}` : path), code);
+    pane.replaceChildren(...[...groups.values()][chosen].map(listing));
+    pane.scrollTop = 0;
   }
-  const list = element("div", { class: "tabs", role: "tablist", "aria-label": "Source code", onkeydown: (event) => {
+  const list = element("div", { class: "tabs", role: "tablist", "aria-label": "Source code" }, tabs);
+  list.addEventListener("keydown", (event) => {
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!move) return;
     const next = (tabs.indexOf(document.activeElement) + move + tabs.length) % tabs.length;
     open(next);
     tabs[next].focus();
-    event.stopPropagation();
     event.preventDefault();
-  } }, tabs);
+  });
   open(0);
   return element("div", { class: "sources" }, list, pane);
+}
+
+const countOf = (sources) => (sources.length > 1 ? element("span", { class: "soft" }, ` ${sources.length}`) : null);
+
+function listing({ title, path, line, html }) {
+  const code = element("pre", { class: "listing" });
+  code.innerHTML = html;
+  return element("section", {}, element("h4", {}, title, element("span", { class: "soft" }, `${path}, line ${line}`)), code);
 }
 
 // The gradient check

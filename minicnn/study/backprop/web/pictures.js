@@ -41,6 +41,7 @@ function filterTiles([KH, KW, C, O], names) {
     columns: KW,
     cell: (tile, i, j) => [i, j, tile % C, Math.floor(tile / C)],
     name: (tile) => `filter ${names(3, Math.floor(tile / C))}, channel ${names(2, tile % C)}`,
+    together: C, // the channels of a filter stay in one line, where there is room
   };
 }
 
@@ -64,12 +65,15 @@ function vectorTile(lengths) {
 
 // Side of a cell in pixels, and tiles in a line, so that a picture fills the width without becoming too high.
 function fit(tiles, count, width, height) {
+  const inLine = (side) => {
+    const room = Math.min(count, Math.floor((width + GAP) / (tiles.columns * side + GAP)));
+    return room > tiles.together ? room - (room % tiles.together) : room;
+  };
   for (const side of [22, 18, 14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1]) {
-    const across = Math.min(count, Math.floor((width + GAP) / (tiles.columns * side + GAP)));
+    const across = inLine(side);
     if (across && Math.ceil(count / across) * (tiles.rows * side + GAP) <= height) return { side, across };
   }
-  const across = Math.max(1, Math.min(count, Math.floor((width + GAP) / (tiles.columns + GAP))));
-  return { side: Math.min(1, width / tiles.columns), across };
+  return { side: Math.min(1, width / tiles.columns), across: Math.max(1, inLine(1)) };
 }
 
 // [red, green, blue] of a number. A gradient's scale is symmetric, so that 0 is always the colour of the paper.
@@ -131,7 +135,7 @@ function picture(tensor, kind, width, choose) {
   const numbers = numbersOf(store);
   const tiles = tiling(tensor, store);
   const count = Math.min(tiles.count, MOST_TILES);
-  const { side, across } = fit(tiles, count, width, 420);
+  const { side, across } = fit(tiles, count, width, count === 1 ? 320 : 420);
   const [stepX, stepY] = [tiles.columns * side + GAP, tiles.rows * side + GAP];
   const [lines, range] = [Math.ceil(count / across), store.range ?? [0, 0]];
 

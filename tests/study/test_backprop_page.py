@@ -1,0 +1,364 @@
+"""The backprop page in a browser: what a person clicks, types and reads, held against the engine's own numbers."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import data, kernels, models, nn
+from minicnn.study.backprop import document, record
+
+pytest.importorskip("jinja2")
+pytest.importorskip("igraph")
+pytest.importorskip("pygments")
+from minicnn.study.backprop.page import page_of  # noqa: E402  behind what it needs
+
+HOSTILE = "</script><img src=x onerror=window.ran=1>"
+
+
+class Mixed(nn.Module):
+    """Strides, groups, dilation, padding, overlapping windows, activations inside layers, and a sum of two ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(2, 4, 3, stride=2, padding=1, activation="relu")
+        self.b = nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=2, bias=False)
+        self.sigmoid = nn.Sigmoid()
+        self.largest = nn.MaxPool2d(3, stride=2, padding=1)
+        self.mean = nn.AvgPool2d(2, stride=1, padding=1, count_include_pad=True)
+        self.rest = nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True)
+        self.hidden = nn.Linear(16, 6, activation="sigmoid")
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.a(x)
+        x = self.sigmoid(self.b(x)) + x
+        x = self.rest(self.mean(self.largest(x)))
+        return self.head(self.hidden(x.reshape(1, -1)))
+
+
+def images(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("pages")
+
+
+def written(recording, path):
+    path.write_text(page_of(document(recording)), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def lenet5(folder):
+    """(recording, address): the whole way, through the public function, of the first digit."""
+    mc.seed(0)
+    model, (x, label) = models.lenet5().eval(), data.mnist()[1][0]
+    with kernels.use("reference"):
+        mc.study.backprop_page(model, x, int(label), folder / "lenet5.html", title="lenet5")
+        return record(model, x, int(label)), (folder / "lenet5.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def mixed(folder):
+    mc.seed(1)
+    with kernels.use("reference"):
+        recording = record(Mixed(), images(9, 9, 2), 1)
+    return recording, written(recording, folder / "mixed.html")
+
+
+def counts(page):
+    """How many gradients the page says have arrived, have arrived in part, are awaited."""
+    return [int(state.get_attribute("data-count")) for state in page.query_selector_all("#ledger summary .state")]
+
+
+def states(recording, ran):
+    """The same by hand, when `ran` steps of the backward pass are done or running: a sum is there with its last part."""
+    steps = [recording.steps[i] for i in recording.backward]
+    parts = [[t for t, part in zip(s.inputs, s.parts, strict=True) if part is not None] for s in steps]
+    expected = {t: sum(step.count(t) for step in parts) for step in parts for t in step} | {recording.loss.id: 1}
+    came = {t: sum(step.count(t) for step in parts[:ran]) for t in expected} | {recording.loss.id: int(ran > 0)}
+    return [
+        sum(came[t] == expected[t] for t in expected),
+        sum(0 < came[t] < expected[t] for t in expected),
+        sum(came[t] == 0 for t in expected),
+    ]
+
+
+# Steps
+
+
+@pytest.mark.parametrize("name", ["lenet5", "mixed"])
+def test_the_steps_go_through_both_passes_in_the_engines_order(web_page, request, name):
+    recording, address = request.getfixturevalue(name)
+    web_page.goto(address)
+    order = [(s, "forward") for s in recording.steps] + [(recording.steps[i], "backward") for i in recording.backward]
+    for number, (step, which) in enumerate(order):
+        said = web_page.inner_text("#now")
+        assert said.split() == [f"{number + 1}", "/", f"{len(order)}", which, step.operation.name, *step.module.split()]
+        assert counts(web_page) == states(recording, max(0, number + 1 - len(recording.steps)))
+        running = web_page.query_selector_all("#graph .box.running")
+        assert [box.get_attribute("data-key") for box in running] == [str(step.id)]
+        assert web_page.input_value("#slider") == str(number)
+        if number + 1 < len(order):
+            web_page.click("#forward")
+    assert web_page.is_disabled("#forward")
+    assert counts(web_page)[1:] == [0, 0]
+
+
+def test_buttons_keys_and_slider_move_the_same_time_line(web_page, mixed):
+    web_page.goto(mixed[1])
+    last = len(mixed[0].steps) + len(mixed[0].backward) - 1
+
+    def now():
+        return int(web_page.input_value("#slider"))
+
+    for act, expected in [
+        (lambda: web_page.click("#last"), last),
+        (lambda: web_page.click("#back"), last - 1),
+        (lambda: web_page.click("#first"), 0),
+        (lambda: web_page.keyboard.press("End"), last),
+        (lambda: web_page.keyboard.press("ArrowLeft"), last - 1),
+        (lambda: web_page.keyboard.press("Home"), 0),
+        (lambda: web_page.keyboard.press("ArrowRight"), 1),
+        (lambda: web_page.fill("#slider", "7"), 7),
+        (lambda: web_page.click(".jump.backward"), last - 7),
+    ]:
+        act()
+        assert now() == expected
+
+
+def test_a_gradient_of_two_readers_arrives_in_two_parts(web_page, mixed):
+    recording, address = mixed
+    web_page.goto(address)
+    shared = recording.steps[0].output  # of the first convolution: read by the second and by the sum
+    readers = [recording.steps[i] for i in recording.backward if shared in recording.steps[i].inputs]
+    assert [step.operation.name for step in readers] == ["Add", "Conv2d"]
+    box = web_page.locator("#graph .box[data-key='0'] .parts")
+    for step, said in zip(readers, ["∂ 1/2", "∂ 2/2"], strict=True):
+        web_page.evaluate(f"goTo(backwardStepOf.get({step.id}))")
+        assert box.text_content() == said
+
+
+# Numbers
+
+
+def test_the_numbers_in_the_page_are_the_tensors(web_page, lenet5, mixed):
+    for recording, address in (lenet5, mixed):
+        web_page.goto(address)
+        stores = web_page.evaluate(
+            "[...tensors.values()].map(t => [t.value, t.gradient].map(s => s && [...numbersOf(s)].map(String)))"
+        )
+        for t, both in zip(recording.tensors, stores, strict=True):
+            for array, numbers in zip((t.value, t.gradient), both, strict=True):
+                assert (array is None) == (numbers is None)
+                if array is not None:
+                    np.testing.assert_array_equal(np.array(numbers, float).astype(np.float32), array.ravel())
+
+
+def cells(recording, count):
+    """(step, number of its input, cells) for each gradient that a step hands on."""
+    rng = np.random.default_rng(3)
+    for step in recording.steps:
+        for place, part in enumerate(step.parts):
+            if part is not None:
+                picked = rng.choice(part.size, min(count, part.size), replace=False)
+                yield step, place, [tuple(map(int, np.unravel_index(k, part.shape))) for k in picked]
+
+
+@pytest.mark.parametrize(("name", "count"), [("lenet5", 6), ("mixed", 40)])
+def test_the_products_of_a_cell_add_up_to_the_engines_gradient(web_page, request, name, count):
+    recording, address = request.getfixturevalue(name)
+    web_page.goto(address)
+    explained = set()
+    for step, place, indices in cells(recording, count):
+        totals = web_page.evaluate(
+            "([node, place, indices]) => canExplain(nodes.get(node), place)"
+            " ? indices.map(index => explain(nodes.get(node), place, index).total) : null",
+            [step.id, place, indices],
+        )
+        if totals is not None:
+            explained.add((step.operation.name, place))
+            engine = np.array([step.parts[place][index] for index in indices])
+            np.testing.assert_allclose(totals, engine, rtol=1e-4, atol=1e-6 * np.abs(step.parts[place]).max())
+    both = {("Conv2d", 0), ("Conv2d", 1), ("Conv2d", 2), ("Linear", 0), ("Linear", 1), ("Linear", 2), ("AvgPool2d", 0)}
+    assert both | ({("MaxPool2d", 0), ("Sigmoid", 0)} if name == "mixed" else set()) <= explained
+
+
+def test_a_click_on_a_cell_shows_its_products_and_their_sum(web_page, lenet5):
+    recording, address = lenet5
+    web_page.goto(address)
+    step = next(s for s in recording.steps if s.module == "conv2d_1")
+    web_page.evaluate(f"goTo(backwardStepOf.get({step.id}))")
+    picture = web_page.locator(f".tensor[data-tensor='{step.inputs[1]}'] .side.gradient canvas.cells")
+    picture.click(position={"x": 3, "y": 3})
+    assert web_page.locator(".explanation input").evaluate_all("all => all.map(i => i.value)") == ["0"] * 4
+    index = (2, 3, 4, 5)
+    for axis, position in enumerate(index):
+        web_page.fill(f".explanation [data-axis='{axis}']", str(position))
+        web_page.keyboard.press("Tab")
+    gradient = recording.tensors[step.inputs[1]].gradient[index]
+    shown = web_page.locator(".explanation [data-sum]")
+    assert float(shown.get_attribute("data-sum")) == pytest.approx(gradient, rel=1e-4)
+    assert float(shown.inner_text().replace("−", "-")) == pytest.approx(gradient, rel=1e-4)
+    assert float(web_page.get_attribute(".explanation [data-engine]", "data-engine")) == gradient
+    products = web_page.evaluate(
+        f"explain(nodes.get({step.id}), 1, {list(index)}).groups.flatMap(g => g.terms.map(t => t.product))"
+    )
+    assert len(products) == 100
+    assert sum(products) == pytest.approx(gradient, rel=1e-4)
+    # Window (6, 7) met x[0, 6 + 2, 7 + 3, 4]; its row of the im2col matrix is 6 * 10 + 7, its column (2 * 5 + 3) * 6 + 4.
+    web_page.locator(".groups summary", has_text="windows (6, 0)").click()
+    web_page.get_by_role("button", name="window (6, 7)").click()
+    assert "row 67 of im2col(x)" in web_page.inner_text(".lens")
+    assert "column 82 framed" in web_page.inner_text(".lens")
+    number = recording.tensors[step.inputs[0]].value[0, 8, 10, 4]
+    marked = web_page.inner_text(".lens .marked").replace("−", "-")
+    assert float(marked) == pytest.approx(number, rel=0.05)
+
+
+def test_the_parts_that_others_add_are_named(web_page, mixed):
+    recording, address = mixed
+    web_page.goto(address)
+    step = next(s for s in recording.steps if s.module == "b")
+    web_page.evaluate(f"choose({step.id})")
+    web_page.locator(f".tensor[data-tensor='{step.inputs[0]}'] canvas.pickable").click(position={"x": 3, "y": 3})
+    part, whole = step.parts[0][0, 0, 0, 0], recording.tensors[step.inputs[0]].gradient[0, 0, 0, 0]
+    assert float(web_page.get_attribute("[data-sum]", "data-sum")) == pytest.approx(part, rel=1e-4, abs=1e-7)
+    assert float(web_page.get_attribute("[data-engine]", "data-engine")) == whole
+    assert "Parts by way of Add" in web_page.inner_text(".total")
+
+
+# Keyboard, screens
+
+
+def test_everything_can_be_reached_with_the_keyboard(web_page, lenet5):
+    recording, address = lenet5
+    web_page.goto(address)
+    press = web_page.keyboard.press
+    while not web_page.evaluate("document.activeElement.matches('.box')"):
+        press("Tab")
+    press("ArrowDown")
+    press("ArrowDown")  # the second convolution
+    assert "conv2d_1" in web_page.inner_text(".node h2")
+    assert web_page.evaluate("document.activeElement.dataset.key") == "2"
+    bias = recording.steps[2].inputs[2]
+    web_page.locator(f".tensor[data-tensor='{bias}'] canvas.pickable").focus()
+    press("ArrowRight")
+    press("Enter")
+    gradient = recording.tensors[bias].gradient[1]
+    assert float(web_page.get_attribute("[data-engine]", "data-engine")) == gradient
+    assert float(web_page.get_attribute("[data-sum]", "data-sum")) == pytest.approx(gradient, rel=1e-4)
+    assert web_page.input_value("#slider") == "0"  # the arrow has moved the cell, not the time line
+
+
+def test_a_telephone_never_scrolls_sideways(web_page, lenet5):
+    web_page.set_viewport_size({"width": 390, "height": 844})
+    web_page.goto(lenet5[1])
+    for step in range(18):
+        web_page.evaluate(f"goTo({step})")
+        for k in range(web_page.locator("canvas.pickable").count()):
+            web_page.locator("canvas.pickable").nth(k).focus()
+            web_page.keyboard.press("Enter")
+        assert web_page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def brightness(colour):
+    """The relative luminance of "rgb(r, g, b)", as WCAG 2 defines it."""
+    levels = np.array([int(v) for v in re.findall(r"\d+", colour)[:3]]) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_dark(web_page, lenet5, scheme):
+    web_page.emulate_media(color_scheme=scheme)
+    web_page.goto(lenet5[1])
+    web_page.evaluate("goTo(15)")
+    paper = brightness(web_page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert (paper > 0.5) == (scheme == "light")
+    texts = {
+        selector: brightness(web_page.locator(selector).first.evaluate("e => getComputedStyle(e).color"))
+        for selector in ("body", "#top p", ".module", "#now .pass", ".statistics dt", ".jump.forward", ".part h3")
+    }
+    contrast = {name: (max(paper, t) + 0.05) / (min(paper, t) + 0.05) for name, t in texts.items()}
+    assert min(contrast.values()) >= 4.5, contrast
+
+
+# Size, time, safety
+
+
+def test_lenet5s_page_is_small_and_opens_within_a_second(web_page, lenet5, folder):
+    assert (folder / "lenet5.html").stat().st_size < 3e6
+    times = []
+    for _ in range(3):  # the shortest: whatever else the machine does only adds
+        web_page.goto(lenet5[1])
+        times.append(web_page.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart"))
+    assert 0 < min(times) < 1000
+
+
+def test_text_of_the_model_is_shown_and_never_run(web_page, folder):
+    class Hostile(mc.Function):
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, dy):
+            return (2 * dy,)
+
+    class Twice(nn.Module):
+        def forward(self, x):
+            return Hostile()(x)
+
+    Hostile.__name__ = HOSTILE
+    model = nn.Sequential({HOSTILE: Twice(), "flatten": nn.Flatten(), "head": nn.Linear(4, 2)})
+    type(model).__qualname__, kept = type(model).__qualname__, type(model).__name__
+    with kernels.use("reference"):
+        recording = document(record(model, images(2, 2, 1), 0))
+    recording["model"] = HOSTILE
+    recording["sample"]["label"] = HOSTILE
+    (folder / "hostile.html").write_text(page_of(recording), encoding="utf-8")
+    web_page.goto((folder / "hostile.html").as_uri())
+    for step in range(6):
+        web_page.evaluate(f"goTo({step})")
+        web_page.evaluate("document.querySelectorAll('canvas.pickable').forEach(canvas => canvas.click())")
+    assert kept == type(model).__name__
+    assert web_page.evaluate("window.ran") is None
+    assert web_page.locator("img").count() == 0
+    assert web_page.inner_text("h1") == HOSTILE
+    assert HOSTILE in web_page.locator("#now").inner_text() or HOSTILE in web_page.text_content("#graph")
+
+
+def test_no_script_but_the_pages_own_may_run(web_page, mixed):
+    """The page's policy, tried: an element with a handler is put in as if the escaping had failed."""
+    web_page.goto(mixed[1])
+    messages = []
+    web_page.on("console", lambda message: messages.append(message.text))
+    web_page.evaluate("document.querySelector('h1').innerHTML = '<svg onload=\"window.ran = 1\"></svg>'")
+    assert web_page.evaluate("window.ran") is None
+
+
+def test_what_is_not_finite_is_shown_too(web_page, folder):
+    model = nn.Sequential({"flatten": nn.Flatten(), "head": nn.Linear(4, 2)})
+    model.head.weight.data[...] = np.inf
+    with kernels.use("reference"), np.errstate(all="ignore"):
+        recording = record(model, images(2, 2, 1), 0)
+    web_page.goto(written(recording, folder / "infinite.html"))
+    web_page.evaluate("goTo(timeline.length - 1)")
+    assert "not finite" in web_page.inner_text("#panel")
+
+
+@pytest.mark.slow
+def test_a_page_of_resnet18_works(web_page, folder):
+    mc.seed(0)
+    recording = record(models.resnet18().eval(), images(224, 224, 3), 3)
+    address = written(recording, folder / "resnet18.html")
+    assert (folder / "resnet18.html").stat().st_size < 12e6
+    web_page.goto(address)
+    for step in range(0, len(recording.steps) + len(recording.backward), 7):
+        web_page.evaluate(f"goTo({step})")
+    assert web_page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    json.dumps(web_page.evaluate("timeline.length"))
