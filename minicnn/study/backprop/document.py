@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import base64
 import inspect
+import math
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ..._function import Function
-from .recording import RecordedTensor, Recording, Step
+from .formulas import mathematics
+from .products import Products, Term, kind, products
+from .recording import RecordedTensor, Recording, Step, telling_cells
+from .sources import Use, description, uses
 
 Array = Any
 
 NUMBERS = 1_400_000  # of values and gradients together that a document holds; each takes 5.3 characters
+PAGE_KINDS = ("conv2d", "linear", "max_pool2d", "avg_pool2d")  # that it explains by itself, from whole arrays
 BINS = 32  # of a histogram
+CELLS = 2  # of a gradient that are explained, where the page cannot do it
+MOST = 12  # terms of such an explanation
 
 
 def document(recording: Recording) -> dict[str, Any]:
@@ -26,34 +35,44 @@ def document(recording: Recording) -> dict[str, Any]:
       "tensors": [{"id", "name", "role", "shape", "dtype", "value": STORE, "gradient": STORE or null}],
       "nodes": [{"id", "operation", "module", "inputs": [tensor ids], "output": tensor id, "settings": {name: value},
                  "arguments": what `forward` calls the inputs, like ["x", "w", "b"],
-                 "description": the first paragraph of the Function's docstring,
+                 "description": what the operation's docstring says,
                  "formula": a key of "formulas", or null for an operation that has none there (the user's own),
-                 "sources": [{"role": "forward", "backward" or "kernel", "room": "reference", "cpu", "cuda" or null,
+                 "sources": [{"role": "forward", "backward" or "kernel", "direction": "forward" or "backward",
+                              "kernel": its name or null, "room": "reference", "cpu", "cuda" or null,
                               "code": a key of "code"}],
-                 "products": the kind of explanation that a click on a gradient gets, or null,
-                 "explained": [PRODUCTS], "gradcheck": [CHECK]}],
+                 "products": the kind of explanation that a click on a gradient gets, or null; see `products.kind`,
+                 "explained": [PRODUCTS], of some cells, for what the page does not find from the arrays: where these
+                              are not whole, and kinds that are not among PAGE_KINDS,
+                 "gradcheck": [CHECK]}],
       "backward": [{"node": id, "reads": [the output, whose gradient it reads, and tensors whose values it reads],
                     "writes": [{"tensor": id, "input": i, "arrived": 1, "awaited": 2}]}],  in the engine's order
-      "formulas": {key: {"forward": "<math>...", "backward": ["<math>...", ...]}},
+      "formulas": {key: {"forward": "<math>...", "where": ["<math>...", ...], "backward": ["<math>...", ...]}},
       "code": {key: {"title": "Conv2d.forward", "path": "minicnn/ops/conv.py", "line": 40, "html": highlighted}}
     }
     STORE: {"range": [min, max] or null, "mean", "zeros": share, "nonfinite": count,
             "histogram": {"edges": [...], "counts": [...]} or null, "whole": True, "data": little-endian float32 as
             base64, in row-major order}; of a large tensor "whole" is False, "kept" {"axis": the last one's number,
             "indices": [...]}, and "data" holds these channels alone, as an array of shape (*shape[:-1], len(indices)).
-            Everything but "data" is of the whole tensor and counts finite numbers only.
+            Everything but "data" is of the whole tensor; range, mean and histogram are of its finite numbers.
+    PRODUCTS: {"input": i, "index": [...], "name": "dw", "engine", "total", "count": how many terms there are,
+               "terms": [{"product", "place": {...}, "factors": [{"name", "value", "tensor": id or null,
+               "index", "gradient": whether of the tensor's gradient}]}], the largest MOST, "rest": the others' sum}
     """
     few = _level([t.value.size * (1 if t.gradient is None else 2) for t in recording.tensors])
+    whole = {t.id for t in recording.tensors if _kept(t, few) is None}
+    formulas = _Shared()
+    code = _Shared()
+    nodes = [_node(recording, step, whole, formulas, code) for step in recording.steps]
     return {
         "model": recording.model,
         "training": recording.training,
         "sample": _sample(recording),
         "output": list(recording.output),
         "tensors": [_tensor(t, few) for t in recording.tensors],
-        "nodes": [_node(recording, step) for step in recording.steps],
+        "nodes": nodes,
         "backward": _backward(recording),
-        "formulas": {},
-        "code": {},
+        "formulas": formulas.entries,
+        "code": code.entries,
     }
 
 
@@ -62,7 +81,7 @@ def _sample(recording: Recording) -> dict[str, Any]:
     return {
         "shape": list(recording.input.value.shape),
         "label": np.asarray(getattr(label, "data", label) if not isinstance(label, np.ndarray) else label).tolist(),
-        "loss": float(loss.value.reshape(())),
+        "loss": _number(float(loss.value.reshape(()))),
         "probabilities": _probabilities(recording),
     }
 
@@ -77,7 +96,25 @@ def _probabilities(recording: Recording) -> list[float] | None:
     return [float(p) for p in powers / powers.sum()]
 
 
-def _node(recording: Recording, step: Step) -> dict[str, Any]:
+class _Shared:
+    """What several nodes refer to stands once, under a key."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Any] = {}
+
+    def key(self, key: str, make: Callable[[], Any]) -> str | None:
+        """The key, with what `make` makes entered under it; None where that is None."""
+        if key not in self.entries:
+            entry = make()
+            if entry is None:
+                return None
+            self.entries[key] = entry
+        return key
+
+
+def _node(recording: Recording, step: Step, whole: set[int], formulas: _Shared, code: _Shared) -> dict[str, Any]:
+    told = settings(step.operation, step.settings())
+    look = (step.operation.name, told.get("activation"), len(step.inputs))  # all that a formula depends on
     return {
         "id": step.id,
         "operation": step.operation.name,
@@ -85,14 +122,54 @@ def _node(recording: Recording, step: Step) -> dict[str, Any]:
         "inputs": list(step.inputs),
         "output": step.output,
         "arguments": list(step.arguments()),
-        "settings": settings(step.operation, step.settings()),
-        "description": "",
-        "formula": None,
-        "sources": [],
-        "products": None,
-        "explained": [],
+        "settings": told,
+        "description": description(type(step.operation)),
+        "formula": formulas.key(" ".join(map(str, look)), lambda: mathematics(step)),
+        "sources": [_use(use, code) for use in uses(recording, step)],
+        "products": kind(step),
+        "explained": _explained(recording, step, whole),
         "gradcheck": [],
     }
+
+
+def _use(use: Use, code: _Shared) -> dict[str, Any]:
+    s = use.source
+    key = code.key(s.key, lambda: {"title": s.title, "path": s.path, "line": s.line, "html": s.html()})
+    return {"role": use.role, "direction": use.direction, "kernel": use.kernel, "room": use.room, "code": key}
+
+
+def _explained(recording: Recording, step: Step, whole: set[int]) -> list[dict[str, Any]]:
+    """For each gradient of a step some cells, unless the page can explain all of them."""
+    if kind(step) is None or (kind(step) in PAGE_KINDS and {*step.inputs, step.output} <= whole):
+        return []
+    parts = [(i, part) for i, part in enumerate(step.parts) if part is not None]
+    return [
+        _products(products(recording, step.id, i, index)) for i, part in parts for index in telling_cells(part, CELLS)
+    ]
+
+
+def _products(made: Products) -> dict[str, Any]:
+    terms = sorted(made.terms, key=lambda term: -abs(term.product))
+    return {
+        "input": made.input,
+        "index": list(made.index),
+        "name": made.name,
+        "engine": _number(made.engine),
+        "total": _number(made.total),
+        "count": len(terms),
+        "terms": [_term(term) for term in terms[:MOST]],
+        "rest": _number(math.fsum(term.product for term in terms[MOST:])),
+    }
+
+
+def _term(term: Term) -> dict[str, Any]:
+    factors = [{**asdict(f), "value": _number(f.value), "index": list(f.index)} for f in term.factors]
+    return {"product": _number(term.product), "place": _plain(term.place), "factors": factors}
+
+
+def _number(value: float) -> float | str:
+    """A float as JSON can hold it: "nan", "inf" and "-inf" in words."""
+    return value if math.isfinite(value) else str(value)
 
 
 def settings(operation: Function, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +195,9 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else str(value)
+        return _number(float(value))
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list) and len(value) <= 16:
         return [_plain(v) for v in value]
     if isinstance(value, np.ndarray) and value.size <= 16:

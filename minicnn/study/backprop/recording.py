@@ -134,6 +134,16 @@ def record(model: Module, x: Array | Tensor, label: Any, loss: Loss = F.cross_en
     return _Assembly(model, sample, calls, pass_, leaves).recording(y, result, label)
 
 
+def telling_cells(gradient: Array, count: int) -> list[tuple[int, ...]]:
+    """A few cells of a gradient, without repetition: that of the largest number, and others drawn by a fixed seed."""
+    if gradient.size == 0:
+        return []
+    largest = int(np.nan_to_num(np.abs(gradient.astype(np.float64))).argmax())
+    others = np.random.default_rng(0).choice(gradient.size, min(count, gradient.size), replace=False)
+    chosen = list(dict.fromkeys([largest, *map(int, others)]))[:count]
+    return [tuple(int(i) for i in np.unravel_index(place, gradient.shape)) for place in chosen]
+
+
 def _sample(model: Module, x: Any) -> Tensor:
     """x as a batch of one, a leaf of the model's dtype and on its device that asks for its gradient."""
     array = x.numpy() if isinstance(x, Tensor) else x
@@ -147,7 +157,11 @@ def _sample(model: Module, x: Any) -> Tensor:
             "give one image, such as images[0]"
         )
     first = next((p for p in model.parameters() if p.is_filled), None)
-    single = single if single.dtype == np.float64 else to_input(single)
+    single = to_input(single) if single.ndim == 4 and single.dtype == np.uint8 else single
+    if single.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f'record expected a sample of uint8, float32 or float64, got {single.dtype}: use .astype("float32")'
+        )
     dtype, device = (np.dtype(np.float32), "cpu") if first is None else (first.dtype, first.device)
     return Tensor(to_device(np.array(single, dtype, order="C"), device), requires_grad=True)
 
