@@ -95,7 +95,7 @@ def test_any_module_is_drawn_and_left_as_it_was():
     model = Branching().train()
     root = ElementTree.fromstring(mc.study.graph_svg(model, input_shape=(2, 2, 3)))
     words = [t.text for t in root.iter(f"{SVG}text")]
-    assert {"Mul", "Exp", "Add", "Reshape", "scale", "1×2×2×3", "1×12"} <= set(words)
+    assert {"Multiply", "Exp", "Add", "Reshape", "scale", "1×2×2×3", "1×12"} <= set(words)
     assert model.training
     assert len(list(root.iter(f"{SVG}path"))) == 4 * 6  # two lines and two heads for each of six arrows
 

@@ -15,7 +15,7 @@ function explanationOf(node, place, index, show, close) {
       element("button", { class: "quiet", "aria-label": "Close the explanation", onclick: close }, "×"),
     ),
     indexInputs(tensor, index, show),
-    explanation ? explained(node, tensor, index, explanation) : unexplained(),
+    explanation ? explained(node, tensor, index, explanation) : unexplained(node, place, show),
   );
 }
 
@@ -58,13 +58,13 @@ function explained(node, tensor, index, explanation) {
   ].filter(Boolean);
 }
 
-// What is said where a tensor is too large for the page.
-function unexplained() {
-  return element(
-    "p",
-    { class: "sentence" },
-    "This sum needs numbers of a large tensor of which the page holds only some channels.",
-  );
+// What is said where a tensor is too large for the page: the cells that Python has explained in it.
+function unexplained(node, place, show) {
+  const cells = explainedCells(node, place).map(({ index }) =>
+    element("button", { class: "link", onclick: () => show(index) }, indexText(index)));
+  const known = cells.flatMap((cell, k) => [k ? ", " : " Explained are ", cell]);
+  const text = "The numbers behind this cell are not all in the page, which holds only parts of large tensors.";
+  return element("p", { class: "sentence" }, text, known, cells.length ? "." : null);
 }
 
 function activationNote({ products, settings }) {
@@ -83,11 +83,12 @@ function strongestPlace({ groups }) {
 // The factors number by number, a line for each group and a column for each term; and their products, added up.
 function equation({ groups, total }) {
   const columns = Math.max(...groups.map((group) => group.terms.length), 0);
-  if (columns * groups.length < 2) return null;
+  const alike = groups.every((group) => group.terms.every((term) => term.factors.length === groups[0].terms[0].factors.length));
+  if (columns * groups.length < 2 || !alike) return null;
   const lines = groups.map(({ terms }) => {
     const line = Array(columns).fill(null);
     // Windows that met padding are missing in a line: the others keep their columns.
-    terms.forEach((term, k) => (line[terms.length < columns ? term.place.window[1] % columns : k] = term));
+    terms.forEach((term, k) => (line[terms.length < columns && term.place ? term.place.window[1] % columns : k] = term));
     return line;
   });
   const matrix = (caption, read, isGradient) =>
@@ -218,7 +219,7 @@ function groupOf(group, look, isOpen) {
 }
 
 function termTable(terms, look) {
-  const windows = terms.some((term) => term.place);
+  const windows = terms.some((term) => term.place || term.name);
   const rows = terms.map((term) =>
     element(
       "tr",
@@ -236,6 +237,7 @@ function termTable(terms, look) {
 
 function whereOf({ place, name }, look) {
   const text = name ?? `window (${place.window.join(", ")})`;
+  if (!place) return text;
   return element("button", { class: "link", title: "Show this window", onclick: () => look(place) }, text);
 }
 
@@ -245,9 +247,8 @@ function factorText({ name, index, value }) {
 }
 
 // The sum beside the engine's own number; and, where others read the tensor too, what they added.
-function total(node, tensor, index, { groups, total }) {
-  const engine = gradientAt(tensor, ...index);
-  const count = sum(groups.map((group) => group.terms.length));
+function total(node, tensor, index, { count, total, ...explanation }) {
+  const engine = gradientAt(tensor, ...index) ?? explanation.engine;
   const others = readersOf(tensor.id).filter((reader) => reader !== node);
   const line = (name, value, attributes = {}) =>
     element("div", {}, element("dt", {}, name), element("dd", { class: "number", ...attributes }, value));

@@ -90,10 +90,17 @@ function formulas(node) {
   return element(
     "div",
     { class: "mathematics" },
-    node.description ? element("p", { class: "sentence" }, node.description) : null,
-    formula ? direction("forward", [formula.forward].flat()) : null,
+    formula ? direction("forward", [formula.forward, formula.where ?? []].flat()) : null,
     formula ? direction("backward", [formula.backward].flat()) : null,
+    node.description ? docstring(node.description) : null,
   );
+}
+
+// What the operation says of itself; what is longer than a paragraph opens when asked for.
+function docstring(text) {
+  const [first, ...rest] = text.trim().split(/\n\s*\n/);
+  if (!rest.length) return element("p", { class: "sentence" }, first);
+  return element("details", { class: "docstring" }, element("summary", {}, first), element("pre", { class: "scroll" }, rest.join("\n\n")));
 }
 
 // Numbers

@@ -1,7 +1,8 @@
 // Which products made one gradient. The sums here are written as their definition is, index by index, from the numbers
 // in the page; the engine computed the same gradient as one matrix product.
 //
-// An explanation is {sentence, groups, total}. A group is a window, or a line of them: {name, terms, subtotal}. A term
+// An explanation is {sentence, groups, count, total, engine}: how many products there are, their sum, and the engine's
+// number for it where the page knows that. A group is a window, or a line of them: {name, terms, subtotal}. A term
 // is {factors, product, place}: each factor {name, index, value}, and place says where in x the product was made:
 // {n, window: [i, j], row, column, channel}, row and column being those of the im2col matrix.
 "use strict";
@@ -21,27 +22,47 @@ const explainers = {
   max_pool2d: [maxPoolInput],
   avg_pool2d: [averagePoolInput],
   sum_pool2d: [sumPoolInput],
+  adaptive_avg_pool2d: [adaptivePoolInput],
   relu: [elementwise],
   tanh: [elementwise],
   sigmoid: [elementwise],
 };
 
-const canExplain = (node, place) => Boolean(explainers[node.products]?.[place]);
+// The cells of an input's gradient that Python has explained: of large tensors, and where the page has no sum.
+const explainedCells = (node, place) => node.explained.filter((entry) => entry.input === place);
 
-// What explains a gradient cell of input number `place` of a node, or null where the page does not hold the numbers.
+const canExplain = (node, place) => Boolean(explainers[node.products]?.[place]) || explainedCells(node, place).length > 0;
+
+// What explains a gradient cell of input number `place` of a node, or null where nothing in the page does.
 function explain(node, place, index) {
+  const made = explainedCells(node, place).find((entry) => String(entry.index) === String(index));
+  if (made) return explainedByPython(made);
+  const explainer = explainers[node.products]?.[place];
+  if (!explainer) return null;
   try {
-    const { sentence, groups } = explainers[node.products][place](layer(node), index);
-    return summed(sentence, groups);
+    const { sentence, groups } = explainer(layer(node), index);
+    for (const group of groups) group.subtotal = sum(group.terms.map((term) => term.product));
+    const count = sum(groups.map((group) => group.terms.length));
+    return { sentence, groups, count, total: sum(groups.map((group) => group.subtotal)) };
   } catch (error) {
     if (error instanceof NotInPage) return null;
     throw error;
   }
 }
 
-function summed(sentence, groups) {
-  for (const group of groups) group.subtotal = sum(group.terms.map((term) => term.product));
-  return { sentence, groups, total: sum(groups.map((group) => group.subtotal)) };
+function explainedByPython({ terms, count, total, rest, engine }) {
+  const made = terms.map(({ factors, product, place }) => ({
+    factors,
+    product,
+    place: null,
+    name: place.window && `window (${place.window.join(", ")})`,
+  }));
+  const groups = [{ name: "the largest", terms: made, subtotal: total - rest }];
+  const sentence =
+    count > terms.length
+      ? `Of ${count} products these are the ${terms.length} largest; the others add up to ${shown(rest, 5)}.`
+      : `The gradient is a sum of ${plural(count, "product")}.`;
+  return { sentence, groups, count, total, engine };
 }
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
@@ -231,6 +252,25 @@ function cellsOf({ padding, count_include_pad }, { H, W, KH, KW, cell }, i, j) {
     return Math.min(start + length, high) - Math.max(start, low);
   };
   return along(top, KH, H, padding[0]) * along(left, KW, W, padding[1]);
+}
+
+// The same with windows that share H rows among OH: window i covers those from floor(i H / OH) to ceil((i + 1) H / OH).
+function adaptivePoolInput(layer, [n, h, v, c]) {
+  const [sizes, outs] = [layer.x.shape, layer.y.shape];
+  const along = (axis, cell) =>
+    range(outs[axis]).flatMap((i) => {
+      const [first, end] = [Math.floor((i * sizes[axis]) / outs[axis]), Math.ceil(((i + 1) * sizes[axis]) / outs[axis])];
+      return first <= cell && cell < end ? [{ i, length: end - first }] : [];
+    });
+  const groups = along(1, h).flatMap((row) =>
+    along(2, v).map((column) => {
+      const cells = row.length * column.length;
+      const share = { name: `1/${cells}`, index: [], value: 1 / cells };
+      const terms = [term([...outputGradient(layer, n, row.i, column.i, c), share])];
+      return { name: `window (${row.i}, ${column.i})`, terms };
+    }),
+  );
+  return { sentence: `${covered(groups)} A mean shares its gradient equally among the cells of its window.`, groups };
 }
 
 // dx at a cell = sum of dy over the windows that cover it
