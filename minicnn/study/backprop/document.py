@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..._function import Function
+from .checking import NotRepeatable, checks
 from .formulas import mathematics
 from .products import Products, Term, kind, products
 from .recording import RecordedTensor, Recording, Step, telling_cells
@@ -47,6 +48,7 @@ def document(recording: Recording) -> dict[str, Any]:
       "backward": [{"node": id, "reads": [the output, whose gradient it reads, and tensors whose values it reads],
                     "writes": [{"tensor": id, "input": i, "arrived": 1, "awaited": 2}]}],  in the engine's order
       "formulas": {key: {"forward": "<math>...", "where": ["<math>...", ...], "backward": ["<math>...", ...]}},
+      "unchecked": why there are no gradient checks, or null,
       "code": {key: {"title": "Conv2d.forward", "path": "minicnn/ops/conv.py", "line": 40, "html": highlighted}}
     }
     STORE: {"range": [min, max] or null, "mean", "zeros": share, "nonfinite": count,
@@ -54,6 +56,7 @@ def document(recording: Recording) -> dict[str, Any]:
             base64, in row-major order}; of a large tensor "whole" is False, "kept" {"axis": the last one's number,
             "indices": [...]}, and "data" holds these channels alone, as an array of shape (*shape[:-1], len(indices)).
             Everything but "data" is of the whole tensor; range, mean and histogram are of its finite numbers.
+    CHECK: {"input": i, "index": [...], "backward", "difference", "relative_error", "kink"}: see `checking.Check`.
     PRODUCTS: {"input": i, "index": [...], "name": "dw", "engine", "total", "count": how many terms there are,
                "terms": [{"product", "place": {...}, "factors": [{"name", "value", "tensor": id or null,
                "index", "gradient": whether of the tensor's gradient}]}], the largest MOST, "rest": the others' sum}
@@ -63,6 +66,7 @@ def document(recording: Recording) -> dict[str, Any]:
     formulas = _Shared()
     code = _Shared()
     nodes = [_node(recording, step, whole, formulas, code) for step in recording.steps]
+    unchecked = _check(recording, nodes)
     return {
         "model": recording.model,
         "training": recording.training,
@@ -71,6 +75,7 @@ def document(recording: Recording) -> dict[str, Any]:
         "tensors": [_tensor(t, few) for t in recording.tensors],
         "nodes": nodes,
         "backward": _backward(recording),
+        "unchecked": unchecked,
         "formulas": formulas.entries,
         "code": code.entries,
     }
@@ -130,6 +135,19 @@ def _node(recording: Recording, step: Step, whole: set[int], formulas: _Shared, 
         "explained": _explained(recording, step, whole),
         "gradcheck": [],
     }
+
+
+def _check(recording: Recording, nodes: list[dict[str, Any]]) -> str | None:
+    """Enter the gradient checks; returns why there are none."""
+    try:
+        found = checks(recording)
+    except NotRepeatable as error:
+        return str(error)
+    for check in found:
+        numbers = {n: _number(v) for n, v in asdict(check).items() if isinstance(v, float)}
+        entry = {"input": check.input, "index": list(check.index), **numbers, "kink": check.kink}
+        nodes[check.node]["gradcheck"].append(entry)
+    return None
 
 
 def _use(use: Use, code: _Shared) -> dict[str, Any]:
@@ -194,6 +212,8 @@ def _plain(value: Any) -> Any:
     """A setting as JSON can hold it."""
     if value is None or isinstance(value, bool | int | str):
         return value
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
     if isinstance(value, float | np.floating):
         return _number(float(value))
     if isinstance(value, dict):

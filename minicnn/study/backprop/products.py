@@ -137,6 +137,10 @@ class _Cell:
     def output(self) -> RecordedTensor:
         return self.tensors[self.step.output]
 
+    @property
+    def x(self) -> Array:
+        return self.tensors[self.step.inputs[0]].value
+
     def shape(self, input: int) -> tuple[int, ...]:
         return tuple(self.tensors[self.step.inputs[input]].value.shape)
 
@@ -342,32 +346,31 @@ def _batch_norm(cell: _Cell) -> Iterable[Term]:
 
 
 def _batch_norm_input(cell: _Cell) -> list[Term]:
-    c = cell.index[-1]
-    deviation = math.sqrt(_statistics(cell)[1][c] + cell.operation.eps)  # type: ignore[attr-defined]
+    c, (mean, deviation) = cell.index[-1], _statistics(cell)
     scale = cell.value("gamma", 1, (c,)), Factor("1/sqrt(var + eps)", 1 / deviation)
     terms = [Term((*scale, *cell.dy(cell.index)))]
     if isinstance(cell.operation, norm.BatchNorm):
-        dys = [(at, Term(cell.dy(at)).product) for at in _channel(cell)]
-        share = Factor(f"-1/{len(dys)}", -1 / len(dys))
-        dbeta = Factor("dbeta", math.fsum(dy for _, dy in dys))
-        dgamma = Factor("dgamma", math.fsum(dy * _x_hat(cell, at).value for at, dy in dys))
+        x, y, dy = (np.asarray(a[..., c], np.float64) for a in (cell.x, cell.output.value, cell.output.gradient))
+        dy = dy if cell.activation is None else dy * (y > 0)  # its only one is relu
+        share, dbeta = Factor(f"-1/{dy.size}", -1 / dy.size), Factor("dbeta", float(dy.sum()))
+        dgamma = Factor("dgamma", float((dy * (x - mean)).sum()) / deviation)
         terms += [Term((*scale, share, dbeta)), Term((*scale, share, _x_hat(cell, cell.index), dgamma))]
     return terms
 
 
-def _statistics(cell: _Cell) -> tuple[Array, Array]:
-    """Mean and variance of each channel."""
-    if isinstance(cell.operation, norm.BatchNorm):
-        return to_device(cell.operation.mean, "cpu"), to_device(cell.operation.var, "cpu")
-    mean, var = (cell.tensors[i].value for i in cell.step.inputs[3:5])
-    return mean, var
+def _statistics(cell: _Cell) -> tuple[float, float]:
+    """The mean of the cell's channel, and sqrt(var + eps)."""
+    operation, c = cell.operation, cell.index[-1]
+    if isinstance(operation, norm.BatchNorm):
+        mean, var = operation.mean, operation.var
+    else:
+        mean, var = (cell.tensors[i].value for i in cell.step.inputs[3:5])
+    return float(mean[c]), math.sqrt(float(var[c]) + operation.eps)  # type: ignore[attr-defined]
 
 
 def _x_hat(cell: _Cell, index: Index) -> Factor:
-    mean, var = _statistics(cell)
-    c, x = index[-1], cell.value("x", 0, index)
-    deviation = math.sqrt(var[c] + cell.operation.eps)  # type: ignore[attr-defined]
-    return Factor("x_hat", (x.value - mean[c]) / deviation, x.tensor, index)
+    (mean, deviation), x = _statistics(cell), cell.value("x", 0, index)
+    return Factor("x_hat", (x.value - mean) / deviation, x.tensor, index)
 
 
 def _channel(cell: _Cell) -> list[Index]:

@@ -16,7 +16,7 @@ from ..._function import Function
 from ..._tensor import Tensor
 from ...data import to_input
 from ...device import is_array, to_device
-from ...graph.network import INPUT, Node
+from ...graph.network import INPUT, settings
 from ...graph.recording import Call, holders, watched
 from ...graph.recording import Recording as Names
 from ...nn import Module, Parameter
@@ -71,8 +71,8 @@ class Step:
         return tuple(names[: len(self.inputs)])
 
     def settings(self) -> dict[str, Any]:
-        """The operation's own attributes; see `graph.Node.settings`."""
-        return Node(self.operation, (), "", self.module, ()).settings()
+        """The operation's own attributes, such as a stride."""
+        return settings(self.operation)
 
 
 @dataclass(frozen=True)
