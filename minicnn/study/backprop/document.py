@@ -91,14 +91,14 @@ def _sample(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _probabilities(recording: Recording) -> list[float] | None:
+def _probabilities(recording: Recording) -> list[float | str] | None:
     """The softmax of the model's output, where the loss is a cross-entropy of it."""
     last = next(step for step in recording.steps if step.output == recording.loss.id)
     if last.operation.name != "CrossEntropy":
         return None
     logits = recording.tensors[last.inputs[0]].value[0].astype(np.float64)
     powers = np.exp(logits - logits.max())
-    return [float(p) for p in powers / powers.sum()]
+    return [_number(float(p)) for p in powers / powers.sum()]
 
 
 class _Shared:

@@ -217,23 +217,30 @@ function listing({ title, path, line, html }) {
 // The gradient check
 
 function gradientCheck(node) {
-  if (!node.gradcheck?.length) return null;
-  const rows = node.gradcheck.map((entry) =>
-    element(
-      "tr",
-      {},
-      element("td", {}, `${tensors.get(entry.tensor).name}${indexText(entry.index)}`),
-      element("td", { class: "number" }, shown(entry.backward, 6)),
-      element("td", { class: "number" }, shown(entry.difference, 6)),
-      element("td", { class: `number ${entry.relative_error > 1e-3 ? "wrong" : ""}` }, shown(entry.relative_error, 2)),
-    ),
-  );
+  if (recording.unchecked) return element("p", { class: "sentence" }, `Not checked: ${recording.unchecked}.`);
+  if (!node.gradcheck.length) return null;
   const heads = ["entry", "backward", "central difference", "relative error"].map((text) => element("th", { scope: "col" }, text));
+  const kink = node.gradcheck.some((entry) => entry.kink);
   return element(
     "div",
     {},
-    element("p", { class: "sentence" }, "Each entry is moved a little up and down; the change of the loss, divided by the distance, ",
-      "must be the gradient. Both are computed in float64."),
-    element("div", { class: "scroll" }, element("table", { class: "check" }, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows))),
+    element("p", { class: "sentence" }, "Each number is moved a little up and down, in float64; the change of the loss, divided by ",
+      "the distance, must be the part of the gradient that this Function's backward returned."),
+    element("div", { class: "scroll", tabindex: "0" }, element("table", { class: "check" },
+      element("thead", {}, element("tr", {}, heads)), element("tbody", {}, node.gradcheck.map((entry) => checkRow(node, entry))))),
+    kink ? element("p", { class: "note" }, "* The loss has a corner here (a ReLU at 0, a tie), where the slopes of the two ",
+      "sides differ: backward may give any number between them.") : null,
+  );
+}
+
+function checkRow(node, { input, index, backward, difference, relative_error, kink }) {
+  const wrong = !kink && !(relative_error < 1e-2);
+  return element(
+    "tr",
+    {},
+    element("td", {}, `${tensors.get(node.inputs[input]).name}${indexText(index)}`),
+    element("td", { class: "number" }, shown(backward, 6)),
+    element("td", { class: "number" }, shown(difference, 6)),
+    element("td", { class: `number ${wrong ? "wrong" : ""}` }, `${shown(relative_error, 2)}${kink ? " *" : ""}`),
   );
 }

@@ -33,10 +33,14 @@ const explainedCells = (node, place) => node.explained.filter((entry) => entry.i
 
 const canExplain = (node, place) => Boolean(explainers[node.products]?.[place]) || explainedCells(node, place).length > 0;
 
-// What explains a gradient cell of input number `place` of a node, or null where nothing in the page does.
+// What explains a gradient cell of input number `place` of a node: the sum itself, if the page holds its numbers; else
+// what Python has written down of this cell; else null.
 function explain(node, place, index) {
   const made = explainedCells(node, place).find((entry) => String(entry.index) === String(index));
-  if (made) return explainedByPython(made);
+  return fromTheNumbers(node, place, index) ?? (made ? explainedByPython(made) : null);
+}
+
+function fromTheNumbers(node, place, index) {
   const explainer = explainers[node.products]?.[place];
   if (!explainer) return null;
   try {
