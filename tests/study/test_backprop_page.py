@@ -47,6 +47,13 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("pages")
 
 
+@pytest.fixture
+def still_page(web_page):
+    """A page that does not scroll smoothly: a test need not wait for it."""
+    web_page.emulate_media(reduced_motion="reduce")
+    return web_page
+
+
 def written(recording, path):
     path.write_text(page_of(document(recording)), encoding="utf-8")
     return path.as_uri()
@@ -95,64 +102,64 @@ def states(recording, ran):
 
 
 @pytest.mark.parametrize("name", ["lenet5", "mixed"])
-def test_the_steps_go_through_both_passes_in_the_engines_order(web_page, request, name):
+def test_the_steps_go_through_both_passes_in_the_engines_order(still_page, request, name):
     recording, address = request.getfixturevalue(name)
-    web_page.goto(address)
+    still_page.goto(address)
     order = [(s, "forward") for s in recording.steps] + [(recording.steps[i], "backward") for i in recording.backward]
     for number, (step, which) in enumerate(order):
         if number:
-            web_page.evaluate("controls.forward.click()")
-        assert web_page.evaluate(SEEN) == {
+            still_page.evaluate("controls.forward.click()")
+        assert still_page.evaluate(SEEN) == {
             "now": [f"{number + 1}", "/", f"{len(order)}", which, step.operation.name, *step.module.split()],
             "slider": str(number),
             "running": [str(step.id)],
             "counts": states(recording, max(0, number + 1 - len(recording.steps))),
         }
-    assert web_page.is_disabled("#forward")
-    assert web_page.evaluate(SEEN)["counts"][1:] == [0, 0]
+    assert still_page.is_disabled("#forward")
+    assert still_page.evaluate(SEEN)["counts"][1:] == [0, 0]
 
 
-def test_buttons_keys_and_slider_move_the_same_time_line(web_page, mixed):
-    web_page.goto(mixed[1])
+def test_buttons_keys_and_slider_move_the_same_time_line(still_page, mixed):
+    still_page.goto(mixed[1])
     last = len(mixed[0].steps) + len(mixed[0].backward) - 1
 
     def now():
-        return int(web_page.input_value("#slider"))
+        return int(still_page.input_value("#slider"))
 
     for act, expected in [
-        (lambda: web_page.click("#last"), last),
-        (lambda: web_page.click("#back"), last - 1),
-        (lambda: web_page.click("#first"), 0),
-        (lambda: web_page.keyboard.press("End"), last),
-        (lambda: web_page.keyboard.press("ArrowLeft"), last - 1),
-        (lambda: web_page.keyboard.press("Home"), 0),
-        (lambda: web_page.keyboard.press("ArrowRight"), 1),
-        (lambda: web_page.fill("#slider", "7"), 7),
-        (lambda: web_page.click(".jump.backward"), last - 7),
+        (lambda: still_page.click("#last"), last),
+        (lambda: still_page.click("#back"), last - 1),
+        (lambda: still_page.click("#first"), 0),
+        (lambda: still_page.keyboard.press("End"), last),
+        (lambda: still_page.keyboard.press("ArrowLeft"), last - 1),
+        (lambda: still_page.keyboard.press("Home"), 0),
+        (lambda: still_page.keyboard.press("ArrowRight"), 1),
+        (lambda: still_page.fill("#slider", "7"), 7),
+        (lambda: still_page.click(".jump.backward"), last - 7),
     ]:
         act()
         assert now() == expected
 
 
-def test_a_gradient_of_two_readers_arrives_in_two_parts(web_page, mixed):
+def test_a_gradient_of_two_readers_arrives_in_two_parts(still_page, mixed):
     recording, address = mixed
-    web_page.goto(address)
+    still_page.goto(address)
     shared = recording.steps[0].output  # of the first convolution: read by the second and by the sum
     readers = [recording.steps[i] for i in recording.backward if shared in recording.steps[i].inputs]
     assert [step.operation.name for step in readers] == ["Add", "Conv2d"]
-    box = web_page.locator("#graph .box[data-key='0'] .parts")
+    box = still_page.locator("#graph .box[data-key='0'] .parts")
     for step, said in zip(readers, ["∂ 1/2", "∂ 2/2"], strict=True):
-        web_page.evaluate(f"goTo(backwardStepOf.get({step.id}))")
+        still_page.evaluate(f"goTo(backwardStepOf.get({step.id}))")
         assert box.text_content() == said
 
 
 # Numbers
 
 
-def test_the_numbers_in_the_page_are_the_tensors(web_page, lenet5, mixed):
+def test_the_numbers_in_the_page_are_the_tensors(still_page, lenet5, mixed):
     for recording, address in (lenet5, mixed):
-        web_page.goto(address)
-        stores = web_page.evaluate(
+        still_page.goto(address)
+        stores = still_page.evaluate(
             "[...tensors.values()].map(t => [t.value, t.gradient].map(s => s && [...numbersOf(s)].map(String)))"
         )
         for t, both in zip(recording.tensors, stores, strict=True):
@@ -173,12 +180,12 @@ def cells(recording, count):
 
 
 @pytest.mark.parametrize(("name", "count"), [("lenet5", 6), ("mixed", 40)])
-def test_the_products_of_a_cell_add_up_to_the_engines_gradient(web_page, request, name, count):
+def test_the_products_of_a_cell_add_up_to_the_engines_gradient(still_page, request, name, count):
     recording, address = request.getfixturevalue(name)
-    web_page.goto(address)
+    still_page.goto(address)
     explained = set()
     for step, place, indices in cells(recording, count):
-        totals = web_page.evaluate(
+        totals = still_page.evaluate(
             "([node, place, indices]) => explainers[nodes.get(node).products]?.[place]"
             " ? indices.map(index => explain(nodes.get(node), place, index).total) : null",
             [step.id, place, indices],
@@ -191,82 +198,82 @@ def test_the_products_of_a_cell_add_up_to_the_engines_gradient(web_page, request
     assert both | ({("MaxPool2d", 0), ("Sigmoid", 0)} if name == "mixed" else set()) <= explained
 
 
-def test_a_click_on_a_cell_shows_its_products_and_their_sum(web_page, lenet5):
+def test_a_click_on_a_cell_shows_its_products_and_their_sum(still_page, lenet5):
     recording, address = lenet5
-    web_page.goto(address)
+    still_page.goto(address)
     step = next(s for s in recording.steps if s.module == "conv2d_1")
-    web_page.evaluate(f"goTo(backwardStepOf.get({step.id}))")
-    picture = web_page.locator(f".tensor[data-tensor='{step.inputs[1]}'] .side.gradient canvas.cells")
+    still_page.evaluate(f"goTo(backwardStepOf.get({step.id}))")
+    picture = still_page.locator(f".tensor[data-tensor='{step.inputs[1]}'] .side.gradient canvas.cells")
     picture.click(position={"x": 3, "y": 3})
-    assert web_page.locator(".explanation input").evaluate_all("all => all.map(i => i.value)") == ["0"] * 4
+    assert still_page.locator(".explanation input").evaluate_all("all => all.map(i => i.value)") == ["0"] * 4
     index = (2, 3, 4, 5)
     for axis, position in enumerate(index):
-        web_page.fill(f".explanation [data-axis='{axis}']", str(position))
-        web_page.keyboard.press("Tab")
+        still_page.fill(f".explanation [data-axis='{axis}']", str(position))
+        still_page.keyboard.press("Tab")
     gradient = recording.tensors[step.inputs[1]].gradient[index]
-    shown = web_page.locator(".explanation [data-sum]")
+    shown = still_page.locator(".explanation [data-sum]")
     assert float(shown.get_attribute("data-sum")) == pytest.approx(gradient, rel=1e-4)
     assert float(shown.inner_text().replace("−", "-")) == pytest.approx(gradient, rel=1e-4)
-    assert float(web_page.get_attribute(".explanation [data-engine]", "data-engine")) == gradient
-    products = web_page.evaluate(
+    assert float(still_page.get_attribute(".explanation [data-engine]", "data-engine")) == gradient
+    products = still_page.evaluate(
         f"explain(nodes.get({step.id}), 1, {list(index)}).groups.flatMap(g => g.terms.map(t => t.product))"
     )
     assert len(products) == 100
     assert sum(products) == pytest.approx(gradient, rel=1e-4)
     # Window (6, 7) met x[0, 6 + 2, 7 + 3, 4]; its row of the im2col matrix is 6 * 10 + 7, its column (2 * 5 + 3) * 6 + 4.
-    web_page.locator(".groups summary", has_text="windows (6, 0)").click()
-    web_page.get_by_role("button", name="window (6, 7)").click()
-    assert "row 67 of im2col(x)" in web_page.inner_text(".lens")
-    assert "column 82 framed" in web_page.inner_text(".lens")
+    still_page.locator(".groups summary", has_text="windows (6, 0)").click()
+    still_page.get_by_role("button", name="window (6, 7)").click()
+    assert "row 67 of im2col(x)" in still_page.inner_text(".lens")
+    assert "column 82 framed" in still_page.inner_text(".lens")
     number = recording.tensors[step.inputs[0]].value[0, 8, 10, 4]
-    marked = web_page.inner_text(".lens .marked").replace("−", "-")
+    marked = still_page.inner_text(".lens .marked").replace("−", "-")
     assert float(marked) == pytest.approx(number, rel=0.05)
 
 
-def test_the_parts_that_others_add_are_named(web_page, mixed):
+def test_the_parts_that_others_add_are_named(still_page, mixed):
     recording, address = mixed
-    web_page.goto(address)
+    still_page.goto(address)
     step = next(s for s in recording.steps if s.module == "b")
-    web_page.evaluate(f"choose({step.id})")
-    web_page.locator(f".tensor[data-tensor='{step.inputs[0]}'] canvas.pickable").click(position={"x": 3, "y": 3})
+    still_page.evaluate(f"choose({step.id})")
+    still_page.locator(f".tensor[data-tensor='{step.inputs[0]}'] canvas.pickable").click(position={"x": 3, "y": 3})
     part, whole = step.parts[0][0, 0, 0, 0], recording.tensors[step.inputs[0]].gradient[0, 0, 0, 0]
-    assert float(web_page.get_attribute("[data-sum]", "data-sum")) == pytest.approx(part, rel=1e-4, abs=1e-7)
-    assert float(web_page.get_attribute("[data-engine]", "data-engine")) == whole
-    assert "Parts by way of Add" in web_page.inner_text(".total")
+    assert float(still_page.get_attribute("[data-sum]", "data-sum")) == pytest.approx(part, rel=1e-4, abs=1e-7)
+    assert float(still_page.get_attribute("[data-engine]", "data-engine")) == whole
+    assert "Parts by way of Add" in still_page.inner_text(".total")
 
 
 # Keyboard, screens
 
 
-def test_everything_can_be_reached_with_the_keyboard(web_page, lenet5):
+def test_everything_can_be_reached_with_the_keyboard(still_page, lenet5):
     recording, address = lenet5
-    web_page.goto(address)
-    press = web_page.keyboard.press
-    while not web_page.evaluate("document.activeElement.matches('.box')"):
+    still_page.goto(address)
+    press = still_page.keyboard.press
+    while not still_page.evaluate("document.activeElement.matches('.box')"):
         press("Tab")
     press("ArrowDown")
     press("ArrowDown")  # the second convolution
-    assert "conv2d_1" in web_page.inner_text(".node h2")
-    assert web_page.evaluate("document.activeElement.dataset.key") == "2"
+    assert "conv2d_1" in still_page.inner_text(".node h2")
+    assert still_page.evaluate("document.activeElement.dataset.key") == "2"
     bias = recording.steps[2].inputs[2]
-    web_page.locator(f".tensor[data-tensor='{bias}'] canvas.pickable").focus()
+    still_page.locator(f".tensor[data-tensor='{bias}'] canvas.pickable").focus()
     press("ArrowRight")
     press("Enter")
     gradient = recording.tensors[bias].gradient[1]
-    assert float(web_page.get_attribute("[data-engine]", "data-engine")) == gradient
-    assert float(web_page.get_attribute("[data-sum]", "data-sum")) == pytest.approx(gradient, rel=1e-4)
-    assert web_page.input_value("#slider") == "0"  # the arrow has moved the cell, not the time line
+    assert float(still_page.get_attribute("[data-engine]", "data-engine")) == gradient
+    assert float(still_page.get_attribute("[data-sum]", "data-sum")) == pytest.approx(gradient, rel=1e-4)
+    assert still_page.input_value("#slider") == "0"  # the arrow has moved the cell, not the time line
 
 
-def test_a_telephone_never_scrolls_sideways(web_page, lenet5):
-    web_page.set_viewport_size({"width": 390, "height": 844})
-    web_page.goto(lenet5[1])
+def test_a_telephone_never_scrolls_sideways(still_page, lenet5):
+    still_page.set_viewport_size({"width": 390, "height": 844})
+    still_page.goto(lenet5[1])
     for step in range(18):
-        web_page.evaluate(f"goTo({step})")
-        for k in range(web_page.locator("canvas.pickable").count()):
-            web_page.locator("canvas.pickable").nth(k).focus()
-            web_page.keyboard.press("Enter")
-        assert web_page.evaluate("document.documentElement.scrollWidth") <= 390
+        still_page.evaluate(f"goTo({step})")
+        for k in range(still_page.locator("canvas.pickable").count()):
+            still_page.locator("canvas.pickable").nth(k).focus()
+            still_page.keyboard.press("Enter")
+        assert still_page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def brightness(colour):
@@ -277,14 +284,14 @@ def brightness(colour):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_light_and_dark(web_page, lenet5, scheme):
-    web_page.emulate_media(color_scheme=scheme)
-    web_page.goto(lenet5[1])
-    web_page.evaluate("goTo(15)")
-    paper = brightness(web_page.evaluate("getComputedStyle(document.body).backgroundColor"))
+def test_text_stands_out_in_light_and_dark(still_page, lenet5, scheme):
+    still_page.emulate_media(color_scheme=scheme)
+    still_page.goto(lenet5[1])
+    still_page.evaluate("goTo(15)")
+    paper = brightness(still_page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert (paper > 0.5) == (scheme == "light")
     texts = {
-        selector: brightness(web_page.locator(selector).first.evaluate("e => getComputedStyle(e).color"))
+        selector: brightness(still_page.locator(selector).first.evaluate("e => getComputedStyle(e).color"))
         for selector in ("body", "#top p", ".module", "#now .pass", ".statistics dt", ".jump.forward", ".part h3")
     }
     contrast = {name: (max(paper, t) + 0.05) / (min(paper, t) + 0.05) for name, t in texts.items()}
@@ -294,16 +301,16 @@ def test_text_stands_out_in_light_and_dark(web_page, lenet5, scheme):
 # Size, time, safety
 
 
-def test_lenet5s_page_is_small_and_opens_within_a_second(web_page, lenet5, folder):
+def test_lenet5s_page_is_small_and_opens_within_a_second(still_page, lenet5, folder):
     assert (folder / "lenet5.html").stat().st_size < 3e6
     times = []
     for _ in range(3):  # the shortest: whatever else the machine does only adds
-        web_page.goto(lenet5[1])
-        times.append(web_page.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart"))
+        still_page.goto(lenet5[1])
+        times.append(still_page.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart"))
     assert 0 < min(times) < 1000
 
 
-def test_text_of_the_model_is_shown_and_never_run(web_page, folder):
+def test_text_of_the_model_is_shown_and_never_run(still_page, folder):
     class Hostile(mc.Function):
         def forward(self, x):
             return 2 * x
@@ -322,14 +329,14 @@ def test_text_of_the_model_is_shown_and_never_run(web_page, folder):
     recording["model"] = HOSTILE
     recording["sample"]["label"] = HOSTILE
     (folder / "hostile.html").write_text(page_of(recording), encoding="utf-8")
-    web_page.goto((folder / "hostile.html").as_uri())
+    still_page.goto((folder / "hostile.html").as_uri())
     for step in range(6):
-        web_page.evaluate(f"goTo({step})")
-        web_page.evaluate("document.querySelectorAll('canvas.pickable').forEach(canvas => canvas.click())")
-    assert web_page.evaluate("window.ran") is None
-    assert web_page.locator("img").count() == 0
-    assert web_page.inner_text("h1") == HOSTILE
-    assert HOSTILE in web_page.locator("#now").inner_text() or HOSTILE in web_page.text_content("#graph")
+        still_page.evaluate(f"goTo({step})")
+        still_page.evaluate("document.querySelectorAll('canvas.pickable').forEach(canvas => canvas.click())")
+    assert still_page.evaluate("window.ran") is None
+    assert still_page.locator("img").count() == 0
+    assert still_page.inner_text("h1") == HOSTILE
+    assert HOSTILE in still_page.locator("#now").inner_text() or HOSTILE in still_page.text_content("#graph")
 
 
 def test_no_script_but_the_pages_own_may_run(chromium, mixed, folder):
@@ -349,23 +356,23 @@ def test_no_script_but_the_pages_own_may_run(chromium, mixed, folder):
     assert all("Content Security Policy" in message for message in blocked)
 
 
-def test_what_is_not_finite_is_shown_too(web_page, folder):
+def test_what_is_not_finite_is_shown_too(still_page, folder):
     model = nn.Sequential({"flatten": nn.Flatten(), "head": nn.Linear(4, 2)})
     model.head.weight.data[...] = np.inf
     with kernels.use("reference"), np.errstate(all="ignore"):
         recording = record(model, images(2, 2, 1), 0)
-    web_page.goto(written(recording, folder / "infinite.html"))
-    web_page.evaluate("goTo(timeline.length - 1)")
-    assert "not finite" in web_page.inner_text("#panel")
+    still_page.goto(written(recording, folder / "infinite.html"))
+    still_page.evaluate("goTo(timeline.length - 1)")
+    assert "not finite" in still_page.inner_text("#panel")
 
 
 @pytest.mark.slow
-def test_a_page_of_resnet18_works(web_page, folder):
+def test_a_page_of_resnet18_works(still_page, folder):
     mc.seed(0)
     recording = record(models.resnet18().eval(), images(224, 224, 3), 3)
     address = written(recording, folder / "resnet18.html")
     assert (folder / "resnet18.html").stat().st_size < 12e6
-    web_page.goto(address)
+    still_page.goto(address)
     for step in range(0, len(recording.steps) + len(recording.backward), 7):
-        web_page.evaluate(f"goTo({step})")
-    assert web_page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        still_page.evaluate(f"goTo({step})")
+    assert still_page.evaluate("document.documentElement.scrollWidth <= innerWidth")

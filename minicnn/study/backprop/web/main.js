@@ -53,14 +53,13 @@ function paintLedger() {
   controls.ledger.replaceChildren(summary, ...states.map(list).filter(Boolean));
 }
 
-// The sample in its own colours, and what the network makes of it.
+// The sample, in its own colours where all three are in the page, and what the network makes of it.
 
 function paintSample() {
   const input = [...tensors.values()].find((tensor) => tensor.role === "input");
-  const place = document.getElementById("sample");
-  if (!input || input.shape.length !== 4 || !input.value.whole) return;
-  const [, H, W, C] = input.shape;
-  const side = Math.max(96 / Math.max(H, W), 0.25);
+  if (!input || input.shape.length !== 4) return;
+  const [, H, W] = input.shape;
+  const [side, C] = [96 / Math.max(H, W), indicesHeld(input, input.value)[3].length];
   const [low, high] = input.value.range ?? [0, 1];
   const { canvas, context } = canvasOf(W * side, H * side, { role: "img", "aria-label": "The sample" });
   const image = new ImageData(W, H);
@@ -68,11 +67,8 @@ function paintSample() {
     const level = (c) => (255 * (numbersOf(input.value)[k * C + (C === 3 ? c : 0)] - low)) / (high - low || 1);
     image.data.set([level(0), level(1), level(2), 255], 4 * k);
   }
-  const small = new OffscreenCanvas(W, H);
-  small.getContext("2d").putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = side < 1;
-  context.drawImage(small, 0, 0, W * side, H * side);
-  place.append(canvas);
+  drawScaled(context, image, 0, 0, side);
+  document.getElementById("sample").append(canvas);
 }
 
 function paintProbabilities() {
@@ -84,10 +80,12 @@ function paintProbabilities() {
     const bar = element("span", { class: "bar" });
     bar.style.setProperty("--share", probabilities[k]);
     return element("li", { class: k === label ? "label" : null }, element("span", { class: "class" }, k), bar,
-      element("span", { class: "number" }, percent(probabilities[k])));
+      element("span", { class: "number" }, likelihood(probabilities[k])));
   });
   document.getElementById("probabilities").append(...bars);
 }
+
+const likelihood = (share) => (share > 0 && share < 5e-4 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
 // Keys: left and right step, Home and End go to the ends; a field or picture with the focus keeps its own keys.
 function onKey(event) {

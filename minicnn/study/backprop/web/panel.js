@@ -208,10 +208,13 @@ function sourceTabs(node) {
 
 const countOf = (sources) => (sources.length > 1 ? element("span", { class: "soft" }, ` ${sources.length}`) : null);
 
-function listing({ title, path, line, html }) {
+// One piece of code. Of several, as a kernel is made of, the first is open.
+function listing({ title, path, line, html }, place, all) {
   const code = element("pre", { class: "listing" });
   code.innerHTML = html;
-  return element("section", {}, element("h4", {}, title, element("span", { class: "soft" }, `${path}, line ${line}`)), code);
+  const head = [element("strong", {}, title), element("span", { class: "soft" }, `${path}, line ${line}`)];
+  if (all.length === 1) return element("section", {}, element("h4", {}, head), code);
+  return element("details", { open: place === 0 }, element("summary", {}, head), code);
 }
 
 // The gradient check

@@ -106,10 +106,15 @@ function paintTile(context, rows, columns, read, range, isGradient, left, top, s
       image.data.set([...colourOf(value, range, isGradient), 255], 4 * (i * columns + j));
     }
   }
-  const small = new OffscreenCanvas(columns, rows);
+  drawScaled(context, image, left, top, side);
+}
+
+// Every pixel of an image as a square.
+function drawScaled(context, image, left, top, side) {
+  const small = new OffscreenCanvas(image.width, image.height);
   small.getContext("2d").putImageData(image, 0, 0);
-  context.imageSmoothingEnabled = false;
-  context.drawImage(small, left, top, columns * side, rows * side);
+  context.imageSmoothingEnabled = side < 1;
+  context.drawImage(small, left, top, image.width * side, image.height * side);
 }
 
 // A canvas of that size in pixels of the page, as sharp as the screen.

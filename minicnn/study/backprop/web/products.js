@@ -137,8 +137,8 @@ function convolutionInput(layer, [n, h, v, channel]) {
     return { name: `window (${i}, ${j})`, terms };
   });
   const sentence =
-    `${covered(made)} In each it met another weight of every filter: dy @ w.T gives the part of each window, and ` +
-    "col2im adds the parts.";
+    `${covered(made)} In each it met another weight of each filter. The matrix product dy @ w.T gives the part of a ` +
+    "window, and col2im adds up the parts.";
   return { sentence, groups: made };
 }
 
