@@ -1,4 +1,4 @@
-"""See every step of backpropagation, in a network of your own, on a picture of your own.
+"""See every step of backpropagation in a network, on a picture of your own.
 
     python examples/show_backprop.py --model lenet5 --open
 

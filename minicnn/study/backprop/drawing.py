@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 from ..._files import PathLike, write_whole
@@ -15,6 +16,7 @@ WEB = Path(__file__).with_name("web")  # styles, scripts and template
 
 TITLE_LETTERS, MODULE_LETTERS = 22, 26  # that fit into a box
 INSIDE = BOX_WIDTH / 2 - 12  # from the middle of a box to where its text ends
+TIMES = "\N{MULTIPLICATION SIGN}"
 BESIDE = 9.0  # from a value's line to its gradient's
 
 
@@ -33,7 +35,7 @@ def graph_svg(model: Module, path: PathLike | None = None, input_shape: Sequence
     operations = sum(box.kind == "operation" for box in drawing.diagram.boxes)
     label = f"Computation graph of {type(model).__name__}: {operations} operations"
     style = "".join((WEB / name).read_text(encoding="utf-8") for name in ("colours.css", "graph.css"))
-    text = svg(drawing, label, f'xmlns="http://www.w3.org/2000/svg" role="img" class="graph alone"', style)
+    text = svg(drawing, label, 'xmlns="http://www.w3.org/2000/svg" role="img" class="graph alone"', style)
     if path is not None:
         write_whole(path, text.encode(), "the picture of the graph")
     return text
@@ -42,8 +44,8 @@ def graph_svg(model: Module, path: PathLike | None = None, input_shape: Sequence
 def svg(drawing: Drawing, label: str, attributes: str, style: str = "") -> str:
     """The <svg> element of a Drawing. label: for who cannot see it. attributes: more of the element, as they stand.
 
-    For a script boxes bear the key of what they show as data-key, arrows that of their tensor as data-tensor and that of
-    the operation that reads it as data-reader.
+    For a script boxes bear the key of what they show as data-key; arrows that of their tensor as data-tensor, and that
+    of the operation that reads it as data-reader.
     """
     width, height = drawing.width, drawing.height
     arrows = [_arrow(drawing, i) for i in range(len(drawing.routes))]
@@ -117,7 +119,7 @@ def _label(route: list[Point], text: str) -> str:
 def _curve(route: list[Point]) -> str:
     """A path through the points that leaves and reaches each of them vertically."""
     steps = [f"M{route[0][0]:g} {route[0][1]:g}"]
-    for (x, y), (x_next, y_next) in zip(route, route[1:], strict=False):
+    for (x, y), (x_next, y_next) in pairwise(route):
         half = (y + y_next) / 2
         straight = x == x_next
         steps.append(f"V{y_next:g}" if straight else f"C{x:g} {half:g} {x_next:g} {half:g} {x_next:g} {y_next:g}")
@@ -134,5 +136,5 @@ def _short(text: str, letters: int) -> str:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape as (1, 28, 28, 6) is written on an arrow: 1×28×28×6."""
-    return "×".join(map(str, shape)) if shape else "one number"
+    """A shape as it is written on an arrow: 1, 28, 28 and 6 with times signs in between."""
+    return TIMES.join(map(str, shape)) if shape else "one number"

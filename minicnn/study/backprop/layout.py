@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from ...graph import Graph
@@ -144,7 +145,7 @@ def place(diagram: Diagram) -> Drawing:
         raise ImportError('the picture of a graph needs igraph: pip install "minicnn[study]"') from error
     levels = _levels(diagram)
     paths = _paths(diagram, levels)
-    edges = [pair for path in paths for pair in zip(path, path[1:], strict=False)]
+    edges = [pair for path in paths for pair in pairwise(path)]
     layered = LayeredGraph(n=len(levels), edges=edges, directed=True)
     columns = [x for x, _ in layered.layout_sugiyama(layers=levels, hgap=BOX_WIDTH + SIDE_GAP).coords]
     left = min(columns)

@@ -19,7 +19,7 @@ function explanationOf(node, place, index, show, close) {
   );
 }
 
-const axisNames = { 4: ["n", "h", "w", "c"], 2: ["n", "i"] };
+const axisNames = { 4: ["n", "h", "v", "c"], 2: ["n", "i"] };
 const weightAxisNames = { 4: ["kh", "kw", "c", "o"], 2: ["i", "o"], 1: ["o"] };
 
 // A number field for each axis: the way to a cell for who cannot point at it.

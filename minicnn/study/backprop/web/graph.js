@@ -81,9 +81,8 @@ function markChosen(id) {
   const [seen, box] = [area.getBoundingClientRect(), boxes.get(id).getBoundingClientRect()];
   const outside = box.top < seen.top + 40 || box.bottom > seen.bottom - 40 || box.left < seen.left || box.right > seen.right;
   if (!outside) return;
-  area.scrollBy({
-    top: box.top + box.height / 2 - seen.top - seen.height / 2,
-    left: box.left + box.width / 2 - seen.left - seen.width / 2,
-    behavior: window.matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth",
-  });
+  const top = box.top + box.height / 2 - seen.top - seen.height / 2;
+  const left = box.left + box.width / 2 - seen.left - seen.width / 2;
+  const near = Math.abs(top) < seen.height && !window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  area.scrollBy({ top, left, behavior: near ? "smooth" : "instant" });
 }

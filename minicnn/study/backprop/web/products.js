@@ -159,7 +159,7 @@ function convolutionWeight(layer, [kh, kw, c, o]) {
       const place = { n, window: [i, j], row: (n * OH + i) * OW + j, column, channel };
       return [term([number("x", x, n, h, v, channel), ...outputGradient(layer, n, i, j, o)], place)];
     });
-    return { name: `windows (${i}, 0) to (${i}, ${OW - 1})`, terms };
+    return { name: `windows (${i}, …)`, terms };
   });
   const made = lines.filter((line) => line.terms.length);
   const [windows, met] = [x.shape[0] * OH * OW, sum(made.map((line) => line.terms.length))];
