@@ -216,7 +216,7 @@ def test_a_batch_normalisation_adds_up(training, act, with_residual):
 
 @pytest.mark.parametrize("name", ["relu", "relu6", "tanh", "sigmoid"])
 def test_an_activation_is_one_product_with_its_slope(name):
-    r, (x,), _, dy = recorded(lambda x, _: getattr(F, name)(x * 4), (3, 4, 2))
+    r, (x, _), *_ = recorded(lambda x, _: getattr(F, name)(x * 4), (3, 4, 2))
     step = r.steps[1]
     assert kind(step) == name
     slopes = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ MOVE = 1e-6  # of a number, or of 1 if that is larger; a larger one would meet t
 FLOOR = 1e-3  # of a gradient's largest number: errors of smaller ones are given relative to that
 KINK = 0.1  # by how much the slopes on both sides differ, relative to the larger one
 SAME = 1e-3  # by how much the loss computed again may differ
-WORK = 4e10  # additions and multiplications that all checks of a recording may take: about ten seconds
+WORK = 5e9  # additions and multiplications that the differences of the loss may take in all: some seconds
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,13 @@ class Check:
 
     node, input, index: of the part that a step's `backward` gave to its input. backward: that number.
     difference: (L(+h) - L(-h)) / 2h, L being the loss with that one number of the input moved by h, as this step alone
-        reads it. relative_error: |backward - difference| relative to the larger one, and at least to a thousandth of
-        the largest number of the gradient. kink: whether the loss has a corner there (a ReLU at 0, a tie between the
-        cells of a window), where the slopes on both sides differ, and backward may give any number between them.
+        reads it.
+    relative_error: |backward - difference| relative to the larger one, and at least to a thousandth of the largest
+        number of the gradient.
+    through: "network"; or "step" where L is not the loss but its linear part at the step's result y, the sum of
+        dy * y, so that the step's own backward is tested alone.
+    kink: whether L has a corner there (a ReLU at 0, a tie between the cells of a window): the slopes on both sides
+        differ, and backward may give any number between them.
     """
 
     node: int
@@ -43,6 +48,7 @@ class Check:
     backward: float
     difference: float
     relative_error: float
+    through: str
     kink: bool
 
 
@@ -57,19 +63,23 @@ def checks(recording: Recording, count: int = 3, work: float = WORK) -> list[Che
     one number of its input moved, and with it all that follows to the loss: in float64, by the reference room, on the
     recorded values. So each check tests the step's own backward together with those of all the steps behind it.
 
-    count: numbers of each gradient, the largest among them. work: what all checks may take; where they would take
-    more, only every second, third, .. gradient is checked, and one number of each.
+    count: numbers of each gradient, the largest among them. work: what all this may take; where it would take more,
+    one number of each gradient is checked, and that through the step alone but for every second, third, .. gradient.
 
     Raises NotRepeatable where the loss is not computed as it was recorded.
     """
     again_ = _Again(recording)
     with kernels.use("reference"), np.errstate(all="ignore"):
         again_.check_repeats()
-        every = [(step, i) for step in recording.steps for i, part in enumerate(step.parts) if part is not None]
-        costs = [2 * again_.work(step) for step, _ in every]
-        if count * sum(costs) > work:
-            every, count = every[:: max(1, int(-(-sum(costs) // work)))], 1
-        return [again_.check(step, i, index) for step, i in every for index in telling_cells(step.parts[i], count)]
+        every = [(step, i, part) for step in recording.steps for i, part in enumerate(step.parts) if part is not None]
+        cost = sum(2 * again_.work(step) for step, _, _ in every)
+        large = count * cost > work
+        nth = math.ceil(cost / work) if large else 1
+        return [
+            again_.check(step, i, index, "step" if number % nth else "network")
+            for number, (step, i, part) in enumerate(every)
+            for index in telling_cells(part, 1 if large else count)
+        ]
 
 
 class _Again:
@@ -80,41 +90,43 @@ class _Again:
         self.values = [t.value.astype(np.float64) if t.value.dtype.kind == "f" else t.value for t in recording.tensors]
         self.operations = [_doubled(step.operation) for step in recording.steps]
         self.last = recording.loss.id
-        self.unmoved: dict[int, float] = {}  # the loss on the recorded values, from a step on
 
     def check_repeats(self) -> None:
         """Raise NotRepeatable unless the first steps lead to the loss again."""
         recorded = float(self.values[self.last].reshape(()))
-        got = self.loss(self.recording.steps[0], {})
+        first = self.recording.steps[0]
+        got = self.loss(first, [self.values[t] for t in first.inputs])
         if not abs(got - recorded) <= SAME * max(1, abs(recorded)):
             raise NotRepeatable(
                 f"computed again in float64 the loss is {got:.6g} instead of {recorded:.6g}: something in the network "
                 "does not repeat itself, or computes with fewer digits, so its differences would mean nothing"
             )
 
-    def check(self, step: Step, input: int, index: tuple[int, ...]) -> Check:
-        x = self.values[step.inputs[input]]
+    def check(self, step: Step, input: int, index: tuple[int, ...], through: str) -> Check:
+        x, part = self.values[step.inputs[input]], step.parts[input]
         h = MOVE * max(1.0, abs(float(x[index])))
-        above, below = self.moved(step, input, index, h), self.moved(step, input, index, -h)
-        difference, part = (above - below) / (2 * h), step.parts[input]
-        backward = float(part[index])
-        scale = max(abs(backward), abs(difference), FLOOR * float(np.abs(part).max()))
+        below, above = (self.moved(step, input, index, move, through) for move in (-h, h))
+        difference, backward = (above - below) / (2 * h), float(part[index])  # type: ignore[index]
+        scale = max(abs(backward), abs(difference), FLOOR * float(np.abs(part).max()))  # type: ignore[arg-type]
         error = abs(backward - difference) / scale if scale else 0.0
-        middle = self.unmoved.get(step.id)
-        if middle is None:
-            middle = self.unmoved[step.id] = self.loss(step, {})
-        slopes = (above - middle) / h, (middle - below) / h
-        kink = abs(slopes[0] - slopes[1]) > KINK * max(map(abs, slopes)) and error > SAME
-        return Check(step.id, input, index, backward, difference, error, kink)
+        kink = False
+        if error > SAME:
+            middle = self.moved(step, input, index, 0, through)
+            slopes = (above - middle) / h, (middle - below) / h
+            kink = abs(slopes[0] - slopes[1]) > KINK * max(map(abs, slopes))
+        return Check(step.id, input, index, backward, difference, error, through, kink)
 
-    def moved(self, step: Step, input: int, index: tuple[int, ...], h: float) -> float:
+    def moved(self, step: Step, input: int, index: tuple[int, ...], h: float, through: str) -> float:
+        """L with one number of an input moved by h."""
         x = self.values[step.inputs[input]].copy()
         x[index] += h
-        return self.loss(step, {input: x})
+        arrays = [x if i == input else self.values[t] for i, t in enumerate(step.inputs)]
+        if through == "network":
+            return self.loss(step, arrays)
+        return float((self.run(step, arrays) * self.recording.tensors[step.output].gradient).sum())
 
-    def loss(self, step: Step, changed: dict[int, Array]) -> float:
-        """The loss with other arrays for some inputs of a step, by number; all others are as recorded."""
-        arrays = [changed.get(i, self.values[t]) for i, t in enumerate(step.inputs)]
+    def loss(self, step: Step, arrays: list[Array]) -> float:
+        """The loss with these arrays as the inputs of a step; what other steps read besides is as recorded."""
         new = {step.output: self.run(step, arrays)}
         for later in self.after(step):
             new[later.output] = self.run(later, [new.get(t, self.values[t]) for t in later.inputs])

@@ -12,23 +12,27 @@ from typing import Any
 import numpy as np
 
 from ..._function import Function
+from ..._tensor import Tensor
+from ...device import to_device
 from .checking import NotRepeatable, checks
 from .formulas import mathematics
-from .products import Products, Term, kind, products
+from .products import Products, Term, kind, products, total
 from .recording import RecordedTensor, Recording, Step, telling_cells
 from .sources import Use, description, uses
 
 Array = Any
 
-NUMBERS = 1_400_000  # of values and gradients together that a document holds; each takes 5.3 characters
+NUMBERS = 1_400_000  # of values and gradients together in a document; each takes 5.3 characters
 PAGE_KINDS = ("conv2d", "linear", "max_pool2d", "avg_pool2d")  # that it explains by itself, from whole arrays
 BINS = 32  # of a histogram
 CELLS = 2  # of a gradient that are explained, where the page cannot do it
 MOST = 12  # terms of such an explanation
 
 
-def document(recording: Recording) -> dict[str, Any]:
+def document(recording: Recording, numbers: int = NUMBERS) -> dict[str, Any]:
     """Everything that a recording holds, and what explains it.
+
+    numbers: of values and gradients together, about, that it may hold; large tensors are sampled to that end.
 
     {
       "model", "training", "sample": {"shape", "label", "loss", "probabilities" (of the classes, or null)},
@@ -56,12 +60,13 @@ def document(recording: Recording) -> dict[str, Any]:
             base64, in row-major order}; of a large tensor "whole" is False, "kept" {"axis": the last one's number,
             "indices": [...]}, and "data" holds these channels alone, as an array of shape (*shape[:-1], len(indices)).
             Everything but "data" is of the whole tensor; range, mean and histogram are of its finite numbers.
-    CHECK: {"input": i, "index": [...], "backward", "difference", "relative_error", "kink"}: see `checking.Check`.
+    CHECK: {"input": i, "index": [...], "backward", "difference", "relative_error",
+            "through": "network" or "step", "kink": bool}: see `checking.Check`.
     PRODUCTS: {"input": i, "index": [...], "name": "dw", "engine", "total", "count": how many terms there are,
                "terms": [{"product", "place": {...}, "factors": [{"name", "value", "tensor": id or null,
                "index", "gradient": whether of the tensor's gradient}]}], the largest MOST, "rest": the others' sum}
     """
-    few = _level([t.value.size * (1 if t.gradient is None else 2) for t in recording.tensors])
+    few = _level([t.value.size * (1 if t.gradient is None else 2) for t in recording.tensors], numbers)
     whole = {t.id for t in recording.tensors if _kept(t, few) is None}
     formulas = _Shared()
     code = _Shared()
@@ -85,7 +90,7 @@ def _sample(recording: Recording) -> dict[str, Any]:
     loss, label = recording.loss, recording.label
     return {
         "shape": list(recording.input.value.shape),
-        "label": np.asarray(getattr(label, "data", label) if not isinstance(label, np.ndarray) else label).tolist(),
+        "label": _plain(to_device(label.data, "cpu") if isinstance(label, Tensor) else label),
         "loss": _number(float(loss.value.reshape(()))),
         "probabilities": _probabilities(recording),
     }
@@ -97,8 +102,9 @@ def _probabilities(recording: Recording) -> list[float | str] | None:
     if last.operation.name != "CrossEntropy":
         return None
     logits = recording.tensors[last.inputs[0]].value[0].astype(np.float64)
-    powers = np.exp(logits - logits.max())
-    return [_number(float(p)) for p in powers / powers.sum()]
+    with np.errstate(all="ignore"):  # logits that are not finite have been reported where they arose
+        powers = np.exp(logits - logits.max())
+        return [_number(float(p)) for p in powers / powers.sum()]
 
 
 class _Shared:
@@ -145,7 +151,13 @@ def _check(recording: Recording, nodes: list[dict[str, Any]]) -> str | None:
         return str(error)
     for check in found:
         numbers = {n: _number(v) for n, v in asdict(check).items() if isinstance(v, float)}
-        entry = {"input": check.input, "index": list(check.index), **numbers, "kink": check.kink}
+        entry = {
+            "input": check.input,
+            "index": list(check.index),
+            **numbers,
+            "through": check.through,
+            "kink": check.kink,
+        }
         nodes[check.node]["gradcheck"].append(entry)
     return None
 
@@ -176,7 +188,7 @@ def _products(made: Products) -> dict[str, Any]:
         "total": _number(made.total),
         "count": len(terms),
         "terms": [_term(term) for term in terms[:MOST]],
-        "rest": _number(math.fsum(term.product for term in terms[MOST:])),
+        "rest": _number(total(terms[MOST:])),
     }
 
 
@@ -243,12 +255,12 @@ def _backward(recording: Recording) -> list[dict[str, Any]]:
 # Arrays
 
 
-def _level(sizes: list[int]) -> int:
-    """The largest number of numbers per tensor with which all together stay below NUMBERS.
+def _level(sizes: list[int], numbers: int) -> int:
+    """The largest number of numbers per tensor with which all together stay below `numbers`.
 
     Tensors of at most as many are kept whole, of larger ones as many: the small ones leave room to the large.
     """
-    left, few = NUMBERS, 0
+    left, few = numbers, 0
     for place, size in enumerate(sorted(sizes)):
         few = left // (len(sizes) - place)
         if size > few:

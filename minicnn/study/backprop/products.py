@@ -79,15 +79,22 @@ class Products:
     @property
     def total(self) -> float:
         """The sum of the products, rounded once: what `engine` is but for float32's rounding on the way."""
-        return math.fsum(term.product for term in self.terms)
+        return total(self.terms)
 
     def column_sums(self) -> dict[tuple[int, int], float]:
         """For a convolution's dx: the numbers of the matrix dy @ w.T, by (row, column), that col2im adds up."""
-        sums: dict[tuple[int, int], list[float]] = {}
+        columns: dict[tuple[int, int], list[Term]] = {}
         for term in self.terms:
-            if "row" in term.place:
-                sums.setdefault((term.place["row"], term.place["column"]), []).append(term.product)
-        return {place: math.fsum(values) for place, values in sums.items()}
+            columns.setdefault((term.place["row"], term.place["column"]), []).append(term)
+        return {place: total(terms) for place, terms in columns.items()}
+
+
+def total(terms: Iterable[Term]) -> float:
+    """The sum of products, rounded once; NaN where there are infinities of both signs, or more than a float holds."""
+    try:
+        return math.fsum(term.product for term in terms)
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def products(recording: Recording, node: int, input: int, index: Sequence[int]) -> Products:
