@@ -6,6 +6,9 @@ checking    sampled gradients against central differences
 formulas    the mathematics of each operation, both directions
 sources     the code of each operation, and of its kernels in the three rooms
 document    all of it as one dictionary, from which the page is made
+layout      where each operation stands in the picture of the graph
+drawing     that picture as SVG
+page        the page: `web/` holds its template, styles and scripts
 """
 
 from .document import document

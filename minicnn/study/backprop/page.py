@@ -18,10 +18,11 @@ from .recording import Loss, record
 
 Array = Any
 
-STYLES = ("colours.css", "graph.css", "page.css")
+STYLES = ("colours.css", "graph.css", "page.css", "node.css", "explanation.css", "phone.css")
 # In the order in which they need each other.
 SCRIPTS = (
-    "recording.js", "timeline.js", "graph.js", "pictures.js", "products.js", "explanation.js", "panel.js", "main.js",
+    "recording.js", "timeline.js", "graph.js", "pictures.js", "sheet.js", "layers.js", "pooling.js", "products.js",
+    "window.js", "explanation.js", "numbers.js", "code.js", "panel.js", "main.js",
 )  # fmt: skip
 
 

@@ -7,7 +7,10 @@ function explanationOf(node, place, index, show, close) {
   const explanation = explain(node, place, index);
   return element(
     "section",
-    { class: "explanation", "aria-label": `Where the gradient of ${tensor.name} at ${indexText(index)} comes from` },
+    {
+      class: "explanation",
+      "aria-label": `Where the gradient of ${tensor.name} at ${indexText(index)} comes from`,
+    },
     element(
       "header",
       {},
@@ -35,12 +38,20 @@ function indexInputs(tensor, index, show) {
       "data-axis": axis,
       onchange: ({ target }) => {
         const wanted = Math.min(Math.max(Math.trunc(Number(target.value)) || 0, 0), tensor.shape[axis] - 1);
-        show(index.map((old, k) => (k === axis ? wanted : old)), `[data-axis="${axis}"]`);
+        show(
+          index.map((old, k) => (k === axis ? wanted : old)),
+          `[data-axis="${axis}"]`,
+        );
       },
     });
     return element("label", {}, element("span", {}, names[axis] ?? `axis ${axis}`), input);
   });
-  return element("div", { class: "index" }, element("span", { class: "symbol" }, `∂L/∂ ${tensor.name}`), fields);
+  return element(
+    "div",
+    { class: "index" },
+    element("span", { class: "symbol" }, `∂L/∂ ${tensor.name}`),
+    fields,
+  );
 }
 
 function explained(node, tensor, index, explanation) {
@@ -61,34 +72,48 @@ function explained(node, tensor, index, explanation) {
 // What is said where a tensor is too large for the page: the cells that Python has explained in it.
 function unexplained(node, place, show) {
   const cells = explainedCells(node, place).map(({ index }) =>
-    element("button", { class: "link", onclick: () => show(index) }, indexText(index)));
+    element("button", { class: "link", onclick: () => show(index) }, indexText(index)),
+  );
   const known = cells.flatMap((cell, k) => [k ? ", " : " Explained are ", cell]);
-  const text = "The numbers behind this cell are not all in the page, which holds only parts of large tensors.";
+  const text =
+    "The numbers behind this cell are not all in the page, which holds only parts of large tensors.";
   return element("p", { class: "sentence" }, text, known, cells.length ? "." : null);
 }
 
 function activationNote({ products, settings }) {
-  const formulas = { relu: "relu′ = 1 where y > 0, else 0", tanh: "tanh′ = 1 − y²", sigmoid: "sigmoid′ = y (1 − y)" };
+  const formulas = {
+    relu: "relu′ = 1 where y > 0, else 0",
+    tanh: "tanh′ = 1 − y²",
+    sigmoid: "sigmoid′ = y (1 − y)",
+  };
   const formula = formulas[settings.activation ?? products];
   if (!formula) return null;
-  const where = settings.activation ? "The activation is part of this layer: dy is first multiplied with its slope. " : "";
+  const where = settings.activation
+    ? "The activation is part of this layer: dy is first multiplied with its slope. "
+    : "";
   return element("p", { class: "sentence soft" }, `${where}In terms of the result, ${formula}.`);
 }
 
 function strongestPlace({ groups }) {
   const placed = groups.flatMap((group) => group.terms).filter((term) => term.place);
-  return placed.length ? placed.reduce((a, b) => (Math.abs(b.product) > Math.abs(a.product) ? b : a)).place : null;
+  return placed.length
+    ? placed.reduce((a, b) => (Math.abs(b.product) > Math.abs(a.product) ? b : a)).place
+    : null;
 }
 
 // The factors number by number, a line for each group and a column for each term; and their products, added up.
 function equation({ groups, total }) {
   const columns = Math.max(...groups.map((group) => group.terms.length), 0);
-  const alike = groups.every((group) => group.terms.every((term) => term.factors.length === groups[0].terms[0].factors.length));
+  const alike = groups.every((group) =>
+    group.terms.every((term) => term.factors.length === groups[0].terms[0].factors.length),
+  );
   if (columns * groups.length < 2 || !alike) return null;
   const lines = groups.map(({ terms }) => {
     const line = Array(columns).fill(null);
     // Windows that met padding are missing in a line: the others keep their columns.
-    terms.forEach((term, k) => (line[terms.length < columns && term.place ? term.place.window[1] % columns : k] = term));
+    terms.forEach(
+      (term, k) => (line[terms.length < columns && term.place ? term.place.window[1] % columns : k] = term),
+    );
     return line;
   });
   const matrix = (caption, read, isGradient) =>
@@ -98,107 +123,35 @@ function equation({ groups, total }) {
     k ? sign("·") : null,
     matrix(/^(1\/|won|lost)/.test(name) ? "share" : name, (term) => term.factors[k].value, isGradient),
   ]);
-  const products = groups[0].terms[0].factors.length > 1 ? [sign("="), matrix("products", (term) => term.product, true)] : [];
-  return element("div", { class: "equation" }, factors, products, sign("Σ ="), element("span", { class: "number strong" }, shown(total, 6)));
-}
-
-// A small picture with a caption, for looking at only. mark: [row, column] of a cell to frame; box: of a rectangle
-// [row, column, height, width].
-function staticPicture(caption, rows, columns, read, isGradient, { width = 170, mark = null, box = null } = {}) {
-  const room = panel.clientWidth < 560 ? width * 0.6 : width;
-  const fitting = Math.min(room / columns, Math.min(room, 170) / rows, 18);
-  const side = fitting > 1 ? Math.floor(fitting) : fitting;
-  const { canvas, context } = canvasOf(columns * side, rows * side, { "aria-hidden": "true" });
-  const cells = range(rows).map((i) => range(columns).map((j) => read(i, j)));
-  const present = cells.flat().filter((value) => value !== null && Number.isFinite(value));
-  const scale = present.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
-  paintTile(context, rows, columns, (i, j) => cells[i][j], scale, isGradient, 0, 0, side);
-  const style = getComputedStyle(document.documentElement);
-  const frame = (row, column, height, breadth, colour) => {
-    context.strokeStyle = style.getPropertyValue(colour);
-    context.lineWidth = 2;
-    context.strokeRect(column * side, row * side, breadth * side, height * side);
-  };
-  if (box) frame(...box, "--forward");
-  if (mark) frame(...mark, 1, 1, "--backward");
-  return element("figure", { class: "small" }, canvas, element("figcaption", {}, caption));
-}
-
-// The window in which a product was made: in x, in numbers, and as a row of the im2col matrix.
-function windowLens(node, tensor, index, place) {
-  const it = layer(node);
-  const geometry = windowGeometry(it);
-  const { n, channel, winner } = place;
-  const [i, j] = place.window;
-  const [top, left] = geometry.cell(i, j, 0, 0);
-  const [bottom, right] = geometry.cell(i, j, geometry.KH - 1, geometry.KW - 1);
-  const isInput = tensor.id === it.x.id;
-  const cell = winner ?? (isInput ? index.slice(1, 3) : geometry.cell(i, j, index[0], index[1]));
-  const inX = staticPicture(
-    `channel ${channel} of x, window (${i}, ${j}) framed${winner ? ", and the cell that won" : ""}`,
-    geometry.H,
-    geometry.W,
-    (h, v) => valueAt(it.x, n, h, v, channel) ?? null,
-    false,
-    { mark: cell, box: [top, left, bottom - top + 1, right - left + 1] },
+  const products =
+    groups[0].terms[0].factors.length > 1
+      ? [sign("="), matrix("products", (term) => term.product, true)]
+      : [];
+  return element(
+    "div",
+    { class: "equation" },
+    factors,
+    products,
+    sign("Σ ="),
+    element("span", { class: "number strong" }, shown(total, 6)),
   );
-  const isGradient = isInput && node.products === "conv2d";
-  const parts = [inX, windowNumbers(it, geometry, place, cell, isGradient)];
-  if (node.products === "conv2d") parts.push(im2colRow(it, geometry, place, isGradient));
-  return parts.filter(Boolean);
-}
-
-// What the im2col matrix holds at (kh, kw, c) of a window; or, of its gradient dy @ w.T, the sum over the filters.
-function columnEntry(it, geometry, { n, window, channel }, kh, kw, c, isGradient) {
-  const { x, w, y, groups } = it;
-  const [group, [h, v]] = [Math.floor(channel / w.shape[2]), geometry.cell(...window, kh, kw)];
-  if (!isGradient) return geometry.inside(h, v) ? (valueAt(x, n, h, v, group * w.shape[2] + c) ?? null) : 0;
-  const O = y.shape[3] / groups;
-  const filters = range(O).map((k) => group * O + k);
-  return sum(filters.map((o) => term([...outputGradient(it, n, ...window, o), number("w", w, kh, kw, c, o)]).product));
-}
-
-// The window of one channel in numbers, where it is small enough to be read.
-function windowNumbers(it, geometry, place, [markedRow, markedColumn], isGradient) {
-  const { KH, KW, cell, inside } = geometry;
-  if (KH * KW > 49) return null;
-  const read = (kh, kw, h, v) => {
-    if (isGradient) return columnEntry(it, geometry, place, kh, kw, place.channel % it.w.shape[2], true);
-    return inside(h, v) ? valueAt(it.x, place.n, h, v, place.channel) : null;
-  };
-  const rows = range(KH).map((kh) =>
-    element("tr", {}, range(KW).map((kw) => {
-      const [h, v] = cell(...place.window, kh, kw);
-      const value = read(kh, kw, h, v);
-      const isMarked = h === markedRow && v === markedColumn;
-      return element("td", { class: isMarked ? "marked" : null }, value === null ? "·" : shown(value, 2));
-    })),
-  );
-  const caption = isGradient ? "what col2im adds at the cells of this window" : "the window in numbers";
-  const table = element("div", { class: "scroll", tabindex: "0" }, element("table", { class: "window" }, rows));
-  return element("figure", { class: "small" }, table, element("figcaption", {}, caption));
-}
-
-// The whole window, all channels, as the row that im2col makes of it: for each kh, each kw, each c.
-function im2colRow(it, geometry, place, isGradient) {
-  const { KH, KW } = geometry;
-  const C = it.w.shape[2];
-  if (KW * C > 512) return null;
-  const mark = [Math.floor(place.column / (KW * C)), place.column % (KW * C)];
-  const read = (kh, k) => columnEntry(it, geometry, place, kh, Math.floor(k / C), k % C, isGradient);
-  const matrix = isGradient ? "dy @ w.T" : "im2col(x)";
-  const caption = `row ${place.row} of ${matrix}: ${KH * KW * C} numbers, here in ${KH} lines; column ${place.column} framed`;
-  return staticPicture(caption, KH, KW * C, read, isGradient, { mark, width: 300 });
 }
 
 // The terms in numbers. Groups of several terms open when asked for, the strongest by itself.
 function groupsOf({ groups }, look) {
   if (!groups.length) return null;
   if (groups.every((group) => group.terms.length === 1)) {
-    return termTable(groups.map((group) => ({ ...group.terms[0], name: group.name })), look);
+    return termTable(
+      groups.map((group) => ({ ...group.terms[0], name: group.name })),
+      look,
+    );
   }
   const strongest = groups.reduce((a, b) => (Math.abs(b.subtotal) > Math.abs(a.subtotal) ? b : a));
-  return element("div", { class: "groups" }, groups.map((group) => groupOf(group, look, group === strongest)));
+  return element(
+    "div",
+    { class: "groups" },
+    groups.map((group) => groupOf(group, look, group === strongest)),
+  );
 }
 
 function groupOf(group, look, isOpen) {
@@ -230,8 +183,15 @@ function termTable(terms, look) {
     ),
   );
   const names = terms[0].factors.map(({ name }) => (/^(won|lost)/.test(name) ? "won?" : name));
-  const heads = [...(windows ? ["made in"] : []), ...names, "product"].map((text) => element("th", { scope: "col" }, text));
-  const table = element("table", { class: "terms" }, element("thead", {}, element("tr", {}, heads)), element("tbody", {}, rows));
+  const heads = [...(windows ? ["made in"] : []), ...names, "product"].map((text) =>
+    element("th", { scope: "col" }, text),
+  );
+  const table = element(
+    "table",
+    { class: "terms" },
+    element("thead", {}, element("tr", {}, heads)),
+    element("tbody", {}, rows),
+  );
   return element("div", { class: "scroll", tabindex: "0" }, table);
 }
 
@@ -243,7 +203,10 @@ function whereOf({ place, name }, look) {
 
 function factorText({ name, index, value }) {
   const what = index.length ? name + indexText(index) : name;
-  return [element("span", { class: "soft" }, `${what} = `), element("span", { class: "number" }, shown(value, 5))];
+  return [
+    element("span", { class: "soft" }, `${what} = `),
+    element("span", { class: "number" }, shown(value, 5)),
+  ];
 }
 
 // The sum beside the engine's own number; and, where others read the tensor too, what they added.
@@ -253,11 +216,11 @@ function total(node, tensor, index, { count, total, ...explanation }) {
   const line = (name, value, attributes = {}) =>
     element("div", {}, element("dt", {}, name), element("dd", { class: "number", ...attributes }, value));
   const lines = [line(`Sum of ${plural(count, "product")}`, shown(total, 9), { "data-sum": total })];
-  if (others.length) {
+  const parts = arrivals(tensor.id, timeline.length).expected;
+  if (parts > 1)
     lines.push(line(`Parts by way of ${others.map(titleOf).join(", ")}`, shown(engine - total, 6)));
-  }
   lines.push(line("The engine's gradient", shown(engine, 9), { "data-engine": engine }));
-  if (!others.length) lines.push(line("Difference, from rounding to float32", shown(total - engine, 2)));
+  if (parts <= 1) lines.push(line("Difference, from rounding to float32", shown(total - engine, 2)));
   return element("dl", { class: "total" }, lines);
 }
 

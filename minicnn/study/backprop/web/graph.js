@@ -36,7 +36,8 @@ function paintGraph(now) {
   const { pass, node } = timeline[now];
   for (const arrow of graphElement.querySelectorAll(".arrow")) {
     const id = Number(arrow.dataset.tensor);
-    const sent = arrow.dataset.reader === "" ? backwardStart : backwardStepOf.get(Number(arrow.dataset.reader));
+    const sent =
+      arrow.dataset.reader === "" ? backwardStart : backwardStepOf.get(Number(arrow.dataset.reader));
     arrow.classList.toggle("computed", isComputed(id, now));
     arrow.classList.toggle("arrived", sent <= now && tensors.get(id).gradient !== null);
   }
@@ -79,7 +80,11 @@ function markChosen(id) {
   }
   const area = document.getElementById("graph");
   const [seen, box] = [area.getBoundingClientRect(), boxes.get(id).getBoundingClientRect()];
-  const outside = box.top < seen.top + 40 || box.bottom > seen.bottom - 40 || box.left < seen.left || box.right > seen.right;
+  const outside =
+    box.top < seen.top + 40 ||
+    box.bottom > seen.bottom - 40 ||
+    box.left < seen.left ||
+    box.right > seen.right;
   if (!outside) return;
   const top = box.top + box.height / 2 - seen.top - seen.height / 2;
   const left = box.left + box.width / 2 - seen.left - seen.width / 2;

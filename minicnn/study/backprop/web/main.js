@@ -2,7 +2,10 @@
 "use strict";
 
 const controls = Object.fromEntries(
-  ["first", "back", "forward", "last", "slider", "now", "ledger"].map((id) => [id, document.getElementById(id)]),
+  ["first", "back", "forward", "last", "slider", "now", "ledger"].map((id) => [
+    id,
+    document.getElementById(id),
+  ]),
 );
 let now = 0;
 let chosen = null;
@@ -44,12 +47,26 @@ function paintLedger() {
   const states = ["arrived", "partial", "awaited"];
   const lists = states.map((state) => asked.filter((tensor) => gradientState(tensor.id, now) === state));
   const counts = states.map((state, k) =>
-    element("span", { class: `state ${state}`, "data-count": lists[k].length }, `${lists[k].length} ${state === "partial" ? "in part" : state}`));
+    element(
+      "span",
+      { class: `state ${state}`, "data-count": lists[k].length },
+      `${lists[k].length} ${state === "partial" ? "in part" : state}`,
+    ),
+  );
   const summary = element("summary", {}, element("span", {}, "Gradients"), counts);
-  const list = (state, k) => lists[k].length
-    ? element("div", {}, element("h4", {}, state === "partial" ? "in part" : state),
-        element("ul", {}, lists[k].map((tensor) => gradientToken(tensor.id, now))))
-    : null;
+  const list = (state, k) =>
+    lists[k].length
+      ? element(
+          "div",
+          {},
+          element("h4", {}, state === "partial" ? "in part" : state),
+          element(
+            "ul",
+            {},
+            lists[k].map((tensor) => gradientToken(tensor.id, now)),
+          ),
+        )
+      : null;
   controls.ledger.replaceChildren(summary, ...states.map(list).filter(Boolean));
 }
 
@@ -64,7 +81,8 @@ function paintSample() {
   const { canvas, context } = canvasOf(W * side, H * side, { role: "img", "aria-label": "The sample" });
   const image = new ImageData(W, H);
   for (let k = 0; k < H * W; k++) {
-    const level = (c) => (255 * (numbersOf(input.value)[k * C + (C === 3 ? c : 0)] - low)) / (high - low || 1);
+    const level = (c) =>
+      (255 * (numbersOf(input.value)[k * C + (C === 3 ? c : 0)] - low)) / (high - low || 1);
     image.data.set([level(0), level(1), level(2), 255], 4 * k);
   }
   drawScaled(context, image, 0, 0, side);
@@ -75,12 +93,18 @@ function paintProbabilities() {
   const { probabilities, label } = recording.sample;
   if (!probabilities) return;
   const order = probabilities.map((_, k) => k);
-  const classes = order.length <= 10 ? order : order.sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 5);
+  const classes =
+    order.length <= 10 ? order : order.sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 5);
   const bars = classes.map((k) => {
     const bar = element("span", { class: "bar" });
     bar.style.setProperty("--share", probabilities[k]);
-    return element("li", { class: k === label ? "label" : null }, element("span", { class: "class" }, k), bar,
-      element("span", { class: "number" }, likelihood(probabilities[k])));
+    return element(
+      "li",
+      { class: k === label ? "label" : null },
+      element("span", { class: "class" }, k),
+      bar,
+      element("span", { class: "number" }, likelihood(probabilities[k])),
+    );
   });
   document.getElementById("probabilities").append(...bars);
 }
