@@ -145,6 +145,12 @@ class _Cell:
         return self.tensors[self.step.output]
 
     @property
+    def gradient(self) -> Array:
+        """In the result: the step has parts, so it arrived."""
+        assert self.output.gradient is not None
+        return self.output.gradient
+
+    @property
     def x(self) -> Array:
         return self.tensors[self.step.inputs[0]].value
 
@@ -158,9 +164,7 @@ class _Cell:
 
     def dy(self, index: Index) -> tuple[Factor, ...]:
         """The gradient in the result; and where the step ends in an activation, the slope it is multiplied with."""
-        gradient = self.output.gradient
-        assert gradient is not None  # the step has parts, so a gradient arrived
-        dy = Factor("dy", float(gradient[index]), self.output.id, index, gradient=True)
+        dy = Factor("dy", float(self.gradient[index]), self.output.id, index, gradient=True)
         return (dy,) if self.activation is None else (dy, self.slope(self.activation, index))
 
     def slope(self, activation: str, index: Index) -> Factor:
@@ -357,7 +361,7 @@ def _batch_norm_input(cell: _Cell) -> list[Term]:
     scale = cell.value("gamma", 1, (c,)), Factor("1/sqrt(var + eps)", 1 / deviation)
     terms = [Term((*scale, *cell.dy(cell.index)))]
     if isinstance(cell.operation, norm.BatchNorm):
-        x, y, dy = (np.asarray(a[..., c], np.float64) for a in (cell.x, cell.output.value, cell.output.gradient))
+        x, y, dy = (a[..., c].astype(np.float64) for a in (cell.x, cell.output.value, cell.gradient))
         dy = dy if cell.activation is None else dy * (y > 0)  # its only one is relu
         share, dbeta = Factor(f"-1/{dy.size}", -1 / dy.size), Factor("dbeta", float(dy.sum()))
         dgamma = Factor("dgamma", float((dy * (x - mean)).sum()) / deviation)
