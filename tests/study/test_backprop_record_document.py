@@ -26,7 +26,8 @@ from minicnn.ops import (
     pool,
     reduction,
 )
-from minicnn.study.backprop import document, record
+from minicnn.study.backprop import record
+from minicnn.study.backprop.document import document
 from minicnn.study.backprop.formulas import FORMULAS
 from minicnn.study.backprop.sources import description, kernel_names, of_function, uses
 
