@@ -8,7 +8,8 @@ import pytest
 
 import minicnn as mc
 from minicnn import data, kernels, models, nn
-from minicnn.study.backprop import document, record
+from minicnn.study.backprop import record
+from minicnn.study.backprop.document import document
 
 pytest.importorskip("jinja2")
 pytest.importorskip("igraph")

@@ -26,7 +26,8 @@ from minicnn.ops import (
     pool,
     reduction,
 )
-from minicnn.study.backprop import document, record
+from minicnn.study.backprop import record
+from minicnn.study.backprop.document import document
 from minicnn.study.backprop.formulas import FORMULAS
 from minicnn.study.backprop.sources import description, kernel_names, of_function, uses
 
@@ -127,10 +128,10 @@ def test_large_tensors_keep_whole_channels_and_explained_cells():
     conv2d = nn.Conv2d(3, 8, 3, padding=1, activation="relu")
     model = nn.Sequential(conv2d, nn.BatchNorm2d(8), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(None, 30), nn.ReLU())
     r = record(model, image(20, 20, 3), 1)
-    whole, d = document(r), document(r, numbers=6000)
+    whole, d = document(r), document(r, numbers=12_000)
     assert all(t["value"]["whole"] for t in whole["tensors"])
     kept = [len(base64.b64decode(t[s]["data"])) // 4 for t in d["tensors"] for s in ("value", "gradient")]
-    assert 3000 < sum(kept) <= 6000
+    assert 6000 < sum(kept) <= 12_000
     sampled = [t for t in d["tensors"] if not t["value"]["whole"]]
     assert sampled
     for entry in sampled:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
 import math
 from collections.abc import Callable
@@ -14,17 +13,16 @@ import numpy as np
 from ..._function import Function
 from ..._tensor import Tensor
 from ...device import to_device
+from .arrays import NUMBERS, kept_channels, level, stored
 from .checking import NotRepeatable, checks
 from .formulas import mathematics
 from .products import Products, Term, kind, products, total
-from .recording import RecordedTensor, Recording, Step, telling_cells
+from .recording import Recording, Step, telling_cells
 from .sources import Use, description, uses
 
 Array = Any
 
-NUMBERS = 1_400_000  # of values and gradients together in a document; each takes 5.3 characters
 PAGE_KINDS = ("conv2d", "linear", "max_pool2d", "avg_pool2d")  # that it explains by itself, from whole arrays
-BINS = 32  # of a histogram
 CELLS = 2  # of a gradient that are explained, where the page cannot do it
 MOST = 12  # terms of such an explanation
 
@@ -66,8 +64,8 @@ def document(recording: Recording, numbers: int = NUMBERS) -> dict[str, Any]:
                "terms": [{"product", "place": {...}, "factors": [{"name", "value", "tensor": id or null,
                "index", "gradient": whether of the tensor's gradient}]}], the largest MOST, "rest": the others' sum}
     """
-    few = _level([t.value.size * (1 if t.gradient is None else 2) for t in recording.tensors], numbers)
-    whole = {t.id for t in recording.tensors if _kept(t, few) is None}
+    few = level(recording.tensors, numbers)
+    whole = {t.id for t in recording.tensors if kept_channels(t, few) is None}
     formulas = _Shared()
     code = _Shared()
     nodes = [_node(recording, step, whole, formulas, code) for step in recording.steps]
@@ -77,7 +75,7 @@ def document(recording: Recording, numbers: int = NUMBERS) -> dict[str, Any]:
         "training": recording.training,
         "sample": _sample(recording),
         "output": list(recording.output),
-        "tensors": [_tensor(t, few) for t in recording.tensors],
+        "tensors": [stored(t, few) for t in recording.tensors],
         "nodes": nodes,
         "backward": _backward(recording),
         "unchecked": unchecked,
@@ -250,60 +248,3 @@ def _backward(recording: Recording) -> list[dict[str, Any]]:
         arrived[t] += 1
         writes[step.id].append({"tensor": t, "input": i, "arrived": arrived[t], "awaited": awaited[t]})
     return [{"node": s.id, "reads": list(dict.fromkeys([s.output, *s.reads])), "writes": writes[s.id]} for s in steps]
-
-
-# Arrays
-
-
-def _level(sizes: list[int], numbers: int) -> int:
-    """The largest number of numbers per tensor with which all together stay below `numbers`.
-
-    Tensors of at most as many are kept whole, of larger ones as many: the small ones leave room to the large.
-    """
-    left, few = numbers, 0
-    for place, size in enumerate(sorted(sizes)):
-        few = left // (len(sizes) - place)
-        if size > few:
-            return few
-        left -= size
-    return max([few, *sizes])
-
-
-def _tensor(t: RecordedTensor, few: int) -> dict[str, Any]:
-    kept = _kept(t, few)
-    return {
-        "id": t.id,
-        "name": t.name,
-        "role": t.role,
-        "shape": list(t.value.shape),
-        "dtype": str(t.value.dtype),
-        "value": _store(t.value, kept),
-        "gradient": None if t.gradient is None else _store(t.gradient, kept),
-    }
-
-
-def _kept(t: RecordedTensor, few: int) -> list[int] | None:
-    """The channels that are kept of a tensor, evenly over all of them; None for the whole tensor."""
-    each = 1 if t.gradient is None else 2
-    if t.value.size * each <= few or t.value.ndim == 0:
-        return None
-    C = t.value.shape[-1]
-    count = max(1, few // (each * t.value.size // C))
-    return [i * C // count for i in range(count)]
-
-
-def _store(array: Array, kept: list[int] | None) -> dict[str, Any]:
-    """The numbers of an array, and what is to be said about all of them."""
-    finite = array[np.isfinite(array)].astype(np.float64)
-    counts, edges = np.histogram(finite, BINS) if finite.size else ((), ())
-    part = array if kept is None else array[..., kept]
-    store = {
-        "range": [float(finite.min()), float(finite.max())] if finite.size else None,
-        "mean": float(finite.mean()) if finite.size else None,
-        "zeros": float((array == 0).mean()) if array.size else 0.0,
-        "nonfinite": int(array.size - finite.size),
-        "histogram": {"edges": [float(e) for e in edges], "counts": [int(c) for c in counts]} if finite.size else None,
-        "whole": kept is None,
-        "data": base64.b64encode(np.ascontiguousarray(part, "<f4").tobytes()).decode(),
-    }
-    return store if kept is None else {**store, "kept": {"axis": array.ndim - 1, "indices": kept}}

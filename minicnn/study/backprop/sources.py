@@ -47,14 +47,18 @@ class Source:
 
     def html(self) -> str:
         """Highlighted with Pygments' short class names, without anything around it."""
-        try:
-            from pygments import highlight
-            from pygments.formatters import HtmlFormatter
-            from pygments.lexers import get_lexer_by_name
-        except ImportError as error:
-            raise ImportError('the backprop page needs Pygments: pip install "minicnn[study]"') from error
-        lexer = get_lexer_by_name(self.language)
-        return str(highlight(self.text, lexer, HtmlFormatter(nowrap=True)))
+        return _highlighted(self.text, self.language)
+
+
+@cache
+def _highlighted(text: str, language: str) -> str:
+    try:
+        from pygments import highlight
+        from pygments.formatters import HtmlFormatter
+        from pygments.lexers import get_lexer_by_name
+    except ImportError as error:
+        raise ImportError('the backprop page needs Pygments: pip install "minicnn[study]"') from error
+    return str(highlight(text, get_lexer_by_name(language), HtmlFormatter(nowrap=True)))
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,14 @@ class _File:
         ]
 
 
-_file = cache(_File)
+def _file(room: str, stem: str) -> _File:
+    return _parsed(room, stem, (_KERNELS / room / f"{stem}.py").stat().st_mtime_ns)
+
+
+@cache
+def _parsed(room: str, stem: str, changed: int) -> _File:
+    """A file as it was when it was last changed."""
+    return _File(room, stem)
 
 
 def _kernel(room: str, name: str, recording: Recording, step: Step) -> list[Source]:
