@@ -8,6 +8,8 @@ everything that was computed from its result. Sorting by creation number gives t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import device, kernels
@@ -17,6 +19,28 @@ if TYPE_CHECKING:
     from ._function import Function
 
 Array = Any
+Before = Callable[["Function", Array], None]
+After = Callable[["Function", tuple[Array | None, ...]], None]
+
+# Whom each Function's backward tells about itself; see `observe`.
+_observers: list[observe] = []
+
+
+class observe:
+    """`with observe(before, after):` shows each step of a backward pass, in the order in which they run.
+
+    before(function, dy): with the gradient in its result complete; after(function, dxs): with what its `backward` has
+    returned for its inputs. The arrays are the pass's own: whoever wants to keep one copies it.
+    """
+
+    def __init__(self, before: Before, after: After) -> None:
+        self.before, self.after = before, after
+
+    def __enter__(self) -> None:
+        _observers.append(self)
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        _observers.remove(self)
 
 
 def backward(root: Tensor, gradient: Array | None = None) -> None:
@@ -50,8 +74,13 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
 def _propagate(function: Function, gradients: dict[Function, Array], leaves: dict[Tensor, Array]) -> None:
     """Take the gradient in a Function's result, and add those in its inputs to where they are collected."""
     inputs = function.inputs
+    observers = tuple(_observers)
+    for observer in observers:
+        observer.before(function, gradients[function])
     # The gradient has no name here: `backward` can drop it as soon as it has read it.
     dxs = _checked(function, function.backward(gradients.pop(function)))
+    for observer in observers:
+        observer.after(function, dxs)
     for x, dx in zip(inputs, dxs, strict=True):
         if dx is None or x is None:
             continue
