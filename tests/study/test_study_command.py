@@ -136,6 +136,7 @@ def test_images_are_fitted_by_whole_pixels():
     large = sources.fitted(digits, (61, 58, 1))
     assert large.shape == (2, 61, 58, 1)
     assert (large[0, 2 + 2 * 5 : 4 + 2 * 5, 1 + 2 * 9 : 3 + 2 * 9, 0] == digits[0, 5, 9, 0]).all()
+    assert sources.fitted(digits, (61, 90, 1)).shape == (2, 61, 90, 1)  # twice as large, since three times do not fit
     small = sources.fitted(digits, (14, 7, 1))
     np.testing.assert_array_equal(small, digits[:, ::2, ::4])
     colour = np.array([[[[10, 20, 60]]]], np.uint8)

@@ -124,7 +124,8 @@ def gradient_norms(norms: Mapping[str, Sequence[float]], path: PathLike | None =
     shown = np.where(values > 0, values, np.nan)
     if not np.isfinite(shown).any():
         raise ValueError("gradient_norms expected at least one norm above 0, got none")
-    figure = new_figure(8.4, min(1.6 + 0.3 * len(norms), 14))
+    height = min(1.6 + 0.24 * len(norms), 14)
+    figure = new_figure(8.4, height)
     from matplotlib.colors import LogNorm  # here, where new_figure has found matplotlib
     from matplotlib.ticker import MaxNLocator
 
@@ -138,6 +139,6 @@ def gradient_norms(norms: Mapping[str, Sequence[float]], path: PathLike | None =
     axes.tick_params(length=0, labelsize=9 if len(norms) <= 20 else 6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.set_xlabel("step", color=INK)
-    bar = figure.colorbar(picture, ax=axes, pad=0.02)
+    bar = figure.colorbar(picture, ax=axes, pad=0.02, shrink=min(1.0, 4 / height), anchor=(0, 1))
     bar.outline.set_visible(False)
     return save_figure(figure, path)

@@ -127,7 +127,7 @@ def feature_maps(
     chosen, every = _layers_with_maps(run, layers)
     rows = [("image", run.images.numpy()[0]), *((step.name, step.output.numpy()[0]) for step in chosen)]
     most = min(channels, max(maps.shape[2] for _, maps in rows))
-    left = 0.3 + 0.065 * max(len(name) for name, _ in rows)
+    left = 0.3 + 0.065 * max(len(line) for row in rows for line in _label(*row).split("\n"))
     width, height = left + most * TILE + RIGHT, len(rows) * (TILE + GAP) + TOP
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
@@ -172,9 +172,14 @@ def _draw_maps(axes: Axes, name: str, maps: Array, most: int) -> None:
                     interpolation="nearest")  # fmt: skip
         axes.set_axis_off()
     axes.set_anchor("W")
-    for side, ha, text in ((0, "right", f"{name}\n{H} x {W} x {C}"), (1, "left", f"{low:.3g} to\n{high:.3g}")):
+    for side, ha, text in ((0, "right", _label(name, maps)), (1, "left", f"{low:.3g} to\n{high:.3g}")):
         axes.annotate(text, (side, 0.5), (7 if side else -7, 0), "axes fraction", "offset points", ha=ha, va="center",
                       fontsize=7, color=INK)  # fmt: skip
+
+
+def _label(name: str, maps: Array) -> str:
+    H, W, C = maps.shape
+    return f"{name}\n{H} x {W} x {C}"
 
 
 # The filters of the lectures, (3, 3), with what they are divided by.
