@@ -186,6 +186,21 @@ def test_every_network_is_drawn(name, no_draws):
         assert_inside(plots.grad_cam(model, x))
 
 
+def test_names_are_written_as_they_are(tmp_path):
+    """Dollar signs would make formulas, and those that are none would fail."""
+    name = r"$\frac$_^{"
+    model = nn.Sequential({name: nn.Conv2d(1, 2, 3, activation="relu"), "flat": nn.Flatten(), "fc": nn.Linear(None, 2)})
+    x = np.random.default_rng(0).random((2, 6, 6, 1), np.float32)
+    plots.feature_maps(model, x[0], tmp_path / "a.png")
+    plots.saliency(model, x[0], names=[name, name], path=tmp_path / "a.png")
+    plots.grad_cam(model, x[0], path=tmp_path / "a.png")
+    plots.receptive_fields(model, x[0], path=tmp_path / "a.png")
+    plots.gradient_norms({name: [1.0, 2.0]}, tmp_path / "a.png")
+    plots.error_curves({name: {"accuracy": [0.5]}}, tmp_path / "a.png")
+    plots.confusion_heatmap(np.eye(2), [name, name], tmp_path / "a.png")
+    plots.activation_histograms({name: model}, x, np.array([0, 1]), path=tmp_path / "a.png")
+
+
 # Activations and gradients
 
 

@@ -13,7 +13,7 @@ from ..._tensor import Tensor
 from ...device import to_device
 from ...nn import Module
 from ...ops import activation
-from ..figure import FAINT, INK, PathLike, new_figure, save_figure
+from ..figure import FAINT, INK, PathLike, new_figure, plain, save_figure
 from ..steps import Step, differentiate, run_steps
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def activation_histograms(
             right = figure.add_subplot(grid[i, 2 * place + 1])
             _draw_gradients(right, signal, limits, last)
             if i == 0:
-                left.set_title(f"{name}: activations" if name else "activations", fontsize=10, color=INK)
-                right.set_title(f"{name}: gradients" if name else "gradients", fontsize=10, color=INK)
+                left.set_title(f"{plain(name)}: activations" if name else "activations", fontsize=10, color=INK)
+                right.set_title(f"{plain(name)}: gradients" if name else "gradients", fontsize=10, color=INK)
     return save_figure(figure, path)
 
 
@@ -129,7 +129,7 @@ def _decades(gradients: list[Array]) -> tuple[float, float]:
 def _draw_values(axes: Axes, signal: LayerSignal, limits: tuple[float, float], last: bool) -> None:
     axes.stairs(*np.histogram(signal.values[signal.values != 0].clip(*limits), BINS, limits), fill=True, color=VALUES)
     _finish(axes, limits, last, f"std {signal.values.std():.2g}, {_zeros(signal.values)}")
-    axes.set_ylabel(signal.name, rotation=0, ha="right", va="center", fontsize=7, color=INK)
+    axes.set_ylabel(plain(signal.name), rotation=0, ha="right", va="center", fontsize=7, color=INK)
 
 
 def _draw_gradients(axes: Axes, signal: LayerSignal, limits: tuple[float, float], last: bool) -> None:

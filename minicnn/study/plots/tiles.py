@@ -12,7 +12,7 @@ from ... import functional as F
 from ..._function import no_grad
 from ..._tensor import Tensor
 from ...nn import Module
-from ..figure import INK, PathLike, new_figure, plain_axes, save_figure, show_image, tile_sheet
+from ..figure import INK, PathLike, new_figure, plain, plain_axes, save_figure, show_image, tile_sheet
 from ..steps import Run, Step, run_steps
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _draw_maps(axes: Axes, name: str, maps: Array, most: int) -> None:
 
 def _label(name: str, maps: Array) -> str:
     H, W, C = maps.shape
-    return f"{name}\n{H} x {W} x {C}"
+    return f"{plain(name)}\n{H} x {W} x {C}"
 
 
 # The filters of the lectures, (3, 3), with what they are divided by.
