@@ -28,7 +28,7 @@ Array = Any
 DEPTH = 128  # of the tile's product: with AVX-512 a panel of 16 KB and rows of 4 KB, in a cache of 32 KB or more
 TILES = 1 << 15  # products in one call, for each thread
 TRIAD = 1 << 24  # numbers of each of the three arrays: 64 MB
-SECONDS = 0.5  # of measuring each: threads that were all woken on one core need a while to spread
+SECONDS = 3.0  # of measuring each: threads that were all woken on one core need a while to spread
 
 
 @dataclass(frozen=True)

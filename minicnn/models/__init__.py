@@ -16,8 +16,8 @@ from .digits import *
 from .highway import *
 from .inception import *
 from .lenet import *
-from .lenet_1998 import *
 from .lenet_early import *
+from .lenet_output import *
 from .mobilenet import *
 from .nin import *
 from .plain import *

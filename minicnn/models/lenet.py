@@ -6,13 +6,13 @@ from ._catalogue import MNIST, builder
 from ._weights import initialize_weights
 from .lenet_1998 import (
     C3_TABLE,
-    EuclideanRBF,
     GreyLevels,
     SquashedConv2d,
     SquashedLinear,
     Subsampling,
     TableConv2d,
 )
+from .lenet_output import EuclideanRBF
 
 __all__ = ["lenet5"]
 

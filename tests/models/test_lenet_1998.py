@@ -7,6 +7,7 @@ import minicnn as mc
 from minicnn import models
 from minicnn.models import lenet_1998 as parts
 from minicnn.models import lenet_early as early
+from minicnn.models import lenet_output
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +110,7 @@ def gradcheck_layer(layer, x, eps=1e-6):
         (lambda: parts.Subsampling(3), (2, 4, 5, 3)),
         (lambda: parts.TableConv2d(("X.XX", ".XX.", "XX..") , 2), (2, 3, 3, 3)),
         (lambda: parts.SquashedLinear(4, 3), (2, 4)),
-        (lambda: parts.EuclideanRBF(), (2, 84)),
+        (lambda: lenet_output.EuclideanRBF(), (2, 84)),
         (lambda: parts.GreyLevels(-0.1, 1.175, 1), (2, 2, 3, 1)),
     ],
 )  # fmt: skip
@@ -160,7 +161,7 @@ def test_weights_begin_within_2_4_over_the_fan_in():
 
 
 def test_bitmaps_are_84_cells_of_plus_and_minus_one_all_different():
-    bitmaps = parts.digit_bitmaps()
+    bitmaps = lenet_output.digit_bitmaps()
     assert bitmaps.shape == (10, 84)
     assert bitmaps.dtype == np.float32
     assert set(np.unique(bitmaps)) == {-1, 1}
@@ -174,7 +175,7 @@ def test_bitmaps_are_84_cells_of_plus_and_minus_one_all_different():
 
 
 def test_output_is_minus_the_squared_distance_to_the_bitmaps():
-    layer, bitmaps = parts.EuclideanRBF(), parts.digit_bitmaps()
+    layer, bitmaps = lenet_output.EuclideanRBF(), lenet_output.digit_bitmaps()
     x = np.random.default_rng(4).normal(size=(3, 84)).astype(np.float32)
     expected = [[-sum((a - b) ** 2 for a, b in zip(row, w, strict=True)) for w in bitmaps] for row in x.astype(float)]
     np.testing.assert_allclose(layer(mc.tensor(x)).numpy(), expected, rtol=1e-5)
