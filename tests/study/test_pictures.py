@@ -12,8 +12,8 @@ from minicnn import functional as F
 from minicnn import kernels, models, nn, optim
 from minicnn.study import attribution, plots
 from minicnn.study.gradient_norms import GradientNorms
+from minicnn.study.plots.classical import CLASSICAL, filtered
 from minicnn.study.plots.histograms import layer_signals
-from minicnn.study.plots.tiles import CLASSICAL, filtered
 from minicnn.study.receptive_field import effective_field
 from minicnn.study.steps import run_steps
 
