@@ -136,7 +136,8 @@ def gradient_norms(norms: Mapping[str, Sequence[float]], path: PathLike | None =
     plain_axes(axes, "Norm of the gradient, layer by layer")
     every = -(-len(norms) // 44)  # as many names as can be read
     axes.set_yticks(range(0, len(norms), every), [plain(name) for name in norms][::every])
-    axes.tick_params(length=0, labelsize=9 if len(norms) <= 20 else 6)
+    axes.tick_params(length=0)
+    axes.tick_params("y", labelsize=9 if len(norms) <= 20 else 6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.set_xlabel("step", color=INK)
     bar = figure.colorbar(picture, ax=axes, pad=0.02, shrink=min(1.0, 4 / height), anchor=(0, 1))
