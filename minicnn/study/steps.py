@@ -10,20 +10,21 @@ It sees operations and not only layers, so models that compute with `F.conv2d` a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import _function, nn
+from .. import _function, autograd, nn
 from .._function import Function
 from .._tensor import Tensor
 from ..data import to_input
 from ..device import to_device
 from ..graph.network import enter
 from ..nn import Module
+from ..nn.sample import buffers_kept
 from ..ops.activation import LogSoftmax, Softmax
 from ..train.metrics import main_output
 
@@ -124,21 +125,17 @@ def undisturbed(model: Module, training: bool) -> Iterator[None]:
     """Inside, a model is in one mode, and its Parameters ask for no gradient; afterwards all is as it was before."""
     modes = [(module, module.training) for module in model.modules()]
     wishes = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    buffers = [(module, name, getattr(module, name)) for module in model.modules() for name in module._buffers]
-    copies = [array.copy() for _, _, array in buffers]
     model.train(training)
     for parameter, _ in wishes:
         parameter.requires_grad = False
     try:
-        yield
+        with buffers_kept(model):
+            yield
     finally:
         for module, mode in modes:
             module.training = mode
         for parameter, wish in wishes:
             parameter.requires_grad = wish
-        for (module, name, array), copy in zip(buffers, copies, strict=True):
-            array[...] = copy
-            setattr(module, name, array)
 
 
 class _Watch:
@@ -183,20 +180,13 @@ def differentiate(run: Run, root: Tensor, gradient: Array | None = None) -> dict
     root: a Tensor that was made from the run. gradient: as in `Tensor.backward`.
     It is the engine's own backward pass; a run serves one. Raises as `Tensor.backward`.
     """
+    names = {step.operation: step.name for step in run.steps}
     gradients: dict[str, Array] = {}
-    for step in run.steps:
-        if step.operation.inputs:
-            vars(step.operation)["backward"] = _noting(step, gradients)
-    root.backward(gradient)
+
+    def note(function: Function, dy: Array) -> None:
+        if function in names:
+            gradients[names[function]] = dy.copy()  # the pass's own array, which it may use again
+
+    with autograd.observe(before=note):
+        root.backward(gradient)
     return {IMAGES: run.images.grad, **gradients}
-
-
-def _noting(step: Step, gradients: dict[str, Array]) -> Callable[[Array], tuple[Array | None, ...]]:
-    """A Function's `backward` that first notes what it is given: the gradient in its result."""
-    backward = step.operation.backward
-
-    def noting(dy: Array) -> tuple[Array | None, ...]:
-        gradients[step.name] = dy
-        return backward(dy)
-
-    return noting
