@@ -88,7 +88,7 @@ class Function:
         wants no gradient. input_kinds: their shapes and dtypes.
     """
 
-    number: int
+    number: int = -1  # until it is called and recorded
     inputs: tuple["Function | Tensor | None", ...] = ()
     input_kinds: tuple[tuple[tuple[int, ...], Any], ...] = ()
     needs_gradient: tuple[bool, ...] = ()

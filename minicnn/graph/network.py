@@ -44,7 +44,7 @@ class Node:
 
     def settings(self) -> dict[str, Any]:
         """The operation's own attributes, such as a stride, without those that every Function has."""
-        return {name: value for name, value in vars(self.operation).items() if not hasattr(Function, name)}
+        return settings(self.operation)
 
     def __str__(self) -> str:
         settings = [f"{name}={value!r}" for name, value in self.settings().items() if value is not None]
@@ -125,10 +125,15 @@ class Graph(Module):
         return "\n  ".join(lines)
 
 
-def again(operation: Function, **settings: Any) -> Function:
+def settings(operation: Function) -> dict[str, Any]:
+    """A Function's own attributes, such as a stride, without those that every Function has."""
+    return {name: value for name, value in vars(operation).items() if not hasattr(Function, name)}
+
+
+def again(operation: Function, **others: Any) -> Function:
     """A Function with the same settings, but for those given, that has not been called."""
     new: Function = object.__new__(type(operation))
-    vars(new).update(vars(operation), **settings)
+    vars(new).update(settings(operation), **others)
     return new
 
 

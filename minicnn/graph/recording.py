@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,16 @@ def trace(model: Module, input_shape: Sequence[int] | None = None) -> Graph:
     if isinstance(model, Graph):
         return model
     x = sample(model, input_shape, "trace")
+    with watched(model) as calls:
+        y = run_sample(model, x, "trace")
+    if not isinstance(y, Tensor):
+        raise TypeError(f"trace expected a model that returns one Tensor, got {type(y).__name__}")
+    return Recording(holders(model), x).graph(calls, y)
+
+
+@contextmanager
+def watched(model: Module) -> Iterator[list[Call]]:
+    """`with watched(model) as calls:` notes every call of a Function, in order; `model` gives the Modules' names."""
     calls: list[Call] = []
     inside: list[str] = [""]  # the Modules that are being called, outer ones first
     names = {id(module): name for name, module in model.named_modules()}
@@ -47,10 +58,12 @@ def trace(model: Module, input_shape: Sequence[int] | None = None) -> Graph:
         inside.pop()
 
     with _function.observe(note), nn.observe(leave, before=enter):
-        y = run_sample(model, x, "trace")
-    if not isinstance(y, Tensor):
-        raise TypeError(f"trace expected a model that returns one Tensor, got {type(y).__name__}")
-    return Recording({**dict(model.named_parameters()), **dict(model.named_buffers())}, x).graph(calls, y)
+        yield calls
+
+
+def holders(model: Module) -> dict[str, Parameter | Array]:
+    """The Parameters and buffers of a model by their dotted names."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,8 @@ class Recording:
 
     def __init__(self, holders: dict[str, Parameter | Array], x: Tensor) -> None:
         self.input_shape = x.shape[1:]
-        self.names = {id(x.data): INPUT}  # of arrays, since one array may come in several Tensors
+        # Of arrays, since one array may come in several Tensors; and of results, whose array may be an input's.
+        self.names = {id(x.data): INPUT}
         self.holders = dict(holders)
         for name, holder in self.holders.items():
             if not isinstance(holder, Parameter) or holder.is_filled:
@@ -99,11 +113,14 @@ class Recording:
             self.varying.add(output)
             if isinstance(operation, Reshape):
                 operation = Reshape((-1, *shape[1:]))
-        self.names[id(call.output.data)] = output
+        self.names[id(call.output)] = output
+        self.names.setdefault(id(call.output.data), output)
         self.nodes.append(Node(operation, inputs, output, call.module, shape))
 
     def name(self, x: Tensor) -> str:
-        """The name of an array; one that is met here for the first time is a constant."""
+        """The name of a Tensor's array; one that is met here for the first time is a constant."""
+        if id(x) in self.names:
+            return self.names[id(x)]
         if id(x.data) not in self.names:
             self.names[id(x.data)] = name = enter("constant", self.taken)
             self.holders[name] = x.data

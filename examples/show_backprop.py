@@ -1,0 +1,131 @@
+"""See every step of backpropagation in a network, on a picture of your own.
+
+    python examples/show_backprop.py --model lenet5 --open
+
+writes one HTML file and opens it: the computation graph, both passes step by
+step, each value and gradient, and for a gradient the products that made it. It
+needs no network and no server. Fresh weights are random; those of a run come
+with its folder:
+
+    python examples/train_lenet.py
+    python examples/show_backprop.py --weights runs/lenet5-mnist --index 8
+"""
+
+import argparse
+import json
+import webbrowser
+from pathlib import Path
+
+import numpy as np
+import training
+
+import minicnn as mc
+from minicnn import data, models, nn
+from minicnn import functional as F
+from minicnn.weights import PUBLISHED, Published
+
+DIGITS = (28, 28, 1)
+AS_IT_IS = Published("", short_side=0, mean=(0.0, 0.0, 0.0), deviation=(1.0, 1.0, 1.0))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The settings from the command line."""
+    parser = training.option_parser(__doc__)
+    add = parser.add_argument
+    add("--model", metavar="NAME", help=f"one of {', '.join(models.names())} (default: that of the run, else lenet5)")
+    add("--weights", metavar="SOURCE", help="the folder of a run, a checkpoint, a file of PyTorch's weights, or a name "
+        "under which such are published (default: fresh weights, drawn from the seed)")  # fmt: skip
+    add("--image", type=Path, metavar="FILE", help="a picture that Pillow can read (default: a digit of MNIST)")
+    add("--index", type=int, default=0, metavar="N", help="which of MNIST's 10,000 test digits (default: 0)")
+    add("--label", type=int, metavar="CLASS", help="the right class (default: the digit's; for a picture the class "
+        "that the network takes it for)")  # fmt: skip
+    add("--training", action="store_true", help="compute as in training: dropout drops, batch normalisation takes "
+        "the statistics of the one sample")  # fmt: skip
+    add("--out", type=Path, metavar="FILE", help="where the page goes (default: backprop-NAME.html)")
+    add("--open", action="store_true", help="open it in the browser")
+    add("--seed", type=int, default=0, metavar="N", help="of fresh weights (default: 0)")
+    add("--kernels", default="cpu", choices=mc.kernels.ROOMS, help="compiled kernels (cpu), or the plain NumPy ones "
+        "that are written to be read (reference) (default: cpu)")  # fmt: skip
+    add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core)")
+    return parser.parse_args()
+
+
+def load_model(settings: argparse.Namespace) -> nn.Module:
+    """The network with its weights, in the mode that is wanted."""
+    mc.seed(settings.seed)
+    model = models.build(settings.model)
+    if settings.weights is not None:
+        load_weights(model, settings.weights)
+    return model.train() if settings.training else model.eval()
+
+
+def load_weights(model: nn.Module, source: str) -> None:
+    """Put in the weights of a run's folder, of a checkpoint, or of another library's file or name."""
+    path = Path(source) / training.CHECKPOINT if Path(source).is_dir() else Path(source)
+    if not path.is_file() or path.suffix != ".safetensors":
+        model.load_pretrained(source)
+        return
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        if (file.metadata() or {}).get("format") != "minicnn":
+            model.load_pretrained(path)
+            return
+        names = [name for name in file.keys() if name.startswith("model.")]  # noqa: SIM118  it is no dict
+        model.load_state_dict({name.removeprefix("model."): file.get_tensor(name) for name in names})
+
+
+def load_sample(settings: argparse.Namespace) -> tuple[np.ndarray, int | None]:
+    """The picture, (H, W, C), and its class if that is known."""
+    shape = models.input_shape(settings.model)
+    if settings.image is not None:
+        return read_image(settings.image, settings.model, shape), settings.label
+    if shape != DIGITS:
+        raise ValueError(f"{settings.model} is made for images {shape}: name one with --image, and its --label")
+    _, test = data.mnist()
+    if not 0 <= settings.index < len(test):
+        raise ValueError(f"--index expected a number from 0 to {len(test) - 1}, got {settings.index}")
+    image, label = test[settings.index]
+    return image, int(label) if settings.label is None else settings.label
+
+
+def read_image(path: Path, model: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """A picture in the size and the scale that the network was made for; one channel is the mean of three."""
+    prepared = PUBLISHED.get(model, AS_IT_IS)
+    size = shape[0]
+    x = data.read_photo(path, size, prepared.short_side or size, prepared.mean, prepared.deviation)
+    return x if shape[2] == 3 else x.mean(axis=2, keepdims=True)
+
+
+def predicted(model: nn.Module, x: np.ndarray) -> int:
+    """The class that the network takes the picture for; as in evaluation, and the model is left in its mode."""
+    mode = model.training
+    with mc.no_grad():
+        y = model.eval()(mc.tensor(x[np.newaxis]))
+    model.train(mode)
+    return int(y.numpy().argmax())
+
+
+def work(settings: argparse.Namespace) -> None:
+    """Write the page."""
+    if settings.model is None:
+        settings.model = model_of_run(settings.weights)
+    model = load_model(settings)
+    x, label = load_sample(settings)
+    label = predicted(model, x) if label is None else label
+    out = settings.out or Path(f"backprop-{settings.model.replace(':', '-')}.html")
+    loss = models.map_criterion if settings.model == "lenet5:1998" else F.cross_entropy
+    mc.study.backprop_page(model, x, label, out, loss, title=settings.model)
+    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    if settings.open:
+        webbrowser.open(out.resolve().as_uri())
+
+
+def model_of_run(weights: str | None) -> str:
+    """The network that a run's folder names; else lenet5."""
+    settings = Path(weights or "") / "run.json"
+    return json.loads(settings.read_text())["model"] if weights and settings.is_file() else "lenet5"
+
+
+if __name__ == "__main__":
+    training.run(__file__, parse_arguments, work)

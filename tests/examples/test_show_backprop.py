@@ -1,0 +1,106 @@
+"""The backprop page from the command line, as a person asks for it."""
+
+import base64
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+
+import launch
+import numpy as np
+import pytest
+
+import minicnn as mc
+from minicnn import models, optim
+
+SCRIPT = launch.FOLDER / "show_backprop.py"
+PHOTO = launch.FOLDER.parent / "docs" / "pictures" / "filters.png"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """run(*options): what the script prints, in an empty folder and in this process, since a new one takes a second."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(launch.FOLDER))
+
+    def call(*options):
+        monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, options), "--kernels", "reference"])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return capsys.readouterr().out
+
+    return call
+
+
+def recording_in(path):
+    """What the page holds."""
+    found = re.search(r'<script type="application/json" id="recording">(.*?)</script>', path.read_text(), re.DOTALL)
+    return json.loads(found[1])
+
+
+def value(recording, name):
+    tensor = next(t for t in recording["tensors"] if t["name"] == name)
+    return np.frombuffer(base64.b64decode(tensor["value"]["data"]), "<f4").reshape(tensor["shape"])
+
+
+def test_help_names_every_option_and_fits_the_terminal():
+    command, environment = [sys.executable, str(SCRIPT), "--help"], {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0
+    options = ["model NAME", "weights SOURCE", "image FILE", "index N", "label CLASS", "training", "out FILE", "open"]
+    for option in options:
+        assert f"--{option} " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "lenet55"], "no network is called 'lenet55': did you mean lenet5"),
+        (["--model", "resnet20"], "resnet20 is made for images (32, 32, 3): name one with --image, and its --label"),
+        (["--index", "10000"], "--index expected a number from 0 to 9999, got 10000"),
+        (["--image", "nowhere.png"], "nowhere.png"),
+        (["--image", SCRIPT], "show_backprop.py is no image that Pillow can read"),
+        (["--weights", "nowhere"], "nowhere"),
+        (["--out", "nowhere/page.html"], "nowhere, the folder of the backprop page, does not exist"),
+        (["--label", "10"], "label"),
+    ],
+)
+def test_nonsense_is_one_sentence_and_leaves_nothing_behind(run, tmp_path, options, said):
+    with pytest.raises(SystemExit) as ended:
+        run(*options)
+    assert str(ended.value).startswith("show_backprop.py: ")
+    assert said in str(ended.value)
+    assert "Traceback" not in str(ended.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_of_a_digit(run, tmp_path):
+    assert re.fullmatch(r"backprop-lenet1\.html \(\d\.\d MB\)\n", run("--model", "lenet1", "--index", "1"))
+    recording = recording_in(tmp_path / "backprop-lenet1.html")
+    assert (recording["model"], recording["sample"]["label"], recording["training"]) == ("lenet1", 2, False)
+    _, test = mc.data.mnist()
+    np.testing.assert_array_equal(value(recording, "x")[0], test[1][0] / np.float32(255))
+
+
+def test_the_weights_of_a_run_and_its_model(run, tmp_path):
+    mc.seed(5)
+    model = models.lenet1()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    mc.Trainer(model, optim.SGD(model.parameters(), 0.1)).save(folder / "model.safetensors")
+    (folder / "run.json").write_text(json.dumps({"model": "lenet1"}))
+    run("--weights", folder, "--out", "a.html", "--training")
+    recording = recording_in(tmp_path / "a.html")
+    assert recording["model"] == "lenet1"
+    assert recording["training"] is True
+    for name, parameter in model.named_parameters():
+        np.testing.assert_array_equal(value(recording, name), parameter.numpy())
+
+
+def test_a_picture_of_ones_own_is_labelled_as_the_network_takes_it(run, tmp_path):
+    run("--model", "lenet1", "--image", PHOTO, "--out", "b.html")
+    sample = recording_in(tmp_path / "b.html")["sample"]
+    assert sample["shape"] == [1, 28, 28, 1]
+    assert sample["label"] == int(np.argmax(sample["probabilities"]))
