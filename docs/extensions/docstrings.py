@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 MODULES = {
     "minicnn.functional": "F", "minicnn.nn": "nn", "minicnn.nn.init": "init", "minicnn.optim": "optim",
     "minicnn.data": "data", "minicnn.train": "train", "minicnn.graph": "graph", "minicnn.kernels": "kernels",
-    "minicnn.kernels.reference": "reference", "minicnn": "mc",
+    "minicnn.kernels.reference": "reference", "minicnn.study": "study", "minicnn.study.plots": "plots", "minicnn": "mc",
 }  # fmt: skip
 
 _NAMES = r"(?!Forward|Backward)[A-Za-z_]\w*(?:, [A-Za-z_]\w*)*: "
