@@ -166,7 +166,8 @@ def _image(options: argparse.Namespace, source: Source) -> Array:
     _, test = sources.dataset(source, options.dataset, options.data_folder)
     if not 0 <= options.number < len(test):
         raise ValueError(f"--number expected 0 to {len(test) - 1}, got {options.number}")
-    return to_input(sources.fitted(test.images[options.number : options.number + 1], source.shape))[0]
+    x = to_input(sources.fitted(test.images[options.number : options.number + 1], source.shape))[0]
+    return sources.normalised(x, source)
 
 
 def _classes(source: Source, options: argparse.Namespace) -> Sequence[str] | None:
@@ -234,9 +235,8 @@ def _add_options(add: Callable[..., Any], picture: Callable[..., Figure]) -> Non
         add("runs", nargs="+", metavar="RUN", help="the folder of a training")
     elif picture is not classical:
         default = "two deep stacks, of sigmoids and of ReLUs" if picture is activations else "lenet5"
-        add(
-            "--model", metavar="NAME", help=f"of minicnn.models, or FILE.py:FUNCTION (default: the run's, or {default})"
-        )
+        add("--model", metavar="NAME", help="of minicnn.models, or FILE.py:FUNCTION (default: the run's, or "
+            f"{default})")  # fmt: skip
         add("--weights", metavar="SOURCE", help="the folder of a run, its model.safetensors, a file of torchvision's "
             "or timm's weights, or a name under which they are published (default: none, as drawn)")  # fmt: skip
         add("--input-shape", nargs=3, type=int, metavar=("H", "W", "C"), help="if the model does not say it")

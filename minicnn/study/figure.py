@@ -70,9 +70,14 @@ def tile_sheet(tiles: Array) -> Array:
     return sheet
 
 
+def plain(text: str) -> str:
+    """A name as it is: what stands between two dollar signs matplotlib would take for a formula."""
+    return text.replace("$", r"\$")
+
+
 def class_names(names: Sequence[str] | None, K: int, what: str) -> list[str]:
     """The names of K classes, by default their numbers. what: the caller, whom the ValueError for another K names."""
-    given = [str(k) for k in range(K)] if names is None else [str(name) for name in names]
+    given = [str(k) for k in range(K)] if names is None else [plain(str(name)) for name in names]
     if len(given) != K:
         raise ValueError(f"{what} expected {K} class names, got {len(given)}")
     return given

@@ -23,7 +23,7 @@ Array = Any
 Shape = tuple[int, int, int]  # H, W, C
 CHECKPOINT, SETTINGS, HISTORY = "model.safetensors", "run.json", "history.json"  # in the folder of a run
 DATASETS = ("mnist", "fashion-mnist", "cifar10")
-RAW = Published("", mean=(0, 0, 0), deviation=(1, 1, 1))  # pixels from 0 to 1, as the Trainer gives them
+RAW = Published("", 0, mean=(0, 0, 0), deviation=(1, 1, 1))  # nothing cut off, pixels from 0 to 1: as for a Trainer
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def load(name: str | None, weights: str | None, shape: tuple[int, ...] | None = 
             model.load_state_dict(model_state(path))
         else:
             model.load_pretrained(weights)
-            prepared = PUBLISHED.get(name, Published(""))
+            prepared = PUBLISHED.get(name, Published("", short_side=max(sized[:2]) * 8 // 7))
     return Source(model, (sized[0], sized[1], sized[2]), prepared, settings)
 
 
@@ -152,11 +152,17 @@ def read_image(path: str, source: Source) -> Array:
     if C not in (1, 3):
         raise ValueError(f"a photo has 1 or 3 channels, the model takes {C}: leave out --image")
     size, prepared = max(H, W), source.prepared
-    short_side = max(size * prepared.short_side // 224, size) if prepared is not RAW else size
-    x = data.read_photo(path, size, short_side, prepared.mean, prepared.deviation)
+    x = data.read_photo(path, size, max(prepared.short_side, size), prepared.mean, prepared.deviation)
     top, left = (size - H) // 2, (size - W) // 2
     x = x[top : top + H, left : left + W]
     return x if C == 3 else x.mean(axis=2, keepdims=True)
+
+
+def normalised(x: Array, source: Source) -> Array:
+    """An image (H, W, C) of 0 to 1 as the model's weights expect it; unchanged for one of our own or not of colour."""
+    if source.shape[2] != 3:
+        return x
+    return (x - np.array(source.prepared.mean, np.float32)) / np.array(source.prepared.deviation, np.float32)
 
 
 def landscape(H: int = 240, W: int = 320) -> Array:

@@ -9,11 +9,11 @@ from drawings import assert_inside, read_png, texts
 
 import minicnn as mc
 from minicnn import functional as F
-from minicnn import models, nn, optim
+from minicnn import kernels, models, nn, optim
 from minicnn.study import attribution, plots
 from minicnn.study.gradient_norms import GradientNorms
+from minicnn.study.plots.classical import CLASSICAL, filtered
 from minicnn.study.plots.histograms import layer_signals
-from minicnn.study.plots.tiles import CLASSICAL, filtered
 from minicnn.study.receptive_field import effective_field
 from minicnn.study.steps import run_steps
 
@@ -61,6 +61,7 @@ def test_feature_maps_of_chosen_layers_and_of_a_deep_model(image):
     assert "18 of 40 layers" in texts(figure)
     assert any(text.startswith("39\n") for text in texts(figure))  # the last is always there
     assert len(figure.axes) == 19
+    assert_inside(figure)  # also with names as short as these
     assert len(plots.feature_maps(deep, image, layers=["7", "3"]).axes) == 3
     colour = plots.feature_maps(nn.Conv2d(3, 2, 3), np.random.default_rng(0).random((9, 9, 3)))
     assert colour.axes[0].images[0].get_array().shape == (9, 9, 3)  # not three grey ones
@@ -149,6 +150,55 @@ def test_receptive_fields_refuse(lenet, image):
         plots.receptive_fields(Own(), image, "double")
     with pytest.raises(ValueError, match="found no layer with maps"):
         plots.receptive_fields(Own(), image)
+
+
+# Models of all kinds
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_model_of_zeros_is_drawn_black(image):
+    model = models.lenet5()
+    for parameter in model.parameters():
+        parameter.assign(np.zeros(parameter.shape))
+    for draw in (plots.saliency, plots.grad_cam, plots.receptive_fields, plots.feature_maps):
+        figure = draw(model, image)
+        assert_inside(figure)
+    assert not plots.saliency(model, image).axes[1].images[0].get_array().any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", models.names())
+def test_every_network_is_drawn(name, no_draws):
+    """On small images, where the network allows them."""
+    with kernels.use("cpu"):
+        model, C = models.build(name), models.input_shape(name)[2]
+        try:
+            run_steps(model, np.zeros((64, 64, C), np.float32), "test")
+            shape = (64, 64, C)
+        except ValueError:
+            shape = models.input_shape(name)
+        x = np.random.default_rng(0).random(shape, np.float32)
+        assert plots.saliency(model, x).axes[1].images[0].get_array().shape == shape[:2]
+        if name == "highway:fully_connected":
+            return  # without maps
+        assert_inside(plots.feature_maps(model, x))
+        assert_inside(plots.receptive_fields(model, x))
+        assert_inside(plots.grad_cam(model, x))
+
+
+def test_names_are_written_as_they_are(tmp_path):
+    """Dollar signs would make formulas, and those that are none would fail."""
+    name = r"$\frac$_^{"
+    model = nn.Sequential({name: nn.Conv2d(1, 2, 3, activation="relu"), "flat": nn.Flatten(), "fc": nn.Linear(None, 2)})
+    x = np.random.default_rng(0).random((2, 6, 6, 1), np.float32)
+    plots.feature_maps(model, x[0], tmp_path / "a.png")
+    plots.saliency(model, x[0], names=[name, name], path=tmp_path / "a.png")
+    plots.grad_cam(model, x[0], path=tmp_path / "a.png")
+    plots.receptive_fields(model, x[0], path=tmp_path / "a.png")
+    plots.gradient_norms({name: [1.0, 2.0]}, tmp_path / "a.png")
+    plots.error_curves({name: {"accuracy": [0.5]}}, tmp_path / "a.png")
+    plots.confusion_heatmap(np.eye(2), [name, name], tmp_path / "a.png")
+    plots.activation_histograms({name: model}, x, np.array([0, 1]), path=tmp_path / "a.png")
 
 
 # Activations and gradients

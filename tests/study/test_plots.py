@@ -306,6 +306,8 @@ def test_a_missing_matplotlib_says_what_to_install(monkeypatch):
         lambda: plots.confusion_heatmap(np.eye(2)),
         lambda: plots.filter_grid(np.ones((1, 1, 1, 1))),
         lambda: plots.worst_mistakes(images, labels, logits),
+        lambda: plots.gradient_norms({"a": [1.0]}),
+        lambda: plots.classical_filters(images[0]),
     ):
         with pytest.raises(ImportError, match=r'pip install "minicnn\[plots\]"'):
             call()

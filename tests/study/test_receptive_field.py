@@ -6,7 +6,6 @@ import pytest
 import minicnn as mc
 from minicnn import functional as F
 from minicnn import models, nn
-from minicnn.nn import init
 from minicnn.study.receptive_field import effective_field, receptive_fields
 from minicnn.study.steps import run_steps
 
@@ -114,9 +113,7 @@ def test_behind_a_linear_layer_everything_is_seen_and_a_constant_sees_nothing():
     ("name", "shape", "size", "jump"),
     [("alexnet:2012", (99, 99, 3), 195, 32), ("vgg16", (32, 32, 3), 212, 32), ("mobilenet_v1", (64, 64, 3), 315, 32)],
 )
-def test_published_sizes(name, shape, size, jump, monkeypatch):
-    monkeypatch.setattr(init, "_normal", lambda shape, generator, std: np.zeros(shape, np.float32))
-    monkeypatch.setattr(init, "_uniform", lambda shape, generator, limit: np.zeros(shape, np.float32))
+def test_published_sizes(name, shape, size, jump, no_draws):
     model = models.build(name)
     model = model.features if hasattr(model, "features") else model
     run = run_steps(model, np.zeros(shape, np.float32), "test")

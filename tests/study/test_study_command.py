@@ -122,10 +122,31 @@ def test_published_weights_are_prepared_for(tmp_path):
               for name, a in model.state_dict().items()}  # fmt: skip
     save_file(turned, tmp_path / "weights.safetensors")
     source = sources.load("squeezenet1_0", str(tmp_path / "weights.safetensors"))
-    assert source.prepared.mean == data.photos.MEAN
+    assert (source.prepared.short_side, source.prepared.mean) == (256, data.photos.MEAN)
     np.testing.assert_array_equal(
         source.model.state_dict()["features.0.weight"], model.state_dict()["features.0.weight"]
     )
+
+
+def test_a_photo_is_cut_and_normalised_as_the_weights_expect_it(tmp_path):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    plain = sources.Source(models.lenet5(), (16, 12, 3))
+    np.testing.assert_array_equal(
+        sources.read_image(str(tmp_path / "photo.png"), plain), pixels[:, 2:14] / np.float32(255)
+    )
+    grey = sources.Source(models.lenet5(), (16, 16, 1))
+    np.testing.assert_allclose(sources.read_image(str(tmp_path / "photo.png"), grey)[..., 0],
+                               pixels.mean(axis=2) / 255, atol=1e-6)  # fmt: skip
+    prepared = sources.Published("", 16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    middle = sources.read_image(str(tmp_path / "photo.png"), sources.Source(models.lenet5(), (8, 8, 3), prepared))
+    np.testing.assert_allclose(middle, pixels[4:12, 4:12] / 127.5 - 1, atol=1e-6)
+    x = pixels / np.float32(255)
+    np.testing.assert_allclose(sources.normalised(x, sources.Source(models.lenet5(), (16, 16, 3), prepared)), 2 * x - 1,
+                               atol=1e-6)  # fmt: skip
+    np.testing.assert_array_equal(sources.normalised(x, plain), x)
 
 
 def test_images_are_fitted_by_whole_pixels():
@@ -136,6 +157,7 @@ def test_images_are_fitted_by_whole_pixels():
     large = sources.fitted(digits, (61, 58, 1))
     assert large.shape == (2, 61, 58, 1)
     assert (large[0, 2 + 2 * 5 : 4 + 2 * 5, 1 + 2 * 9 : 3 + 2 * 9, 0] == digits[0, 5, 9, 0]).all()
+    assert sources.fitted(digits, (61, 90, 1)).shape == (2, 61, 90, 1)  # twice as large, since three times do not fit
     small = sources.fitted(digits, (14, 7, 1))
     np.testing.assert_array_equal(small, digits[:, ::2, ::4])
     colour = np.array([[[[10, 20, 60]]]], np.uint8)

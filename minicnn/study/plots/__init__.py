@@ -6,11 +6,12 @@ command too: `python -m minicnn.study --help`.
 """
 
 from .attribution import grad_cam, saliency
+from .classical import classical_filters
 from .curves import error_curves, gradient_norms, learning_curves
 from .histograms import activation_histograms
 from .predictions import confusion_heatmap, worst_mistakes
 from .receptive import receptive_fields
-from .tiles import classical_filters, feature_maps, filter_grid
+from .tiles import feature_maps, filter_grid
 
 __all__ = [
     "activation_histograms",

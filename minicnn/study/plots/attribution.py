@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...nn import Module
 from .. import attribution
-from ..figure import INK, PathLike, class_names, new_figure, save_figure, show_image
+from ..figure import INK, PathLike, class_names, new_figure, plain, save_figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def grad_cam(
     drawn = axes.imshow(found.map, cmap="inferno", vmin=0, vmax=top, alpha=0.6, interpolation="bilinear",
                         extent=(-0.5, W - 0.5, H - 0.5, -0.5))  # fmt: skip
     h, w = found.map.shape
-    axes.set_title(f"Grad-CAM: {found.layer}, {h} x {w}", fontsize=9, color=INK)
+    axes.set_title(f"Grad-CAM: {plain(found.layer)}, {h} x {w}", fontsize=9, color=INK)
     _add_bar(figure, axes, drawn)
     return save_figure(figure, path)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..figure import INK, PathLike, new_figure, over_epochs, plain_axes, save_figure
+from ..figure import INK, PathLike, new_figure, over_epochs, plain, plain_axes, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ def error_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: P
             values = history.get(key) or []
             if np.isfinite(values).any():
                 errors = 1 - np.asarray(values, dtype=float)
-                label = f"{name}, {'training' if key == 'accuracy' else 'test'} {errors[-1]:.1%}"
+                label = f"{plain(name)}, {'training' if key == 'accuracy' else 'test'} {errors[-1]:.1%}"
                 axes.plot(range(1, len(errors) + 1), errors, style, linewidth=width, color=f"C{place}", label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(bottom=0)
@@ -124,7 +124,8 @@ def gradient_norms(norms: Mapping[str, Sequence[float]], path: PathLike | None =
     shown = np.where(values > 0, values, np.nan)
     if not np.isfinite(shown).any():
         raise ValueError("gradient_norms expected at least one norm above 0, got none")
-    figure = new_figure(8.4, min(1.6 + 0.3 * len(norms), 14))
+    height = min(1.6 + 0.24 * len(norms), 14)
+    figure = new_figure(8.4, height)
     from matplotlib.colors import LogNorm  # here, where new_figure has found matplotlib
     from matplotlib.ticker import MaxNLocator
 
@@ -134,10 +135,11 @@ def gradient_norms(norms: Mapping[str, Sequence[float]], path: PathLike | None =
                           interpolation="nearest", extent=(0.5, steps + 0.5, len(norms) - 0.5, -0.5))  # fmt: skip
     plain_axes(axes, "Norm of the gradient, layer by layer")
     every = -(-len(norms) // 44)  # as many names as can be read
-    axes.set_yticks(range(0, len(norms), every), list(norms)[::every])
-    axes.tick_params(length=0, labelsize=9 if len(norms) <= 20 else 6)
+    axes.set_yticks(range(0, len(norms), every), [plain(name) for name in norms][::every])
+    axes.tick_params(length=0)
+    axes.tick_params("y", labelsize=9 if len(norms) <= 20 else 6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.set_xlabel("step", color=INK)
-    bar = figure.colorbar(picture, ax=axes, pad=0.02)
+    bar = figure.colorbar(picture, ax=axes, pad=0.02, shrink=min(1.0, 4 / height), anchor=(0, 1))
     bar.outline.set_visible(False)
     return save_figure(figure, path)

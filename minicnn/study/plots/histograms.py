@@ -13,7 +13,7 @@ from ..._tensor import Tensor
 from ...device import to_device
 from ...nn import Module
 from ...ops import activation
-from ..figure import FAINT, INK, PathLike, new_figure, save_figure
+from ..figure import FAINT, INK, PathLike, new_figure, plain, save_figure
 from ..steps import Step, differentiate, run_steps
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def activation_histograms(
         why deep networks were hard to train before 2010. The gradients of all are drawn on one logarithmic scale.
 
     Of more than 12 layers 12 evenly spread ones are shown. Numbers that are exactly 0, of which ReLU makes many, are
-    not drawn; what share they are is written above each, and of the activations the standard deviation. Gradients that
-    are much smaller than all others stand at the left end.
+    not drawn; what share they are is written above each, and of the activations the standard deviation. The few
+    that lie far beyond all others stand at the ends.
 
     Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
     section 4; Glorot, Bordes, Bengio 2011, "Deep Sparse Rectifier Neural Networks".
@@ -93,23 +93,29 @@ def activation_histograms(
     )  # fmt: skip
     limits = _decades([signal.gradients for shown in signals.values() for signal in shown])
     for place, (name, shown) in enumerate(signals.items()):
-        largest = max(float(np.abs(signal.values).max()) for signal in shown) or 1.0
-        lowest = min(min(float(signal.values.min()) for signal in shown), 0.0)
+        between = _range([signal.values for signal in shown])
         for i, signal in enumerate(shown):
             last = i == len(shown) - 1
             left = figure.add_subplot(grid[i, 2 * place])
-            _draw_values(left, signal, (lowest, largest), last)
+            _draw_values(left, signal, between, last)
             right = figure.add_subplot(grid[i, 2 * place + 1])
             _draw_gradients(right, signal, limits, last)
             if i == 0:
-                left.set_title(f"{name}: activations" if name else "activations", fontsize=10, color=INK)
-                right.set_title(f"{name}: gradients" if name else "gradients", fontsize=10, color=INK)
+                left.set_title(f"{plain(name)}: activations" if name else "activations", fontsize=10, color=INK)
+                right.set_title(f"{plain(name)}: gradients" if name else "gradients", fontsize=10, color=INK)
     return save_figure(figure, path)
 
 
 def _spread(signals: list[LayerSignal]) -> list[LayerSignal]:
     places = np.linspace(0, len(signals) - 1, min(MAX_LAYERS, len(signals))).round().astype(int)
     return [signals[i] for i in places]
+
+
+def _range(values: list[Array]) -> tuple[float, float]:
+    """What 998 of 1000 activations lie between, in the layer where they reach furthest; 0 is in it."""
+    lowest = min(float(np.quantile(array, 0.001)) for array in values)
+    largest = max(float(np.quantile(array, 0.999)) for array in values)
+    return (min(lowest, 0.0), max(largest, 0.0)) if lowest < largest else (-1.0, 1.0)
 
 
 def _decades(gradients: list[Array]) -> tuple[float, float]:
@@ -121,9 +127,9 @@ def _decades(gradients: list[Array]) -> tuple[float, float]:
 
 
 def _draw_values(axes: Axes, signal: LayerSignal, limits: tuple[float, float], last: bool) -> None:
-    axes.stairs(*np.histogram(signal.values[signal.values != 0], BINS, limits), fill=True, color=VALUES)
+    axes.stairs(*np.histogram(signal.values[signal.values != 0].clip(*limits), BINS, limits), fill=True, color=VALUES)
     _finish(axes, limits, last, f"std {signal.values.std():.2g}, {_zeros(signal.values)}")
-    axes.set_ylabel(signal.name, rotation=0, ha="right", va="center", fontsize=7, color=INK)
+    axes.set_ylabel(plain(signal.name), rotation=0, ha="right", va="center", fontsize=7, color=INK)
 
 
 def _draw_gradients(axes: Axes, signal: LayerSignal, limits: tuple[float, float], last: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...nn import Module
 from .. import receptive_field
-from ..figure import INK, PathLike, new_figure, save_figure, show_image
+from ..figure import INK, PathLike, new_figure, plain, save_figure, show_image
 from ..steps import Run, Step, run_steps
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def receptive_fields(
     figure = new_figure(11, 5)
     from matplotlib.colors import PowerNorm  # here, where new_figure has found matplotlib
 
-    figure.suptitle(f"{step.name}, unit {position[0]}, {position[1]}", fontsize=11, color=INK)
+    figure.suptitle(f"{plain(step.name)}, unit {position[0]}, {position[1]}", fontsize=11, color=INK)
     grid = figure.add_gridspec(1, 3, width_ratios=[1, 0.45, 1])
     axes = figure.add_subplot(grid[0])
     show_image(axes, run.images.numpy()[0])
@@ -154,5 +154,5 @@ def _draw_legend(axes: Axes, nested: list[_Seen], colours: list[Any]) -> None:
     axes.set_ylim(MAX_FIELDS - 0.3, -0.7)
     for i, (seen, colour) in enumerate(zip(nested, colours, strict=True)):
         axes.plot([0.02, 0.1], [i, i], color=colour, linewidth=3)
-        axes.text(0.14, i - 0.16, seen.name, fontsize=8 if len(seen.name) <= 26 else 6, va="center", color=INK)
+        axes.text(0.14, i - 0.16, plain(seen.name), fontsize=8 if len(seen.name) <= 26 else 6, va="center", color=INK)
         axes.text(0.14, i + 0.22, seen.rule, fontsize=7, va="center", color=INK)
