@@ -20,13 +20,13 @@ from sphinx.application import Sphinx
 MODULES = {
     "minicnn.functional": "F", "minicnn.nn": "nn", "minicnn.nn.init": "init", "minicnn.optim": "optim",
     "minicnn.data": "data", "minicnn.train": "train", "minicnn.graph": "graph", "minicnn.kernels": "kernels",
-    "minicnn.kernels.reference": "reference", "minicnn": "mc",
+    "minicnn.kernels.reference": "reference", "minicnn.study": "study", "minicnn.study.plots": "plots", "minicnn": "mc",
 }  # fmt: skip
 
 _NAMES = r"(?!Forward|Backward)[A-Za-z_]\w*(?:, [A-Za-z_]\w*)*: "
-_ITEM = re.compile(rf"({_NAMES[:-2]}): ")
+_ITEM = re.compile(rf"(Results? )?({_NAMES[:-2]}): ")
 # Where a line goes over to something else: "w: (in, out). b: (out,) or None. Returns (N, out)".
-_NEXT = re.compile(rf"(?<=[.;)]) (?={_NAMES}|Raises |Returns |Results? |Source: )")
+_NEXT = re.compile(rf"(?<=[.;)]) (?=(?:Results? )?{_NAMES}|Raises |Returns |Source: )")
 
 
 @cache
@@ -74,7 +74,7 @@ def _paragraph(part: str, owner: str) -> Iterator[str]:
     for piece in _NEXT.split(text) if _ITEM.match(text) else [text]:
         item = _ITEM.match(piece)
         if item:
-            yield f"* ``{item[1]}``: {_inline(piece[item.end() :].rstrip(';'), owner)}"
+            yield f"* {item[1] or ''}``{item[2]}``: {_inline(piece[item.end() :].rstrip(';'), owner)}"
         else:
             yield from ("", _inline(piece, owner), "")
 

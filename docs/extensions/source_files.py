@@ -105,9 +105,10 @@ def _source(module: str | None, name: str | None) -> tuple[Path, int] | None:
     """Where an object of the API is defined; None for what has no lines of its own, such as a number."""
     if not module or not name:
         return None
-    thing: Any = importlib.import_module(module)
-    for part in name.split("."):
-        thing = inspect.getattr_static(thing, part)
+    first, *rest = name.split(".")
+    thing: Any = getattr(importlib.import_module(module), first)
+    for part in rest:
+        thing = inspect.getattr_static(thing, part)  # the property itself, not what it gives
     thing = inspect.unwrap(getattr(thing, "fget", None) or getattr(thing, "__func__", thing))
     if not (inspect.isfunction(thing) or inspect.isclass(thing)):
         return None

@@ -71,7 +71,7 @@ def test_a_docstring_becomes_lists_formulas_and_links():
     text = """Does it: see `F.relu` and `x`.
 
     x: (N, H, W, C). w, b: two
-        arrays; stride: > 0. Raises ValueError for x_y*.
+        arrays; stride: > 0. Result y: (N,); index: as y. Raises ValueError for x_y*.
 
         y = x * w
 
@@ -87,6 +87,8 @@ def test_a_docstring_becomes_lists_formulas_and_links():
         "* ``x``: (N, H, W, C).",
         "* ``w, b``: two arrays",
         "* ``stride``: > 0.",
+        "* Result ``y``: (N,)",
+        "* ``index``: as y.",
         r"Raises ValueError for x\_y\*.",
         ".. code-block:: none",
         "    y = x * w",

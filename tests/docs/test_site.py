@@ -12,8 +12,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import minicnn as mc
-from minicnn import data, functional, graph, models, nn, optim, train
+from minicnn import data, functional, graph, models, nn, optim, study, train
 from minicnn.kernels import reference
+from minicnn.study import plots
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +77,7 @@ def test_nothing_is_loaded_from_elsewhere(pages):
 
 
 def test_every_public_name_has_an_entry(pages):
-    modules = (mc, functional, data, graph, nn, optim, train, mc.kernels, reference, models)
+    modules = (mc, functional, data, graph, nn, optim, train, mc.kernels, reference, models, study, plots)
     named = [(name, getattr(module, name)) for module in modules for name in public_names(module)]
     wanted = {name for name, thing in named if inspect.isfunction(thing) or inspect.isclass(thing)}
     entries = {place.rpartition(".")[2] for page in pages.values() for place in page.places if "minicnn." in place}
