@@ -104,7 +104,7 @@ def main() -> int:
         return gpu_kernels.run(options, chosen)
     import roofs
 
-    limits = roofs.measure(options.threads)
+    limits = roofs.measure(options.threads, options.quick)
     from kernel_rows import groups, ratios
 
     rows = _measured(chosen, options, limits.peak)

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, chosen: list[Case]) -> int:
     earlier = _earlier(options)
     field = _field(options)
     measured = gpu_roofs.measure(field.torch is not None)
-    limits = {"cpu": roofs.measure(options.threads), **measured.roofs()}
+    limits = {"cpu": roofs.measure(options.threads, options.quick), **measured.roofs()}
     described = report.machine(options.threads, " and ".join(field.precisions)) | report.gpu()
     described |= gpu_settings.describe_torch(field.torch)
     print(f"{report.describe(described)}\n\n{_describe_limits(limits)}")

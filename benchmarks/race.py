@@ -169,7 +169,7 @@ def _raced(case: Any, options: argparse.Namespace) -> Any:
 
     with_torch = harness.has_torch(options)
     print(f"{case.name}\n", flush=True)
-    limits = {"cpu": roofs.measure(options.threads)}
+    limits = {"cpu": roofs.measure(options.threads, options.quick)}
     if mc.cuda_available():
         import gpu_roofs
 

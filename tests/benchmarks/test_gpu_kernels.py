@@ -32,7 +32,7 @@ def bench(cupy, harness, monkeypatch, tmp_path, capsys):
     import roofs
 
     monkeypatch.setattr(harness, "set_threads", lambda threads, with_torch: None)
-    monkeypatch.setattr(roofs, "measure", lambda threads: roofs.Roofs(1e11, 1e10))
+    monkeypatch.setattr(roofs, "measure", lambda threads, quick: roofs.Roofs(1e11, 1e10))
     for name, small in {"ROUNDS": dict.fromkeys(gpu_roofs.ROUNDS, 2), "COPIED": 1, "SIDE": 8, "SECONDS": 0}.items():
         monkeypatch.setattr(gpu_roofs, name, small)
     monkeypatch.setattr(gpu_roofs, "BLOCKS", 1)

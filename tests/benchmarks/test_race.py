@@ -311,7 +311,7 @@ def script(harness, monkeypatch, roofs, capsys):
     import race
     import roofs as probes
 
-    monkeypatch.setattr(probes, "measure", lambda threads: roofs["cpu"])
+    monkeypatch.setattr(probes, "measure", lambda threads, quick: roofs["cpu"])
     monkeypatch.setattr(harness, "set_threads", lambda threads, with_torch: None)
     for name in harness.THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
