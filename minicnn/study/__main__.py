@@ -19,6 +19,7 @@ from ..ops.conv import Conv2d
 from ..train.metrics import confusion_matrix, main_output
 from ..train.trainer import Trainer
 from . import plots, sources
+from .backprop.drawing import graph_svg
 from .gradient_norms import GradientNorms
 from .sources import Source
 from .steps import run_steps
@@ -144,6 +145,12 @@ def classical(options: argparse.Namespace) -> Figure:
     return plots.classical_filters(data.read_photo(options.image, 320, 320, raw.mean, raw.deviation), options.out)
 
 
+def graph(options: argparse.Namespace) -> str:
+    """the operations and the shapes between them, as an SVG"""
+    source = _source(options)
+    return graph_svg(source.model, options.out, source.shape)
+
+
 def deep_stack(activation: str, depth: int = 10, width: int = 100) -> Module:
     """A fully connected network for digits, with as many hidden layers; the same weights for each activation."""
     _random.seed(0)
@@ -203,9 +210,10 @@ def _loss(result: Any, labels: Array) -> Tensor:
 
 # The command line
 
-PICTURES: tuple[Callable[[argparse.Namespace], Figure], ...] = (
+Picture = Callable[[argparse.Namespace], "Figure | str"]
+PICTURES: tuple[Picture, ...] = (
     filters, features, saliency, grad_cam, receptive_fields, activations, gradients, confusion, mistakes, curves,
-    classical,
+    classical, graph,
 )  # fmt: skip
 OF_AN_IMAGE = (features, saliency, grad_cam, receptive_fields)
 OF_A_DATASET = (*OF_AN_IMAGE, activations, gradients, confusion, mistakes)
@@ -215,7 +223,7 @@ def parser() -> argparse.ArgumentParser:
     """A command for each picture, each with the options that it reads."""
     whole = argparse.ArgumentParser(
         prog=PROGRAM, usage=f"{PROGRAM} PICTURE [options]", epilog=HELP,
-        description="Draw a network: one picture into one PNG.",
+        description="Draw a network: one picture into one PNG, or SVG.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     commands = whole.add_subparsers(dest="picture", metavar="PICTURE", title="pictures")
@@ -224,12 +232,13 @@ def parser() -> argparse.ArgumentParser:
         usage = f"{PROGRAM} {name} " + ("RUN [RUN ...] [options]" if picture is curves else "[options]")
         one = commands.add_parser(name, help=picture.__doc__, description=picture.__doc__, usage=usage)
         one.set_defaults(draw=picture)
-        one.add_argument("-o", "--out", default=f"{name}.png", metavar="FILE", help=f"the PNG (default: {name}.png)")
+        out = f"{name}.svg" if picture is graph else f"{name}.png"
+        one.add_argument("-o", "--out", default=out, metavar="FILE", help=f"where it goes (default: {out})")
         _add_options(one.add_argument, picture)
     return whole
 
 
-def _add_options(add: Callable[..., Any], picture: Callable[..., Figure]) -> None:
+def _add_options(add: Callable[..., Any], picture: Picture) -> None:
     """The options that a picture reads."""
     if picture is curves:
         add("runs", nargs="+", metavar="RUN", help="the folder of a training")

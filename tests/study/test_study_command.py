@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -74,8 +75,16 @@ def test_each_picture_of_a_users_own_model(picture, own, tmp_path, capsys):
     assert read_png(tmp_path / "out" / "picture.png").std() > 0.01
 
 
+def test_the_graph_of_a_users_own_model(own, tmp_path, capsys):
+    command.main(["graph", *own])
+    assert capsys.readouterr().out == "graph.svg\n"
+    drawn = {text.text for text in ElementTree.parse(tmp_path / "graph.svg").iter("{http://www.w3.org/2000/svg}text")}
+    assert {"input", "Conv2d"} <= drawn
+    assert "1\N{MULTIPLICATION SIGN}12\N{MULTIPLICATION SIGN}10\N{MULTIPLICATION SIGN}3" in drawn
+
+
 def test_every_picture_has_its_command():
-    others = {"curves", "classical"}
+    others = {"curves", "classical", "graph"}
     assert {p.__name__.replace("_", "-") for p in command.PICTURES} == others | set(PICTURES)
 
 
