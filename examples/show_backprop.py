@@ -114,6 +114,8 @@ def work(settings: argparse.Namespace) -> None:
     x, label = load_sample(settings)
     label = predicted(model, x) if label is None else label
     out = settings.out or Path(f"backprop-{settings.model.replace(':', '-')}.html")
+    if settings.kernels == "cpu":
+        print("The kernels are compiled when they are first used, so the first page takes longer.")
     loss = models.map_criterion if settings.model == "lenet5:1998" else F.cross_entropy
     mc.study.backprop_page(model, x, label, out, loss, title=settings.model)
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -48,6 +48,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions):
         "kernels/reference/conv2d.py",
         "data/files/LICENSE.md",
         "data/files/imagenet_classes.txt",
+        "study/backprop/web/page.html.j2",
         "py.typed",
     ):
         assert f"minicnn/{name}" in names

@@ -99,8 +99,11 @@ def test_the_weights_of_a_run_and_its_model(run, tmp_path):
         np.testing.assert_array_equal(value(recording, name), parameter.numpy())
 
 
-def test_a_picture_of_ones_own_is_labelled_as_the_network_takes_it(run, tmp_path):
-    run("--model", "lenet1", "--image", PHOTO, "--out", "b.html")
+def test_a_picture_of_ones_own_is_labelled_as_the_network_takes_it(run, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    run("--model", "lenet1", "--image", PHOTO, "--out", "b.html", "--open")
+    assert opened == [(tmp_path / "b.html").as_uri()]
     sample = recording_in(tmp_path / "b.html")["sample"]
     assert sample["shape"] == [1, 28, 28, 1]
     assert sample["label"] == int(np.argmax(sample["probabilities"]))

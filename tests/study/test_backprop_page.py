@@ -1,5 +1,6 @@
 """The backprop page in a browser: what a person clicks, types and reads, held against the engine's own numbers."""
 
+import json
 import re
 
 import numpy as np
@@ -79,11 +80,15 @@ def mixed(folder):
     return recording, written(recording, folder / "mixed.html")
 
 
-# What the page shows of the time line, in one call: each costs milliseconds.
-SEEN = """({
-  now: controls.now.innerText.split(/\\s+/), slider: controls.slider.value,
-  running: [...document.querySelectorAll("#graph .box.running")].map(box => box.dataset.key),
-  counts: [...document.querySelectorAll("#ledger summary .state")].map(state => Number(state.dataset.count)),
+# Steps through the whole time line, and gives what the page shows at each step.
+EVERY_STEP = """timeline.map((_, number) => {
+  if (number) controls.forward.click();
+  return {
+    now: controls.now.innerText.split(/\\s+/),
+    slider: Number(controls.slider.value),
+    running: [...document.querySelectorAll("#graph .box.running")].map((box) => Number(box.dataset.key)),
+    counts: [...document.querySelectorAll("#ledger summary .state")].map((state) => Number(state.dataset.count)),
+  };
 })"""
 
 
@@ -108,17 +113,17 @@ def test_the_steps_go_through_both_passes_in_the_engines_order(still_page, reque
     recording, address = request.getfixturevalue(name)
     still_page.goto(address)
     order = [(s, "forward") for s in recording.steps] + [(recording.steps[i], "backward") for i in recording.backward]
+    seen = still_page.evaluate(EVERY_STEP)
+    assert len(seen) == len(order)
     for number, (step, which) in enumerate(order):
-        if number:
-            still_page.evaluate("controls.forward.click()")
-        assert still_page.evaluate(SEEN) == {
+        assert seen[number] == {
             "now": [f"{number + 1}", "/", f"{len(order)}", which, step.operation.name, *step.module.split()],
-            "slider": str(number),
-            "running": [str(step.id)],
+            "slider": number,
+            "running": [step.id],
             "counts": states(recording, max(0, number + 1 - len(recording.steps))),
         }
     assert still_page.is_disabled("#forward")
-    assert still_page.evaluate(SEEN)["counts"][1:] == [0, 0]
+    assert seen[-1]["counts"][1:] == [0, 0]
 
 
 def test_buttons_keys_and_slider_move_the_same_time_line(still_page, mixed):
@@ -203,7 +208,8 @@ def test_the_products_of_a_cell_add_up_to_the_engines_gradient(still_page, reque
             engine = np.array([step.parts[place][index] for index in indices])
             np.testing.assert_allclose(totals, engine, rtol=1e-4, atol=1e-6 * np.abs(step.parts[place]).max())
     both = {("Conv2d", 0), ("Conv2d", 1), ("Conv2d", 2), ("Linear", 0), ("Linear", 1), ("Linear", 2), ("AvgPool2d", 0)}
-    assert both | ({("MaxPool2d", 0), ("Sigmoid", 0)} if name == "mixed" else set()) <= explained
+    mixed = {("MaxPool2d", 0), ("Sigmoid", 0)} if name == "mixed" else set()
+    assert both | mixed | {("CrossEntropy", 0)} <= explained
 
 
 def test_a_click_on_a_cell_shows_its_products_and_their_sum(still_page, lenet5):
@@ -236,6 +242,45 @@ def test_a_click_on_a_cell_shows_its_products_and_their_sum(still_page, lenet5):
     number = recording.tensors[step.inputs[0]].value[0, 8, 10, 4]
     marked = still_page.inner_text(".lens .marked").replace(MINUS, "-")
     assert float(marked) == pytest.approx(number, rel=0.05)
+
+
+def test_cells_that_only_python_explains_are_offered(still_page, folder):
+    mc.seed(0)
+    model = nn.Sequential({"norm": nn.BatchNorm2d(2), "flatten": nn.Flatten(), "head": nn.Linear(18, 2)}).eval()
+    with kernels.use("reference"):
+        recording = record(model, images(3, 3, 2), 0)
+    still_page.goto(written(recording, folder / "norm.html"))
+    still_page.locator(".tensor[data-tensor='0'] canvas.pickable").focus()
+    still_page.keyboard.press("Enter")
+    cell = still_page.locator(".explanation .sentence button").first
+    index = tuple(json.loads(cell.inner_text()))
+    cell.click()
+    engine = recording.tensors[0].gradient[index]
+    assert float(still_page.get_attribute("[data-engine]", "data-engine")) == engine
+    assert float(still_page.get_attribute("[data-sum]", "data-sum")) == pytest.approx(engine, rel=1e-4)
+
+
+def test_large_tensors_are_sampled_and_their_cells_explained_where_all_is_there(still_page, folder):
+    """A page that may hold few numbers: a sum is either the engine's, or the page says what is missing."""
+    mc.seed(1)
+    with kernels.use("reference"):
+        recording = record(Mixed(), images(9, 9, 2), 1)
+    (folder / "few.html").write_text(page_of(document(recording, numbers=300)), encoding="utf-8")
+    still_page.goto((folder / "few.html").as_uri())
+    assert "evenly chosen" in still_page.inner_text("#panel")
+    missing = 0
+    for step, place, indices in cells(recording, 6):
+        totals = still_page.evaluate(
+            "([node, place, indices]) => indices.map(index => explain(nodes.get(node), place, index)?.total ?? null)",
+            [step.id, place, indices],
+        )
+        missing += totals.count(None)
+        for total, index in zip(totals, indices, strict=True):
+            if total is not None:
+                atol = 1e-6 * float(np.abs(step.parts[place]).max())
+                assert total == pytest.approx(step.parts[place][index], rel=1e-4, abs=atol)
+    assert missing
+    still_page.evaluate("document.querySelector('canvas.pickable').click()")
 
 
 def test_the_parts_that_others_add_are_named(still_page, mixed):

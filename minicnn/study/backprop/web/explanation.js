@@ -69,14 +69,15 @@ function explained(node, tensor, index, explanation) {
   ].filter(Boolean);
 }
 
-// What is said where a tensor is too large for the page: the cells that Python has explained in it.
+// What is said where the page does not find the products: the cells that Python has explained.
 function unexplained(node, place, show) {
   const cells = explainedCells(node, place).map(({ index }) =>
     element("button", { class: "link", onclick: () => show(index) }, indexText(index)),
   );
   const known = cells.flatMap((cell, k) => [k ? ", " : " Explained are ", cell]);
-  const text =
-    "The numbers behind this cell are not all in the page, which holds only parts of large tensors.";
+  const text = explainers[node.products]?.[place]
+    ? "The numbers behind this cell are not all in the page, which holds only parts of large tensors."
+    : "Of this operation the page knows the products of some cells only.";
   return element("p", { class: "sentence" }, text, known, cells.length ? "." : null);
 }
 

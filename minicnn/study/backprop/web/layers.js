@@ -1,4 +1,4 @@
-// The products behind the gradients of layers with weights, and of activations.
+// The products behind the gradients of layers with weights, of activations, and of the loss.
 "use strict";
 
 // Convolution
@@ -99,4 +99,22 @@ function elementwise({ y, kind }, index) {
     sentence: "Each number went through the function alone, so it has one product.",
     groups: [{ name: "", terms }],
   };
+}
+
+// The loss
+
+// dlogits[n, k] = (p[n, k] − t[n, k]) · 1/N · dy, p being the softmax of the logits and t 1 at the label, else 0
+function crossEntropyInput({ x, y }, [n, k]) {
+  const { label } = recording.sample;
+  if (!Number.isInteger(label)) throw new NotInPage();
+  const [N, K] = x.shape;
+  const logits = range(K).map((i) => needed(valueAt(x, n, i)));
+  const powers = logits.map((logit) => Math.exp(logit - Math.max(...logits)));
+  const p = powers[k] / sum(powers);
+  const difference = { name: "p − t", index: [n, k], value: p - (k === label ? 1 : 0) };
+  const terms = [term([difference, { name: `1/${N}`, index: [], value: 1 / N }, ...outputGradient({ y })])];
+  const sentence =
+    `The network gives class ${k} the probability ${shown(p, 5)}; right would be ${k === label ? 1 : 0}. ` +
+    "The difference is the gradient: softmax and logarithm cancel.";
+  return { sentence, groups: [{ name: "", terms }] };
 }

@@ -26,6 +26,7 @@ const explainers = {
   relu: [elementwise],
   tanh: [elementwise],
   sigmoid: [elementwise],
+  cross_entropy: [crossEntropyInput],
 };
 
 // The cells of an input's gradient that Python has explained: of large tensors, and where the page has no sum.
