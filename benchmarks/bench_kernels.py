@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import textwrap
 from typing import Any
 
 import harness
@@ -217,7 +216,7 @@ def _verdict(rows: list[Any]) -> str:
         f"reference, or at most 20 us longer); {len(failed)} do not; {sum(row.again for row in rows)} were measured "
         "again."
     )
-    return "\n".join(textwrap.fill(line, report.WIDTH, subsequent_indent="    ") for line in lines)
+    return "\n".join(map(report.filled, lines))
 
 
 if __name__ == "__main__":

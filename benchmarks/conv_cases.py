@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,21 @@ class Case:
         """Kernel, shape and networks: what --kernel looks in."""
         return " ".join((self.kernel, self.shape, *self.networks))
 
+    def own(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, with copies of what the kernel writes into."""
+        return tuple(each(a, np.copy) if i in self.updates else a for i, a in enumerate(arguments))
+
+    def written(self, arguments: tuple[Any, ...]) -> tuple[Array, ...]:
+        """The arrays that the kernel writes into, in the order of the arguments."""
+        return tuple(a for i in self.updates for a in arguments[i])
+
+
+def each(argument: Any, change: Callable[[Array], Array]) -> Any:
+    """The same of an array, or of every array in a list; what is no array stays as it is."""
+    if isinstance(argument, list):
+        return [each(a, change) for a in argument]
+    return change(argument) if isinstance(argument, np.ndarray) else argument
+
 
 def normal(rng: np.random.Generator, *shape: int) -> Array:
     """Standard normal float32 numbers."""
@@ -51,7 +66,10 @@ def joined(shape: Shape) -> str:
 
 @dataclass(frozen=True)
 class Convolution:
-    """N images H x H x C, O filters K x K; stride, padding and dilation alike on both axes; in these networks."""
+    """N images H x W x C, O filters K x K; stride, padding and dilation alike on both axes; in these networks.
+
+    W: None for that of square images, H.
+    """
 
     N: int
     H: int
@@ -63,6 +81,7 @@ class Convolution:
     groups: int = 1
     dilation: int = 1
     networks: tuple[str, ...] = ()
+    W: int | None = None
 
     @property
     def label(self) -> str:
@@ -79,7 +98,7 @@ class Convolution:
 
     @property
     def x_shape(self) -> Shape:
-        return self.N, self.H, self.H, self.C
+        return self.N, self.H, self.W or self.H, self.C
 
     @property
     def w_shape(self) -> Shape:
@@ -181,9 +200,9 @@ def convolutions() -> Iterator[Case]:
 COLUMNS = [CONVOLUTIONS[i] for i in (0, 4, 6, 11)] + [Convolution(1, 56, 256, 256, 3, padding=1)]
 
 
-def columns() -> Iterator[Case]:
+def columns(convolutions: Sequence[Convolution]) -> Iterator[Case]:
     """The column matrix of a convolution, and back."""
-    for c in COLUMNS:
+    for c in convolutions:
         shape = c.label.replace(f"->{c.O}", "")
         places = c.y_shape[0] * c.y_shape[1] * c.y_shape[2]
         where = ((c.K, c.K), *c.geometry[:3])

@@ -10,7 +10,6 @@ import argparse
 import json
 import statistics
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +66,7 @@ def _draw(options: argparse.Namespace, rows: Sequence[GpuRow], limits: Mapping[s
 
 
 def _warn(line: str) -> None:
-    print(textwrap.fill(f"! {line}", report.WIDTH, subsequent_indent="    "), flush=True)
+    print(report.filled(f"! {line}"), flush=True)
 
 
 def _field(options: argparse.Namespace) -> Field:

@@ -22,10 +22,11 @@ import harness
 import kernel_rows
 import numpy as np
 import report
-from conv_cases import Case
+from conv_cases import Case, each
 from harness import Contender, Pace, Race
 from kernel_rows import SHORT, Error
 from roofs import Roofs
+from work import bytes_of
 
 from minicnn.device import to_device
 from minicnn.kernels import cpu, cuda
@@ -84,7 +85,7 @@ class GpuRow:
     def limit(self, name: str) -> float:
         """Seconds that the contender needs at least, to compute or to move the bytes."""
         roofs = self.limits["cpu" if name == "cpu" else _precision(name)]
-        return max(2 * self.case.multiply_adds / roofs.peak, self.moved / roofs.bandwidth)
+        return roofs.seconds(2 * self.case.multiply_adds, self.moved)
 
     def share(self, name: str) -> float:
         """Of its limit, what the contender reaches; of arrays that a cache holds it may be more than 1."""
@@ -159,16 +160,15 @@ def measure(case: Case, pace: Pace, limits: Mapping[str, Roofs], field: Field) -
         race = harness.race(dict(contenders(case, arguments, field)), pace, compare)
     except harness.Disagreement as error:
         raise harness.Disagreement(f"{case.name}: {error}") from error
-    moved = _bytes(arguments) + _bytes(next(results[name] for name in results if name.startswith("cuda")))
-    return GpuRow(case, race, agree.errors, moved, limits)
+    result = next(results[name] for name in results if name.startswith("cuda"))
+    return GpuRow(case, race, agree.errors, bytes_of(arguments) + bytes_of(result), limits)
 
 
 def contenders(case: Case, arguments: tuple[Any, ...], field: Field) -> Iterator[tuple[str, Contender]]:
     """Everybody that can do this, with arrays of its own where they are written into."""
     if case.multiply_adds < CPU_WORK:
-        own = tuple(_each(a, np.copy) if i in case.updates else a for i, a in enumerate(arguments))
-        yield "cpu", kernel_rows.by_kernel(getattr(cpu, case.kernel), own, _written(case, own))
-    there = tuple(_each(a, lambda a: to_device(a, "cuda")) for a in arguments)
+        yield "cpu", kernel_rows.in_room(cpu, case, arguments)
+    there = on_gpu(arguments)
     layouts: dict[str, Contender] = {}
     if field.torch:
         from kernel_torch import counterparts
@@ -176,31 +176,35 @@ def contenders(case: Case, arguments: tuple[Any, ...], field: Field) -> Iterator
         layouts = counterparts(case, arguments, field.torch)
     for precision in field.precisions if case.multiply_adds else ("float32",):
         prepare = partial(gpu_settings.set_precision, precision, field.torch is not None)
-        on_gpu = dict(_on_gpu(case, there)) | {f"torch {name}".rstrip(): each for name, each in layouts.items()}
+        known = dict(by_library(case, there)) | {f"torch {name}".rstrip(): its for name, its in layouts.items()}
         if precision == field.precisions[0]:
-            on_gpu |= dict(_algorithms(case, there))
-        for name, contender in on_gpu.items():
+            known |= dict(_algorithms(case, there))
+        for name, contender in known.items():
             yield f"{name}{ENDS[precision]}", replace(contender, prepare=prepare)
 
 
-def _on_gpu(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Contender]]:
+def on_gpu(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments, with copies of all arrays on the GPU."""
+    return tuple(each(a, lambda a: to_device(a, "cuda")) for a in arguments)
+
+
+def by_library(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Contender]]:
     """The cuda room and cuBLAS, on arrays that are on the GPU."""
-    kernel, written = getattr(cuda, case.kernel), _written(case, arguments)
-    yield "cuda", _waited_for(lambda: kernel(*arguments), written)
+    kernel, written = getattr(cuda, case.kernel), case.written(arguments)
+    yield "cuda", waited_for(lambda: kernel(*arguments), written)
     if case.kernel in _CUBLAS:
-        yield "cublas", _waited_for(partial(_CUBLAS[case.kernel], *arguments))
+        yield "cublas", waited_for(partial(_CUBLAS[case.kernel], *arguments))
 
 
 def _algorithms(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Contender]]:
     """A convolution's, by their names."""
     kernel = getattr(cuda, case.kernel)
-    for algorithm in ALGORITHMS if case.kernel.startswith("conv2d") else ():
-        by_name = tuple(algorithm if isinstance(a, str) else a for a in arguments)
-        if algorithm != "auto" and kernel_rows.accepts(kernel, by_name):
-            yield f"cuda {algorithm}", _waited_for(partial(kernel, *by_name))
+    for algorithm, by_name in kernel_rows.by_algorithm(case, arguments, ALGORITHMS):
+        if kernel_rows.accepts(kernel, by_name):
+            yield f"cuda {algorithm}", waited_for(partial(kernel, *by_name))
 
 
-def _waited_for(call: Callable[[], Any], written: tuple[Array, ...] = ()) -> Contender:
+def waited_for(call: Callable[[], Any], written: tuple[Array, ...] = ()) -> Contender:
     """What asks the GPU for its results, or for those in the arrays `written`."""
     return Contender(call, lambda result: _here(written or result), gpu_settings.finish)
 
@@ -220,22 +224,6 @@ _CUBLAS: dict[str, Callable[..., Array]] = {
     "linear_backward_input": lambda dy, w: dy @ w.T,
     "linear_backward_weight": lambda dy, x: x.T @ dy,
 }
-
-
-def _written(case: Case, arguments: tuple[Any, ...]) -> tuple[Array, ...]:
-    return tuple(a for i in case.updates for a in arguments[i])
-
-
-def _each(argument: Any, change: Callable[[Array], Array]) -> Any:
-    """The same of an array, or of every array in a list."""
-    if isinstance(argument, list):
-        return [_each(a, change) for a in argument]
-    return change(argument) if isinstance(argument, np.ndarray) else argument
-
-
-def _bytes(value: Any) -> int:
-    """Of an array, or of all arrays in it."""
-    return sum(map(_bytes, value)) if isinstance(value, tuple | list) else getattr(value, "nbytes", 0)
 
 
 def _precision(name: str) -> str:

@@ -21,7 +21,7 @@ import statistics
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,6 +49,14 @@ def plain_parser(description: str) -> argparse.ArgumentParser:
 
 
 def parser(description: str, rounds: int) -> argparse.ArgumentParser:
+    """A parser with the options of every race that draws its ratios; `rounds` is the default of --rounds."""
+    result = race_parser(description, rounds)
+    result.add_argument("--plot", type=plot_path, metavar="PATH",
+                        help="draw a picture of the results (png, svg, pdf; needs matplotlib)")  # fmt: skip
+    return result
+
+
+def race_parser(description: str, rounds: int) -> argparse.ArgumentParser:
     """A parser with the options that all races share; `rounds` is the default of --rounds."""
     result = plain_parser(description)
     result.add_argument("--rounds", type=positive, metavar="N",
@@ -58,8 +66,6 @@ def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     result.add_argument(
         "--json", type=output_path, metavar="PATH", help="write the machine and every round to a JSON file"
     )
-    result.add_argument("--plot", type=plot_path, metavar="PATH",
-                        help="draw a picture of the results (png, svg, pdf; needs matplotlib)")  # fmt: skip
     result.set_defaults(default_rounds=rounds)
     return result
 
@@ -130,10 +136,15 @@ def output_path(text: str) -> Path:
 
 def plot_path(text: str) -> Path:
     """The path of a picture, from the command line."""
-    if Path(text).suffix not in PLOT_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text} must end in one of {', '.join(PLOT_SUFFIXES)}")
-    if find_spec("matplotlib") is None:
-        raise argparse.ArgumentTypeError("matplotlib is not installed: pip install 'minicnn[plots]'")
+    return drawn_path(text, PLOT_SUFFIXES, "matplotlib", "plots")
+
+
+def drawn_path(text: str, suffixes: Sequence[str], package: str, extra: str) -> Path:
+    """The path of a file that ends in one of these and that a package writes, which an extra of minicnn installs."""
+    if Path(text).suffix not in suffixes:
+        raise argparse.ArgumentTypeError(f"{text} must end in one of {', '.join(suffixes)}")
+    if find_spec(package) is None:
+        raise argparse.ArgumentTypeError(f"{package} is not installed: pip install 'minicnn[{extra}]'")
     return output_path(text)
 
 
@@ -188,6 +199,14 @@ class Race:
         """The median over the rounds."""
         return statistics.median(self.bursts[name])
 
+    def quartiles(self, name: str) -> tuple[float, float]:
+        """The lower and the upper one over the rounds; of one round both are that round's."""
+        rounds = self.bursts[name]
+        if len(rounds) == 1:
+            return rounds[0], rounds[0]
+        lower, _, upper = statistics.quantiles(rounds, method="inclusive")
+        return lower, upper
+
     def ratio(self, name: str, baseline: str) -> float:
         """Time of `name` over time of `baseline`: the median of the ratios within each round."""
         pairs = zip(self.bursts[name], self.bursts[baseline], strict=True)
@@ -208,6 +227,11 @@ def race(contenders: Mapping[str, Contender], pace: Pace, compare: Callable[[dic
     compare: is given {name: viewed result}, and raises Disagreement unless they agree (see `agree`).
     """
     compare({name: contender.first() for name, contender in contenders.items()})
+    return measure(contenders, pace)
+
+
+def measure(contenders: Mapping[str, Contender], pace: Pace) -> Race:
+    """Time `pace.rounds` rounds of contenders that are known to agree."""
     bursts: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(pace.rounds):
@@ -274,12 +298,13 @@ def _repeat(contender: Contender, end: float, at_least: int) -> list[float]:
     return times
 
 
-def agree(results: Mapping[str, Any], tolerance: float = 1e-4) -> None:
+def agree(results: Mapping[str, Any], tolerance: float = 1e-4, scales: Sequence[Any] | None = None) -> None:
     """Raise Disagreement unless every result has the first one's shapes and values.
 
     results: {name: an array, a number, or a tuple of them}; integers must be equal, and floats must not differ by
     more than `tolerance` times the largest magnitude in the first contender's array. A tuple may be shorter than the
     first one's: what a library does not return is not compared.
+    scales: arrays, one for each of the first contender's, whose largest magnitude counts instead of its own.
     """
     import numpy as np
 
@@ -293,9 +318,11 @@ def agree(results: Mapping[str, Any], tolerance: float = 1e-4) -> None:
                 if not np.array_equal(a, b):
                     raise Disagreement(f"{where}: {np.count_nonzero(a != b)} of {a.size} integers")
             elif a.size:
-                scale, difference = float(np.abs(a).max()), float(np.abs(a - b).max())
+                scale = float(np.abs(scales[i] if scales else a).max())
+                difference = float(np.abs(a - b).max())
                 if not difference <= tolerance * scale:  # a NaN disagrees too
-                    raise Disagreement(f"{where}: by {difference:.3g}, with values up to {scale:.3g}")
+                    what = "terms that add up" if scales else "values up"
+                    raise Disagreement(f"{where}: by {difference:.3g}, with {what} to {scale:.3g}")
 
 
 def _arrays(result: Any) -> tuple[Any, ...]:

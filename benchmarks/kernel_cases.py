@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from conv_cases import Case, Shape, columns, convolutions, joined, normal
+from conv_cases import COLUMNS, Case, Shape, columns, convolutions, joined, normal
 
 from minicnn.kernels import reference
 from minicnn.kernels.geometry import output_sizes
@@ -20,9 +20,10 @@ Array = Any
 def cases() -> list[Case]:
     """Every row, kernel by kernel."""
     made = [
-        *convolutions(), *columns(), *linears(LINEARS), *biases(BIASES), *pools(POOLS), *adaptive_pools(ADAPTIVE_POOLS),
-        *batch_norms(BATCH_NORMS), *local_response_norms(LOCAL_RESPONSE_NORMS), *activations(ELEMENTS),
-        *softmaxes(ROWS), *losses(ROWS), *dropouts(DROPOUTS), *philoxes(PHILOXES), *updates(PARAMETERS),
+        *convolutions(), *columns(COLUMNS), *linears(LINEARS), *biases(BIASES), *pools(POOLS),
+        *adaptive_pools(ADAPTIVE_POOLS), *batch_norms(BATCH_NORMS), *local_response_norms(LOCAL_RESPONSE_NORMS),
+        *activations(ELEMENTS), *softmaxes(ROWS), *losses(ROWS), *dropouts(DROPOUTS), *philoxes(PHILOXES),
+        *updates(PARAMETERS),
     ]  # fmt: skip
     return sorted_by_kernel(made)
 

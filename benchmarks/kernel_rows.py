@@ -12,6 +12,7 @@ import numpy as np
 import report
 from conv_cases import Case
 from harness import Contender, Pace, Race
+from ulps import distance, exact_results
 
 from minicnn.kernels import cpu, reference
 from minicnn.kernels.cpu.conv2d import ALGORITHMS
@@ -152,13 +153,26 @@ def _rooms(case: Case, arguments: tuple[Any, ...]) -> Iterator[tuple[str, Conten
     """
     for name, room in (("reference", reference), ("cpu", cpu)):
         if not (room is reference and case.networks):
-            own = tuple([b.copy() for b in a] if i in case.updates else a for i, a in enumerate(arguments))
-            yield name, by_kernel(getattr(room, case.kernel), own, tuple(a for i in case.updates for a in own[i]))
-    for algorithm in ALGORITHMS if case.kernel.startswith("conv2d") else ():
-        by_name = tuple(algorithm if isinstance(a, str) else a for a in arguments)
-        kernel = getattr(cpu, case.kernel)
-        if algorithm != "auto" and accepts(kernel, by_name):
+            yield name, in_room(room, case, arguments)
+    kernel = getattr(cpu, case.kernel)
+    for algorithm, by_name in by_algorithm(case, arguments, ALGORITHMS):
+        if accepts(kernel, by_name):
             yield f"cpu {algorithm}", by_kernel(kernel, by_name, ())
+
+
+def in_room(room: Any, case: Case, arguments: tuple[Any, ...]) -> Contender:
+    """The kernel of a room of NumPy arrays, with arrays of its own where it writes into them."""
+    own = case.own(arguments)
+    return by_kernel(getattr(room, case.kernel), own, case.written(own))
+
+
+def by_algorithm(
+    case: Case, arguments: tuple[Any, ...], algorithms: Sequence[str]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Of a convolution each algorithm but "auto", and the arguments that ask for it by name."""
+    for algorithm in algorithms if case.kernel.startswith("conv2d") else ():
+        if algorithm != "auto":
+            yield algorithm, tuple(algorithm if isinstance(a, str) else a for a in arguments)
 
 
 def accepts(kernel: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
@@ -195,8 +209,7 @@ class Exact:
         self, case: Case, arguments: tuple[Any, ...], tolerance: Callable[[str], float] = lambda name: TOLERANCE
     ) -> None:
         self._tolerance = tolerance
-        widened = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
-        self._exact = getattr(reference, case.kernel)(*widened)
+        (self._exact,) = exact_results(case, arguments)
         self.errors: dict[str, Error] = {}
 
     def __call__(self, results: dict[str, Array]) -> None:
@@ -207,9 +220,8 @@ class Exact:
 
 def error(result: Array, exact: Array) -> Error:
     """The errors of a float32 array, given the float64 one."""
-    difference = np.abs(result - exact)
-    ulps = difference / np.spacing(np.abs(exact).astype(np.float32))
-    return Error(float(difference.max() / np.abs(exact).max()), float(np.median(ulps)))
+    relative = np.abs(result - exact).max() / np.abs(exact).max()
+    return Error(float(relative), float(np.median(distance(result, exact, exact))))
 
 
 # Groups of rows, of whatever device

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import secrets
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -135,6 +136,11 @@ def table_line(row: Sequence[str], widths: Sequence[int]) -> str:
     cells = [f"{cell[:width]:<{width}}" if i == 0 else f"{cell[:width]:>{width}}"
              for i, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
     return " ".join(cells).rstrip()
+
+
+def filled(text: str) -> str:
+    """The sentences in lines as wide as a terminal, those behind the first one set in."""
+    return textwrap.fill(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -42,6 +42,10 @@ class Roofs:
         """The most operations a second at so many operations a byte."""
         return min(self.peak, intensity * self.bandwidth)
 
+    def seconds(self, operations: float, moved: float) -> float:
+        """The least time of so many operations on so many bytes: the longer of computing and moving."""
+        return max(operations / self.peak, moved / self.bandwidth)
+
 
 def measure(threads: int, seconds: float = SECONDS) -> Roofs:
     """The roofs of so many threads: of many calls the fastest, as nothing can exceed a roof."""

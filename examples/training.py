@@ -105,7 +105,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     add("--resume", type=Path, metavar="FOLDER", help="go on with the run in FOLDER, with its settings; "
         "all other options are ignored")  # fmt: skip
     arguments = parser.parse_args()
-    return _saved_settings(arguments.resume) if arguments.resume else arguments
+    return saved_settings(arguments.resume) if arguments.resume else arguments
 
 
 def build_model(settings: argparse.Namespace, name: str) -> nn.Module:
@@ -137,8 +137,8 @@ def paper_trainer(settings: argparse.Namespace, name: str) -> mc.Trainer:
     return mc.Trainer(model, optimizer, schedule=schedule, precision=storage(settings))
 
 
-def _saved_settings(folder: Path) -> argparse.Namespace:
-    """The settings of a run that goes on."""
+def saved_settings(folder: Path) -> argparse.Namespace:
+    """The settings with which the run in a folder was begun."""
     if not (folder / "run.json").exists():
         raise ValueError(f"there is nothing to resume in {folder}: it has no run.json")
     settings = json.loads((folder / "run.json").read_text())

@@ -20,12 +20,12 @@ from . import _tensor, autograd, data, device, functional, graph, models, nn, op
 from ._function import Function, no_grad
 from ._random import seed
 from ._tensor import Tensor, tensor
-from .autograd import gradcheck
 from .device import cuda_available
 from .graph.inference import optimize_for_inference
 from .kernels import set_float32_matmul_precision, set_threads
 from .onnx.export import export_onnx
 from .onnx.importing import import_onnx
+from .study.gradient_check.check import gradcheck
 from .study.model_summary import summary
 from .train.trainer import Trainer
 

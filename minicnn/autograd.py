@@ -1,4 +1,4 @@
-"""The backward pass, and the check that a backward pass is right.
+"""The backward pass. (Whether it is right is checked by study/gradient_check.)
 
 Why an order matters. In the diamond  a -> b = 2a, c = 3a -> d = b * c  the gradient of `a` is a sum of two
 parts, one through b and one through c. The Function that made `a` must wait for both before it runs; if it
@@ -8,11 +8,9 @@ everything that was computed from its result. Sorting by creation number gives t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from . import device, kernels
 from ._tensor import Tensor
@@ -35,7 +33,7 @@ class observe:
     returned for its inputs. The arrays are the pass's own: whoever wants to keep one copies it.
     """
 
-    def __init__(self, before: Before, after: After) -> None:
+    def __init__(self, before: Before, after: After = lambda function, dxs: None) -> None:
         self.before, self.after = before, after
 
     def __enter__(self) -> None:
@@ -153,9 +151,12 @@ def _checked(function: Function, dxs: Any) -> tuple[Array | None, ...]:
         if not device.is_array(dx):
             raise RuntimeError(f"{function.name}.backward must return arrays, got {type(dx).__name__} for input {i}")
         if (dx.shape, dx.dtype) != kind:
+            axes = zip(kind[0][::-1], dx.shape[::-1], strict=False)
+            stretched = dx.shape != kind[0] and len(kind[0]) <= dx.ndim and all(n in (1, m) for n, m in axes)
             raise RuntimeError(
                 f"{function.name}.backward returned for input {i} a gradient of shape {dx.shape} and dtype {dx.dtype}, "
                 f"expected {kind[0]} and {kind[1]}"
+                + (": broadcasting has stretched it; sum it back with unbroadcast" if stretched else "")
             )
     return dxs
 
@@ -165,73 +166,3 @@ def _accumulate(leaves: dict[Tensor, Array]) -> None:
     for leaf, dx in leaves.items():
         total = dx if leaf.grad is None else leaf.grad + dx
         leaf.grad = device.array_module(leaf.data).asarray(total)
-
-
-def gradcheck(
-    fn: Callable[..., Tensor],
-    inputs: Sequence[Any],
-    eps: float = 1e-6,
-    rtol: float = 1e-5,
-    atol: float = 1e-7,
-) -> bool:
-    """Compare the gradients of `fn` with central differences, in float64; True, or an error that shows where.
-
-    fn: takes one Tensor for each input and returns a Tensor of any shape.
-    inputs: arrays, or Tensors whose values are taken, of which every float one is checked, element by element;
-        integer ones are passed on as they are.
-    eps: the step h of the central difference (f(x + h) - f(x - h)) / 2h, whose error is of order h**2.
-    rtol, atol: an element passes if |got - expected| <= atol + rtol * |expected|.
-
-    The result is reduced to one number by fixed weights r drawn from [-1, 1], L = sum(r * fn(inputs)), so that
-    one backward pass checks every output at once. fn must be deterministic, and smooth at the inputs: at a kink
-    (ReLU at 0, a tie of max pooling) the two differ although both are right.
-
-    Raises AssertionError with the input, the element, what came and what was expected.
-    """
-    arrays = [np.array(x.data if isinstance(x, Tensor) else x) for x in inputs]
-    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
-    tensors = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
-    if not any(t.requires_grad for t in tensors):
-        raise TypeError("gradcheck expected at least one input of floats")
-    y = fn(*tensors)
-    if y.dtype != np.float64:
-        raise AssertionError(f"fn returned {y.dtype} for float64 inputs: it loses precision on the way")
-    weights = np.random.default_rng(0).uniform(-1, 1, y.shape)
-    y.backward(weights)
-
-    def loss() -> float:
-        return float((fn(*[Tensor(a) for a in arrays]).data * weights).sum())
-
-    for i, t in enumerate(tensors):
-        if t.requires_grad:
-            got = np.zeros(t.shape) if t.grad is None else t.grad
-            _compare(i, got, _central_differences(loss, arrays[i], eps), rtol, atol)
-    return True
-
-
-def _central_differences(loss: Callable[[], float], x: np.ndarray[Any, Any], eps: float) -> np.ndarray[Any, Any]:
-    """The gradient of `loss` in x, one element after the other; x is moved in place and put back."""
-    dx = np.empty_like(x)
-    for index in np.ndindex(x.shape):
-        kept = x[index]
-        x[index] = kept + eps
-        above = loss()
-        x[index] = kept - eps
-        below = loss()
-        x[index] = kept
-        dx[index] = (above - below) / (2 * eps)
-    return dx
-
-
-def _compare(i: int, got: Array, expected: Array, rtol: float, atol: float) -> None:
-    wrong = ~(np.abs(got - expected) <= atol + rtol * np.abs(expected))
-    if not wrong.any():
-        return
-    worst = np.unravel_index(
-        np.argmax(np.where(wrong, np.nan_to_num(np.abs(got - expected), nan=np.inf), -1)), got.shape
-    )
-    where = tuple(int(k) for k in worst)
-    raise AssertionError(
-        f"the gradient of input {i} is wrong at {int(wrong.sum())} of {got.size} elements; "
-        f"worst at {where}: backward gave {float(got[worst]):.9g}, central differences {float(expected[worst]):.9g}"
-    )

@@ -17,6 +17,8 @@ from .activation import activated
 from .im2col import col2im, im2col
 from .winograd import winograd_backward_input, winograd_backward_weight, winograd_forward
 
+ALGORITHMS = ["auto", "im2col", "implicit_gemm", "winograd", "winograd_f2"]
+
 
 def conv2d_forward(
     x: Array,
@@ -195,13 +197,8 @@ def _chosen(
     algorithm: str, columns: Callable[..., Array], direct: Callable[..., Array], winograd: Callable[..., Array]
 ) -> Callable[..., Array]:
     """The function of the algorithm asked for; a name that only a fast room has is refused, not replaced."""
-    choices: dict[str, Callable[..., Array]] = {
-        "auto": columns,
-        "im2col": columns,
-        "implicit_gemm": direct,
-        "winograd": partial(winograd, m=4),
-        "winograd_f2": partial(winograd, m=2),
-    }
+    ways = columns, columns, direct, partial(winograd, m=4), partial(winograd, m=2)
+    choices: dict[str, Callable[..., Array]] = dict(zip(ALGORITHMS, ways, strict=True))
     if algorithm not in choices:
         raise ValueError(f"algorithm in the reference room is one of {sorted(choices)}, got {algorithm!r}")
     return choices[algorithm]

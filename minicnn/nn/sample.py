@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,19 @@ def run_sample(model: Module, x: Tensor, what: str) -> Any:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def buffers_kept(model: Module) -> Iterator[None]:
+    """A model's buffers are afterwards the same arrays with the same numbers."""
+    kept = [(module, name, getattr(module, name)) for module in model.modules() for name in module._buffers]
+    values = [array.copy() for _, _, array in kept]
+    try:
+        yield
+    finally:
+        for (module, name, array), value in zip(kept, values, strict=True):
+            array[...] = value
+            setattr(module, name, array)
 
 
 def checked_shape(input_shape: Any, what: str) -> tuple[int, ...]:

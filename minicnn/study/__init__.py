@@ -1,5 +1,9 @@
-"""What makes a network visible: `model_summary` prints its table, `audit` holds it against what was published, `plots`
-draws it and its training; `backprop_page` shows its backward pass step by step, and `graph_svg` its operations.
+"""What makes a network visible.
+
+`model_summary` prints its table, and `audit` holds it against what was published. `backprop_page` shows a sample's
+backward pass step by step, `graph_svg` the operations. `plots` draws filters, feature maps and training, and
+`python -m minicnn.study` makes each picture in one command. `gradient_check` says where a gradient is wrong and why,
+`bug_room` puts bugs into the engine, and `digit_pad` serves a page on which a network reads what is drawn.
 """
 
 from importlib import import_module

@@ -78,6 +78,23 @@ def load_checkpoint(path: PathLike, trainer: Trainer) -> None:
         _random.seed(state["seed"])
 
 
+def is_checkpoint(path: PathLike) -> bool:
+    """Whether a file is minicnn's own: then `model_state` reads it; others are for `Module.load_pretrained`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            return (file.metadata() or {}).get("format") == "minicnn"
+    except SafetensorError:
+        return False
+
+
+def model_state(path: PathLike) -> dict[str, Array]:
+    """The model's part of a checkpoint, for `Module.load_state_dict`. Raises as `load_checkpoint`."""
+    tensors, _ = _read(path)
+    return _part(tensors, "model.")
+
+
 def _metadata(trainer: Trainer, settings: dict[str, Any]) -> dict[str, str]:
     """What the file says of itself; `settings` are the optimizer's."""
     schedule = trainer.schedule

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from types import SimpleNamespace
 
 import fake_cupy
 import numpy as np
@@ -13,23 +12,6 @@ import minicnn as mc
 from minicnn.kernels.cuda import _launch
 
 TF32 = 7  # CuPy's number for it
-
-
-@pytest.fixture
-def cupy(monkeypatch):
-    """A machine with a GPU of one multiprocessor; `cupy.types`: the types of products that CuPy was told, in order."""
-    cupy = fake_cupy.installed(monkeypatch)
-    cupy.__version__, cupy.types = "14.2.0", []
-    cupy.cuda.Device = lambda: SimpleNamespace(id=0)
-    properties = {"name": b"Emulated GPU", "totalGlobalMem": 10**9, "multiProcessorCount": 1}
-    cupy.cuda.runtime.getDeviceProperties = lambda device: properties
-    cupy.cuda.runtime.driverGetVersion = lambda: 13000
-    cupy.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=lambda: None)
-    linalg = SimpleNamespace(COMPUTE_TYPE_DEFAULT=1, COMPUTE_TYPE_TF32=TF32)
-    linalg.set_compute_type = lambda dtype, kind: cupy.types.append(kind)
-    cupy._core = SimpleNamespace(_routines_linalg=linalg)
-    monkeypatch.setattr(_launch, "float32_matmul_precision", "highest")  # and so again when the test is over
-    return cupy
 
 
 @pytest.fixture

@@ -50,6 +50,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(distributions):
         "data/files/imagenet_classes.txt",
         "study/backprop/web/page.html.j2",
         "py.typed",
+        "study/digit_pad/static/pad.js",
+        "study/digit_pad/templates/pad.html",
     ):
         assert f"minicnn/{name}" in names
     assert sum(name.endswith("ubyte.gz") for name in names) == 4

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from drawings import assert_inside, read_png, texts
 
 pytest.importorskip("matplotlib")
 
@@ -19,34 +20,6 @@ HISTORY = {
     "val_loss": [0.4, 0.25, 0.3],
     "val_accuracy": [0.82, 0.93, 0.92],
 }
-
-
-def read_png(path):
-    """The pixels (H, W, 3 or 4); checks the signature."""
-    from matplotlib import image
-
-    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing unfinished beside it
-    return image.imread(path)
-
-
-def texts(figure):
-    """Everything written in a figure."""
-    from matplotlib.text import Text
-
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
-def assert_inside(figure):
-    """Nothing drawn sticks out of the picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    box, size = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()
-    assert min(box.x0, box.y0) >= 0
-    assert box.x1 <= size[0]
-    assert box.y1 <= size[1]
 
 
 def test_learning_curves(tmp_path):
@@ -164,6 +137,25 @@ def test_filter_grid_of_one_channel(tmp_path):
     pixels = read_png(tmp_path / "filters.png")
     assert len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > 100
     assert_inside(figure)
+
+
+@pytest.mark.parametrize(("O", "rows", "columns"), [(96, 6, 16), (64, 8, 8), (48, 4, 12), (7, 3, 3)])
+def test_filter_grid_is_wide_and_full_where_it_can_be(O, rows, columns, tmp_path):
+    """AlexNet's 96 filters of 11 x 11 as in figure 3 of its paper: 6 rows of 16."""
+    w = np.random.default_rng(0).normal(size=(11, 11, 3, O))
+    (axes,) = plots.filter_grid(w, tmp_path / "filters.png").axes
+    sheet = axes.images[0].get_array()
+    assert sheet.shape == (12 * rows + 1, 12 * columns + 1, 3)
+    last = sheet[12 * ((O - 1) // columns) + 1 :, 12 * ((O - 1) % columns) + 1 :][:11, :11]
+    np.testing.assert_allclose(last, w[..., -1] / (2 * np.abs(w).max()) + 0.5)
+    assert read_png(tmp_path / "filters.png").std() > 0.05
+
+
+def test_filter_grid_takes_a_number_of_columns():
+    sheet = plots.filter_grid(np.ones((1, 1, 1, 6)), columns=4).axes[0].images[0].get_array()
+    assert sheet.shape == (2 * 2 + 1, 4 * 2 + 1)
+    with pytest.raises(ValueError, match="columns >= 1, got 0"):
+        plots.filter_grid(np.ones((1, 1, 1, 6)), columns=0)
 
 
 def test_filter_grid_of_many_channels_has_a_row_for_each():
@@ -314,6 +306,8 @@ def test_a_missing_matplotlib_says_what_to_install(monkeypatch):
         lambda: plots.confusion_heatmap(np.eye(2)),
         lambda: plots.filter_grid(np.ones((1, 1, 1, 1))),
         lambda: plots.worst_mistakes(images, labels, logits),
+        lambda: plots.gradient_norms({"a": [1.0]}),
+        lambda: plots.classical_filters(images[0]),
     ):
         with pytest.raises(ImportError, match=r'pip install "minicnn\[plots\]"'):
             call()

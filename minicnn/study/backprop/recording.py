@@ -20,6 +20,7 @@ from ...graph.network import INPUT, settings
 from ...graph.recording import Call, holders, watched
 from ...graph.recording import Recording as Names
 from ...nn import Module, Parameter
+from ...nn.sample import buffers_kept
 from ...ops.checks import is_whole
 
 Array = Any
@@ -124,7 +125,7 @@ def record(model: Module, x: Array | Tensor, label: Any, loss: Loss = F.cross_en
         raise TypeError(f"record expected a Module, got {type(model).__name__}")
     sample, target = _sample(model, x), _target(label)
     pass_ = _Pass(sample)
-    with _buffers_kept(model), watched(model) as calls, _function.observe(pass_.forward):
+    with buffers_kept(model), watched(model) as calls, _function.observe(pass_.forward):
         y = model(sample)
         result = loss(y, target)
     _check_loss(result)
@@ -186,19 +187,6 @@ def _check_loss(result: Any) -> None:
             "record expected a loss that minicnn's Functions compute from the sample, outside of no_grad: this one "
             "does not depend on anything that asks for a gradient"
         )
-
-
-@contextmanager
-def _buffers_kept(model: Module) -> Iterator[None]:
-    """The buffers are afterwards the same arrays with the same numbers."""
-    kept = [(m, name, getattr(m, name)) for m in model.modules() for name in m._buffers]
-    values = [array.copy() for _, _, array in kept]
-    try:
-        yield
-    finally:
-        for (module, name, array), value in zip(kept, values, strict=True):
-            array[...] = value
-            setattr(module, name, array)
 
 
 @contextmanager
