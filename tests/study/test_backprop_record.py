@@ -236,6 +236,28 @@ def test_what_does_not_fit_is_refused_in_a_sentence(arguments, error, message):
     assert message in str(caught.value)
 
 
+def test_a_loss_that_depends_on_nothing_is_refused():
+    class Cut(nn.Module):
+        def forward(self, x):
+            return x.detach() * 2.0
+
+    for loss in (F.cross_entropy, lambda y, _: y.sum()):
+        with pytest.raises(ValueError, match="a loss that minicnn's Functions compute from the sample"):
+            record(Cut(), image(3), 0, loss)
+    with mc.no_grad(), pytest.raises(ValueError, match="outside of no_grad"):
+        record(nn.Linear(3, 2), image(3), 0)
+
+
+def test_a_graph_made_for_inference_can_be_recorded():
+    mc.seed(5)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.GlobalAvgPool2d())
+    graph = mc.optimize_for_inference(model, (6, 6, 2))
+    r, expected = record(graph, image(6, 6, 2), 1), record(model.eval(), image(6, 6, 2), 1)
+    assert r.steps[0].operation.name == "Conv2d"
+    assert len(r.steps) < len(expected.steps)
+    assert_allclose(r.input.gradient, expected.input.gradient, rtol=1e-4, atol=1e-7)
+
+
 def test_observing_a_backward_pass_changes_nothing_and_ends():
     seen = []
     a = mc.tensor([2.0], requires_grad=True)

@@ -287,6 +287,29 @@ def test_a_users_own_function_shows_its_docstring_and_source():
     assert len(node["gradcheck"]) == 3
 
 
+class Linear(mc.Function):
+    """A user's own of a known name."""
+
+    def forward(self, x, w):
+        return x * w
+
+    def backward(self, dy):
+        return dy, None
+
+
+def test_a_users_function_of_a_known_name_is_not_taken_for_that():
+    class Net(nn.Sequential):
+        def forward(self, x):
+            return Linear()(super().forward(x), mc.Tensor(np.ones(2, np.float32)))
+
+    d = document(record(Net(nn.Linear(3, 2, bias=False)), image(3), 0))
+    assert [node["operation"] for node in d["nodes"]] == ["Linear", "Linear", "CrossEntropy"]
+    assert [node["formula"] is None for node in d["nodes"]] == [False, True, False]
+    assert [node["products"] for node in d["nodes"]] == ["linear", None, "cross_entropy"]
+    paths = [d["code"][node["sources"][0]["code"]]["path"] for node in d["nodes"]]
+    assert paths == ["minicnn/ops/linear.py", "test_backprop_record_document.py", "minicnn/ops/loss.py"]
+
+
 def test_a_function_without_a_file_has_no_source():
     scope = {"mc": mc}
     exec("class Typed(mc.Function):\n    def forward(self, x):\n        return x", scope)

@@ -20,7 +20,8 @@ from .recording import Recording, Step, telling_cells
 
 Array = Any
 
-MOVE = 1e-6  # of a number, or of 1 if that is larger; a larger one would meet the corners of more ReLUs
+LEAST, MOST = 1e-6, 1e-3  # of a number, or of 1 if that is larger, by which it is moved; see `_Again.move`
+SEEN = 1e-9  # of the loss, or of 1 if that is larger: float64 rounds it in the last seven digits of that
 FLOOR = 1e-3  # of a gradient's largest number: errors of smaller ones are given relative to that
 KINK = 0.1  # by how much the slopes on both sides differ, relative to the larger one
 SAME = 1e-3  # by how much the loss computed again may differ
@@ -92,10 +93,12 @@ class _Again:
         self.last = recording.loss.id
 
     def check_repeats(self) -> None:
-        """Raise NotRepeatable unless the first steps lead to the loss again."""
-        recorded = float(self.values[self.last].reshape(()))
-        first = self.recording.steps[0]
-        got = self.loss(first, [self.values[t] for t in first.inputs])
+        """Raise NotRepeatable unless the steps give the recorded loss again."""
+        recorded, new = float(self.values[self.last].reshape(())), dict[int, Array]()
+        for step in self.recording.steps:
+            if step.output in self.needed:
+                new[step.output] = self.run(step, [new.get(t, self.values[t]) for t in step.inputs])
+        got = float(np.reshape(new[self.last], ()))
         if not abs(got - recorded) <= SAME * max(1, abs(recorded)):
             raise NotRepeatable(
                 f"computed again in float64 the loss is {got:.6g} instead of {recorded:.6g}: something in the network "
@@ -104,10 +107,11 @@ class _Again:
 
     def check(self, step: Step, input: int, index: tuple[int, ...], through: str) -> Check:
         x, part = self.values[step.inputs[input]], step.parts[input]
-        h = MOVE * max(1.0, abs(float(x[index])))
+        backward, least = float(part[index]), FLOOR * float(np.abs(part).max())  # type: ignore[arg-type,index]
+        h = self.move(max(abs(backward), least)) * max(1.0, abs(float(x[index])))
         below, above = (self.moved(step, input, index, move, through) for move in (-h, h))
-        difference, backward = (above - below) / (2 * h), float(part[index])  # type: ignore[index]
-        scale = max(abs(backward), abs(difference), FLOOR * float(np.abs(part).max()))  # type: ignore[arg-type]
+        difference = (above - below) / (2 * h)
+        scale = max(abs(backward), abs(difference), least)
         error = abs(backward - difference) / scale if scale else 0.0
         kink = False
         if error > SAME:
@@ -115,6 +119,11 @@ class _Again:
             slopes = (above - middle) / h, (middle - below) / h
             kink = abs(slopes[0] - slopes[1]) > KINK * max(map(abs, slopes))
         return Check(step.id, input, index, backward, difference, error, through, kink)
+
+    def move(self, slope: float) -> float:
+        """How far to move a number: as little as can be seen, for a large move meets the corners of more ReLUs."""
+        seen = SEEN * max(1.0, abs(float(self.values[self.last].reshape(()))))
+        return min(max(seen / slope, LEAST), MOST) if slope else MOST
 
     def moved(self, step: Step, input: int, index: tuple[int, ...], h: float, through: str) -> float:
         """L with one number of an input moved by h."""

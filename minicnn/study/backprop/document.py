@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict
 from typing import Any
 
@@ -23,8 +23,9 @@ from .sources import Use, description, uses
 Array = Any
 
 PAGE_KINDS = ("conv2d", "linear", "max_pool2d", "avg_pool2d")  # that it explains by itself, from whole arrays
-CELLS = 2  # of a gradient that are explained, where the page cannot do it
-MOST = 12  # terms of such an explanation
+CELLS = 2  # of a gradient that are explained, where the page cannot do it; of many gradients one
+MANY = 150  # gradients
+MOST = 10  # terms of such an explanation
 
 
 def document(recording: Recording, numbers: int = NUMBERS) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def _probabilities(recording: Recording) -> list[float | str] | None:
     if last.operation.name != "CrossEntropy":
         return None
     logits = recording.tensors[last.inputs[0]].value[0].astype(np.float64)
-    with np.errstate(all="ignore"):  # logits that are not finite have been reported where they arose
+    with np.errstate(all="ignore"):  # they need not be finite
         powers = np.exp(logits - logits.max())
         return [_number(float(p)) for p in powers / powers.sum()]
 
@@ -110,20 +111,20 @@ class _Shared:
 
     def __init__(self) -> None:
         self.entries: dict[str, Any] = {}
+        self.keys: dict[Hashable, str | None] = {}
 
-    def key(self, key: str, make: Callable[[], Any]) -> str | None:
-        """The key, with what `make` makes entered under it; None where that is None."""
-        if key not in self.entries:
+    def key(self, what: Hashable, make: Callable[[], Any]) -> str | None:
+        """The key of `what`, with what `make` makes of it entered under it; None where that is None."""
+        if what not in self.keys:
             entry = make()
-            if entry is None:
-                return None
-            self.entries[key] = entry
-        return key
+            self.keys[what] = None if entry is None else str(len(self.entries))
+            self.entries.update({} if entry is None else {str(len(self.entries)): entry})
+        return self.keys[what]
 
 
 def _node(recording: Recording, step: Step, whole: set[int], formulas: _Shared, code: _Shared) -> dict[str, Any]:
     told = settings(step.operation, step.settings())
-    look = (step.operation.name, told.get("activation"), len(step.inputs))  # all that a formula depends on
+    look = (type(step.operation), told.get("activation"), len(step.inputs))  # all that a formula depends on
     return {
         "id": step.id,
         "operation": step.operation.name,
@@ -133,7 +134,7 @@ def _node(recording: Recording, step: Step, whole: set[int], formulas: _Shared, 
         "arguments": list(step.arguments()),
         "settings": told,
         "description": description(type(step.operation)),
-        "formula": formulas.key(" ".join(map(str, look)), lambda: mathematics(step)),
+        "formula": formulas.key(look, lambda: mathematics(step)),
         "sources": [_use(use, code) for use in uses(recording, step)],
         "products": kind(step),
         "explained": _explained(recording, step, whole),
@@ -162,7 +163,7 @@ def _check(recording: Recording, nodes: list[dict[str, Any]]) -> str | None:
 
 def _use(use: Use, code: _Shared) -> dict[str, Any]:
     s = use.source
-    key = code.key(s.key, lambda: {"title": s.title, "path": s.path, "line": s.line, "html": s.html()})
+    key = code.key(s, lambda: {"title": s.title, "path": s.path, "line": s.line, "html": s.html()})
     return {"role": use.role, "direction": use.direction, "kernel": use.kernel, "room": use.room, "code": key}
 
 
@@ -171,8 +172,9 @@ def _explained(recording: Recording, step: Step, whole: set[int]) -> list[dict[s
     if kind(step) is None or (kind(step) in PAGE_KINDS and {*step.inputs, step.output} <= whole):
         return []
     parts = [(i, part) for i, part in enumerate(step.parts) if part is not None]
+    count = CELLS if sum(len(s.parts) for s in recording.steps) <= MANY else 1
     return [
-        _products(products(recording, step.id, i, index)) for i, part in parts for index in telling_cells(part, CELLS)
+        _products(products(recording, step.id, i, index)) for i, part in parts for index in telling_cells(part, count)
     ]
 
 

@@ -182,6 +182,11 @@ def _check_loss(result: Any) -> None:
     if not isinstance(result, Tensor) or result.size != 1:
         got = f"a Tensor of shape {result.shape}" if isinstance(result, Tensor) else type(result).__name__
         raise TypeError(f"record expected the loss as a Tensor of one element, got {got}: reduce it with .mean()")
+    if result.creator is None:
+        raise ValueError(
+            "record expected a loss that minicnn's Functions compute from the sample, outside of no_grad: this one "
+            "does not depend on anything that asks for a gradient"
+        )
 
 
 @contextmanager

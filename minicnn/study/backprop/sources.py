@@ -41,10 +41,6 @@ class Source:
     text: str
     language: str = "python"
 
-    @property
-    def key(self) -> str:
-        return f"{self.path}:{self.line}"
-
     def html(self) -> str:
         """Highlighted with Pygments' short class names, without anything around it."""
         return _highlighted(self.text, self.language)
