@@ -25,6 +25,7 @@ nitpicky = True  # a name in the text that leads nowhere is an error
 autodoc_default_options = {"member-order": "bysource"}
 autodoc_inherit_docstrings = False  # a method that says nothing new has no entry
 autodoc_typehints = "none"  # the docstrings speak of shapes, which types cannot say
+autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
 add_module_names = False
 python_maximum_signature_line_length = 88
