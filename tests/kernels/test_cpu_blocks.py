@@ -175,7 +175,10 @@ print(json.dumps([microkernel.BYTES, microkernel.HEIGHT, microkernel.VECTORS]))
 
 
 @pytest.mark.skipif(vector_length(4) < 8, reason="no processor with AVX2")
-@pytest.mark.parametrize(("processor", "tile"), [("haswell", [32, 6, 2]), ("nehalem", [16, 6, 2])])
+@pytest.mark.parametrize(
+    ("processor", "tile"),
+    [("haswell", [32, 6, 2]), pytest.param("nehalem", [16, 6, 2], marks=pytest.mark.slow)],  # few have no AVX2 any more
+)
 def test_the_tiles_of_other_processors(processor, tile):
     """In a process of its own, whose kernels are compiled for that processor: 32 and 16 bytes in a register."""
     environment = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}
