@@ -1,5 +1,6 @@
 """Running the examples as a person does."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +22,8 @@ def failure(script, *options, cwd):
     assert done.stderr.startswith(f"{script}: ")
     assert not list(cwd.rglob("*"))
     return done.stderr
+
+
+def heed_ctrl_c():
+    """As preexec_fn of a process: a shell's background ignores Ctrl-C, and what tests start there inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

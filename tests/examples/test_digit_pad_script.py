@@ -9,12 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import launch
 import numpy as np
 import pytest
 
 from minicnn import data, models
 
-FOLDER = Path(__file__).parents[2] / "examples"
+FOLDER = launch.FOLDER
 SCRIPT = FOLDER / "digit_pad.py"
 SETTINGS = {
     "model": "lenet5", "dataset": "mnist", "optimizer": "sgd", "lr": None, "weight_decay": None, "epochs": 1,
@@ -132,7 +133,7 @@ def test_it_trains_serves_reads_and_ends(tmp_path, web_page):
     """In an empty folder it trains first; then it reads a one and a seven that are drawn with the mouse."""
     process = subprocess.Popen(
         [sys.executable, SCRIPT, "--port", "0"], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT, preexec_fn=launch.heed_ctrl_c,
     )  # fmt: skip
     try:
         said = []

@@ -93,8 +93,7 @@ def test_a_run_that_is_interrupted_and_resumed_ends_with_the_same_bits(tmp_path)
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests run in the background of a shell, Ctrl-C is ignored, and what they start would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=launch.heed_ctrl_c,
     )
     checkpoint = tmp_path / "parts" / "model.safetensors"
     deadline = time.monotonic() + 100
