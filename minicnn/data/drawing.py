@@ -16,7 +16,8 @@ def normalized_digit(drawing: np.ndarray) -> np.ndarray:
     Raises TypeError for another dtype, ValueError for another shape and for values out of range.
 
     Source: LeCun, Bottou, Bengio & Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998, section
-    III.A. Which pixel is the centre, the files tell: in all of MNIST the centres of mass lie within half a pixel of it.
+    III.A. Which pixel is the centre, the files tell: in each of MNIST's test images the centre of mass lies within half
+    a pixel of it.
     """
     ink = _checked(drawing)
     image = np.zeros((SIDE, SIDE, 1), np.float32)

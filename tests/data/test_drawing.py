@@ -16,6 +16,13 @@ def cut_out(image):
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
+def test_mnists_test_images_have_their_centres_of_mass_within_half_a_pixel_of_the_centre(digits):
+    """What the docstring says of them; ink in whole numbers, so that half a pixel is exactly half."""
+    ink, place = digits.astype(np.int64), 2 * (np.arange(28) - 14)
+    for axis in (1, 2):
+        assert (np.abs(ink.sum(axis=axis) @ place) <= ink.sum(axis=(1, 2))).all()
+
+
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (3, 50), (80, 1)])
 def test_mnists_digits_stay_as_they_are_wherever_they_are_drawn(digits, top, left):
     """Cut out of their images and laid elsewhere, they are put back on the same pixels."""

@@ -1,5 +1,6 @@
 """Running the examples as a person does."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,15 @@ def run(script, *options, cwd):
     """The finished process of examples/<script>, with what it printed."""
     command = [sys.executable, str(FOLDER / script), *map(str, options)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+
+
+def help_of(script):
+    """What --help prints, which fits a terminal of 80 columns."""
+    command, environment = [sys.executable, str(FOLDER / script), "--help"], {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    return done.stdout
 
 
 def failure(script, *options, cwd):
