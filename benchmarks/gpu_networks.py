@@ -104,7 +104,7 @@ def _minicnn(task: Task, kind: str, images: Array, labels: Array, device: str) -
     dropouts = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
 
     def run(batches: list[Array]) -> list[float]:
-        return [record["loss"] for _, record in steps.epoch(((numbers,), labels[numbers]) for numbers in batches)]
+        return [record["loss"] for _, record, _ in steps.epoch(((numbers,), labels[numbers]) for numbers in batches)]
 
     return run, dropouts
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def cases() -> list[Case]:
         *convolutions(), *columns(COLUMNS), *linears(LINEARS), *biases(BIASES), *pools(POOLS),
         *adaptive_pools(ADAPTIVE_POOLS), *batch_norms(BATCH_NORMS), *local_response_norms(LOCAL_RESPONSE_NORMS),
         *activations(ELEMENTS), *softmaxes(ROWS), *losses(ROWS), *dropouts(DROPOUTS), *philoxes(PHILOXES),
-        *updates(PARAMETERS),
+        *updates(PARAMETERS), *warps(WARPS),
     ]  # fmt: skip
     return sorted_by_kernel(made)
 
@@ -211,18 +212,46 @@ def philoxes(counts: Sequence[int]) -> Iterator[Case]:
             rng.integers(0, 2**32, (n, 4), np.uint32), rng.integers(0, 2**32, 2, np.uint32)))  # fmt: skip
 
 
+# Augmentation: one pixel, digits, photographs; each turned by some degrees about its first pixel.
+
+WARPS = [(1, 1, 1, 1), (1, 28, 28, 1), (128, 28, 28, 1), (8, 224, 224, 3)]
+
+
+def warps(shapes: Sequence[Shape]) -> Iterator[Case]:
+    """Of images (N, H, W, C)."""
+    for shape in shapes:
+        yield Case("warp", joined(shape), lambda rng, s=shape: (
+            normal(rng, *s), np.eye(2, 3) + 0.1 * rng.standard_normal((s[0], 2, 3)), None, "nearest", 0.0))  # fmt: skip
+
+
 # The optimizers' steps, on parameters of one number, of LeNet-5, of the digit network, of ResNet and of VGG-16.
 
 PARAMETERS = [(1,), (5, 5, 6, 16), (400, 120), (9216, 128), (3, 3, 512, 512), (4096, 4096)]
 
 
+# kernel: what is kept for a weight (arrays of zeros, a single number, or nothing), and the settings.
+_KEPT: dict[str, tuple[tuple[str | None, ...], tuple[Any, ...]]] = {
+    "sgd_update": (("velocity",), (1e-3, 0.9, False, 5e-4)),
+    "lion_update": (("average",), (1e-4, 0.9, 0.99, 0.1)),
+    "lars_update": (("velocity",), (0.1, 0.9, 5e-4, 1e-3)),
+    "adagrad_update": (("square_sum",), (1e-2, 1e-10, 0.0)),
+    "rmsprop_update": (("square_average", None, "velocity"), (1e-2, 0.99, 1e-8, 0.9, 0.0)),
+    "adadelta_update": (("square_average", "update_average"), (1.0, 0.95, 1e-6, 0.0)),
+    "adam_update": (("average", "square_average", "step"), (1e-3, 0.9, 0.999, 1e-8, 0.01, True)),
+}
+
+
 def updates(shapes: Sequence[Shape]) -> Iterator[Case]:
     """A step of one weight of each shape."""
     for shape in shapes:
-        label = joined(shape)
-        yield Case("sgd_update", label, lambda rng, s=shape: (
-            [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)],
-            1e-3, 0.9, False, 5e-4), (0, 2))  # fmt: skip
-        yield Case("adadelta_update", label, lambda rng, s=shape: (
-            [normal(rng, *s)], [normal(rng, *s)], [np.zeros(s, np.float32)], [np.zeros(s, np.float32)],
-            1.0, 0.95, 1e-6, 0.0), (0, 2, 3))  # fmt: skip
+        for kernel, (kept, settings) in _KEPT.items():
+            written = (0, *(i for i, name in enumerate(kept, start=2) if name))
+            given = partial(_update_arguments, shape=shape, kept=kept, settings=settings)
+            yield Case(kernel, joined(shape), given, written)
+
+
+def _update_arguments(
+    rng: np.random.Generator, shape: Shape, kept: tuple[str | None, ...], settings: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    zeros = (name and [np.zeros(() if name == "step" else shape, np.float32)] for name in kept)
+    return [normal(rng, *shape)], [normal(rng, *shape)], *zeros, *settings

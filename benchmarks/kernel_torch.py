@@ -269,15 +269,40 @@ def _update(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
     (w,), (dw,), *_ = arguments
     w = w.clone().requires_grad_()
     w.grad = dw.clone()
+    fused = w.is_cuda or None
     if kernel == "sgd_update":
         _, _, _, lr, momentum, nesterov, decay = arguments
-        optimizer: Any = torch.optim.SGD(
-            [w], lr, momentum, weight_decay=decay, nesterov=nesterov, fused=w.is_cuda or None
-        )
+        optimizer: Any = torch.optim.SGD([w], lr, momentum, weight_decay=decay, nesterov=nesterov, fused=fused)
+    elif kernel == "adagrad_update":
+        *_, lr, eps, decay = arguments
+        optimizer = torch.optim.Adagrad([w], lr, eps=eps, weight_decay=decay)
+    elif kernel == "rmsprop_update":
+        *_, lr, alpha, eps, momentum, decay = arguments
+        optimizer = torch.optim.RMSprop([w], lr, alpha, eps, decay, momentum)
+    elif kernel == "adam_update":
+        *_, lr, beta1, beta2, eps, decay, decoupled = arguments
+        kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+        optimizer = kind([w], lr, (beta1, beta2), eps, decay, fused=fused)
     else:
         *_, lr, rho, eps, decay = arguments
         optimizer = torch.optim.Adadelta([w], lr, rho, eps, decay)
     return Contender(optimizer.step, lambda _: _plain(w))
+
+
+def _warp(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender:
+    """Places on a grid (affine_grid), and what is there (grid_sample). An image goes from -1 to 1 there, (x, y)."""
+    x, matrices, *_ = arguments
+    image = _image(x, layout)
+    _, H, W, _ = x.shape
+    to_unit = torch.tensor([[2 / H, 0, 1 / H - 1], [0, 2 / W, 1 / W - 1], [0, 0, 1]], dtype=torch.float64)
+    square = torch.cat([matrices.cpu(), torch.tensor([[[0.0, 0, 1]]]).expand(len(x), 1, 3).double()], dim=1)
+    theta = (to_unit @ square @ torch.linalg.inv(to_unit))[:, [1, 0]][:, :, [1, 0, 2]].to(x.device, x.dtype)
+
+    def call() -> Tensor:
+        grid = F.affine_grid(theta, list(image.shape), align_corners=False)
+        return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+
+    return Contender(call, _from_image)
 
 
 Builder = Callable[[str, tuple[Any, ...], str], "Contender | None"]
@@ -302,6 +327,10 @@ _BUILDERS: dict[str, Builder] = {
     "cross_entropy": _cross_entropy,
     "mean_squared_error": _mean_squared_error,
     "sgd_update": _update,
+    "adagrad_update": _update,
+    "rmsprop_update": _update,
     "adadelta_update": _update,
+    "adam_update": _update,
+    "warp": _warp,
 }
 _FLAT = (_bias, _activation, _update)  # whatever the shape, these see a row of numbers: no layout to choose

@@ -178,7 +178,13 @@ _MAKERS: dict[str, tuple[tuple[str, ...], dict[str, int | None], Maker]] = {
     "dropout": ((), {}, lambda shape: kernel_cases.dropouts([shape])),
     "philox4x32": (("N", "4"), {}, _philox),
     "sgd_update": ((), {}, lambda shape: kernel_cases.updates([shape])),
+    "lion_update": ((), {}, lambda shape: kernel_cases.updates([shape])),
+    "lars_update": ((), {}, lambda shape: kernel_cases.updates([shape])),
+    "adagrad_update": ((), {}, lambda shape: kernel_cases.updates([shape])),
+    "rmsprop_update": ((), {}, lambda shape: kernel_cases.updates([shape])),
     "adadelta_update": ((), {}, lambda shape: kernel_cases.updates([shape])),
+    "adam_update": ((), {}, lambda shape: kernel_cases.updates([shape])),
+    "warp": (("N", "H", "W", "C"), {}, lambda shape: kernel_cases.warps([shape])),
     "": ((), {}, lambda shape: kernel_cases.activations([shape])),
 }
 

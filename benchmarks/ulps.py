@@ -69,12 +69,21 @@ def sums_of_terms(case: Case, arguments: tuple[Any, ...], exact: tuple[Array, ..
         return tuple(map(np.abs, exact))
     # A sum of products over absolute values; with lr turned around nothing is subtracted in a step either.
     turned = (-a if case.updates and i == _LR[case.kernel] else a for i, a in enumerate(wide))
-    return _called(case, _changed(tuple(turned), np.abs))
+    sums = _called(case, _changed(tuple(turned), lambda a: np.asarray(np.abs(a))))
+    return tuple(map(np.abs, sums))  # a velocity that has lr in it was turned around too
 
 
 _LINEAR = ("conv2d", "linear", "bias", "im2col", "col2im", "sum_pool2d", "avg_pool2d", "adaptive_avg_pool2d")
-_LINEAR += ("max_pool2d_backward", "sgd_update", "adadelta_update")
-_LR = {"sgd_update": 3, "adadelta_update": 4}  # the argument that is the learning rate
+_LR = {  # the argument that is the learning rate
+    "sgd_update": 3,
+    "lion_update": 3,
+    "lars_update": 3,
+    "adagrad_update": 3,
+    "rmsprop_update": 5,
+    "adadelta_update": 4,
+    "adam_update": 5,
+}
+_LINEAR += ("max_pool2d_backward", *_LR)
 
 
 def _changed(arguments: tuple[Any, ...], change: Callable[[Array], Array]) -> tuple[Any, ...]:
@@ -156,4 +165,5 @@ _OWN_TERMS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "softmax_backward": lambda dy, y: (y * (np.abs(dy) + np.abs(dy * y).sum(-1, keepdims=True)),),
     "tanh_backward": lambda dy, y: (np.abs(dy) * (1 + y * y),),
     "cross_entropy_forward": _cross_entropy_forward,
+    "warp": lambda x, *rest: (reference.warp(np.abs(x), *rest),),
 }

@@ -83,11 +83,32 @@ def _adaptive(image: tuple[int, ...], windows: tuple[int, ...]) -> int:
     return image[0] * image[3] * (math.prod(cells) + math.prod(windows[1:3]))
 
 
+def _parameters(number: int, per_parameter: int = 0) -> Callable[..., int]:
+    """So many for each number of the weights, and so many for each of them."""
+    return lambda ws, *_, y: sum(number * w.size + per_parameter for w in ws)
+
+
+def _warp(x: Array, matrices: Array, displacement: Array | None, *_: Any, y: Array) -> int:
+    # Of a place: two rows of the matrix 8, what is behind the floor 2, one minus these 2, weights 4; displaced 2 more.
+    # Of each channel: four products, and their sum.
+    return (16 if displacement is None else 18) * (y.size // y.shape[3]) + 8 * y.size
+
+
 def _sgd(
     ws: list[Array], dws: Any, velocities: Any, lr: float, momentum: float, nesterov: bool, _: Any, *, y: Any
 ) -> int:
     # weight decay 2, velocity 2, step 2; Nesterov looks ahead by one more multiply-add.
     return (8 if nesterov else 6) * sum(w.size for w in ws)
+
+
+def _lars(ws: list[Array], *settings: Any, y: Any) -> int:
+    # weight decay 2, velocity 3, step 1; two norms 4, of a Parameter two roots, trust 4, its product with lr.
+    return _parameters(6)(ws, y=y) if settings[-1] is None else _parameters(10, 7)(ws, y=y)
+
+
+def _rmsprop(ws: list[Array], dws: Any, squares: Any, averages: Any, velocities: Any, *_: Any, y: Any) -> int:
+    # weight decay 2, mean square 4, delta 3, step 2; with momentum the velocity 2; centred a mean 3, variance 3.
+    return _parameters(11 + 2 * (velocities is not None) + 6 * (averages is not None))(ws, y=y)
 
 
 OPERATIONS: dict[str, Callable[..., int]] = {
@@ -143,6 +164,15 @@ OPERATIONS: dict[str, Callable[..., int]] = {
     "dropout_backward": _each(3),
     "philox4x32": lambda *_, y: 0,
     "sgd_update": _sgd,
+    # two means 3 each, weight decay 2, step 2; the sign is none.
+    "lion_update": _parameters(10),
+    "lars_update": _lars,
+    # weight decay 2, sum of squares 2, step 5.
+    "adagrad_update": _parameters(9),
+    "rmsprop_update": _rmsprop,
     # weight decay 2, mean square 4, delta 6, mean of its square 4, step 2.
-    "adadelta_update": lambda ws, *_, y: 18 * sum(w.size for w in ws),
+    "adadelta_update": _parameters(18),
+    # weight decay 2, mean 3, mean square 4, delta 5, step 2; of a Parameter the count, two powers and two differences.
+    "adam_update": _parameters(16, 5),
+    "warp": _warp,
 }

@@ -70,6 +70,8 @@ def _calls(dtype: np.dtype[Any]) -> Iterator[Call]:
     yield from _normalisations(draw)
     yield from _elements(draw)
     yield from _losses(draw)
+    for images in (np.zeros((2, 28, 28, 1), np.uint8), draw(2, 28, 28, 1)):
+        yield "warp", (images, np.zeros((2, 2, 3)), None, "nearest", 0.0)
 
 
 def _convolutions(draw: Draw) -> Iterator[Call]:
@@ -124,8 +126,14 @@ def _elements(draw: Draw) -> Iterator[Call]:
     yield "dropout_forward", (draw(512, 256), 0.5, 0, 0, 0, 0)
     yield "philox4x32", (np.zeros((1024, 4), np.uint32), np.zeros(2, np.uint32))
     parameters = [[draw(512, 256)] for _ in range(4)]
+    steps = [np.zeros((), draw(1).dtype)]
     yield "sgd_update", (*parameters[:3], 0.1, 0.9, False, 0.0)
+    yield "lion_update", (*parameters[:3], 0.1, 0.9, 0.99, 0.0)
+    yield "lars_update", (*parameters[:3], 0.1, 0.9, 0.0, 0.001)
+    yield "adagrad_update", (*parameters[:3], 0.1, 1e-10, 0.0)
+    yield "rmsprop_update", (*parameters[:3], None, None, 0.1, 0.99, 1e-8, 0.0, 0.0)
     yield "adadelta_update", (*parameters, 1.0, 0.95, 1e-6, 0.0)
+    yield "adam_update", (*parameters, steps, 0.1, 0.9, 0.999, 1e-8, 0.0, False)
 
 
 def _losses(draw: Draw) -> Iterator[Call]:

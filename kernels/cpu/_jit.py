@@ -97,8 +97,12 @@ def cache_statistics() -> tuple[int, int, Path | None]:
 
 
 def compiled(function: Any) -> Any:
-    """A serial compiled function, kept on disk between runs."""
-    return _cached(numba.njit(function, fastmath=_FASTMATH, error_model="numpy"))
+    """A serial compiled function, kept on disk between runs.
+
+    It gives Python's lock away: a training step on one thread would else stop the loader's threads, each time until
+    Python asks who waits (`sys.getswitchinterval`). Parallel loops give it away anyway.
+    """
+    return _cached(numba.njit(function, fastmath=_FASTMATH, error_model="numpy", nogil=True))
 
 
 _pieces: dict[str, Any] = {}  # the compiled functions that others call by address

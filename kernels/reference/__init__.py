@@ -44,10 +44,14 @@ from .pool2d import (
     sum_pool2d_forward,
 )
 from .softmax import log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward
-from .update import adadelta_update, sgd_update
+from .update_adaptive import adadelta_update, adagrad_update, adam_update, rmsprop_update
+from .update_momentum import lars_update, lion_update, sgd_update
+from .warp import warp
 
 __all__ = [
     "adadelta_update",
+    "adagrad_update",
+    "adam_update",
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool2d_forward",
     "avg_pool2d_backward",
@@ -68,9 +72,11 @@ __all__ = [
     "half_squared_error_backward",
     "half_squared_error_forward",
     "im2col",
+    "lars_update",
     "linear_backward_input",
     "linear_backward_weight",
     "linear_forward",
+    "lion_update",
     "local_response_norm_backward",
     "local_response_norm_forward",
     "log_softmax_backward",
@@ -84,6 +90,7 @@ __all__ = [
     "relu6_forward",
     "relu_backward",
     "relu_forward",
+    "rmsprop_update",
     "sgd_update",
     "sigmoid_backward",
     "sigmoid_forward",
@@ -93,4 +100,5 @@ __all__ = [
     "sum_pool2d_forward",
     "tanh_backward",
     "tanh_forward",
+    "warp",
 ]

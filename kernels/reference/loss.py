@@ -9,7 +9,8 @@ from .softmax import log_softmax_forward, softmax_forward
 def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
     """Mean cross-entropy between the softmax of the logits and the targets.
 
-    logits: (N, K); target: (N,) integers, the classes, or (N, K) floats, each row a distribution that sums to one.
+    logits: (N, K); target: (N,) integers, the classes, or (N, K) floats, each row a distribution that sums to one; it
+    may add up to something else, as class weights make it, if the backward direction is told so.
     Results loss: 0-d, dtype of logits, in nats; p = softmax(logits): (N, K), all that the backward direction needs.
 
         loss = -1/N * sum over n of log p[n, target[n]]
@@ -30,7 +31,8 @@ def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
 def cross_entropy_backward(dloss: Array, p: Array, target: Array) -> Array:
     """Gradient of cross_entropy_forward in the logits.
 
-    dloss: 0-d; p: (N, K), as cross_entropy_forward gave it; target: as there. Result dlogits: (N, K).
+    dloss: 0-d; p: (N, K), as cross_entropy_forward gave it, times the sum of its row of targets where that is not one;
+    target: as there. Result dlogits: (N, K).
 
         dlogits = dloss / N * (p - target)                        target (N,) written as rows with a single 1
     """

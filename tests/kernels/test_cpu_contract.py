@@ -101,7 +101,7 @@ def enlarged(arguments):
     batch = len(first) if first.ndim else None
     grown = []
     for a in arguments:
-        if isinstance(a, np.ndarray) and a.ndim == 4 and len(a) == batch:
+        if isinstance(a, np.ndarray) and a.ndim in (3, 4) and len(a) == batch:
             a = np.concatenate([a] * 300)
         elif isinstance(a, tuple) and len(a) == 4 and a[0] == batch:
             a = (300 * batch, *a[1:])

@@ -162,16 +162,20 @@ def test_softmax_and_cross_entropy_of_nan_and_infinity(row, dtype):
 
 @pytest.mark.parametrize("parts", [1, 3])
 @SETTINGS
-@given(rows=ROWS, kind=st.sampled_from([np.int64, np.int32, np.uint8, "rows"]))
+@given(rows=ROWS, kind=st.sampled_from([np.int64, np.int32, np.uint8, "rows", "weighted rows"]))
 def test_cross_entropy_is_the_reference(parts, rows, kind):
     N, K = rows
     rng = np.random.default_rng(0)
-    target = rng.dirichlet(np.ones(K), N) if kind == "rows" else rng.integers(0, min(K, 256), N).astype(kind)
+    if kind in ("rows", "weighted rows"):
+        target = rng.dirichlet(np.ones(K), N) * (1 if kind == "rows" else rng.integers(0, 5, K))
+    else:
+        target = rng.integers(0, min(K, 256), N).astype(kind)
     logits, loss = numbers(rows), np.array(0.7)
     with split(parts):
         for dtype in DTYPES:
             assert_agrees("cross_entropy_forward", (logits, target), dtype)
             p = reference.softmax_forward(logits)
+            p = p * target.sum(axis=1, keepdims=True) if target.ndim == 2 else p
             assert_agrees("cross_entropy_backward", (loss, p, target), dtype)
 
 

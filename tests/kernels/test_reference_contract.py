@@ -17,6 +17,7 @@ MATRIX, SQUARE = rng.standard_normal((4, 4)), rng.standard_normal((4, 4))
 WHERE = (2, 2), ((1, 0), (0, 0)), (1, 2), 2
 POOL = (2, 2), (2, 2), NONE
 LOSS = np.array(0.5)
+TURNS = np.array([[[0.8, -0.6, 1.1], [0.7, 0.9, -2.3]], [[1.2, 0.1, -0.4], [0.3, -0.8, 5.2]]])
 
 # Name and arguments. The second call of a name is the one that does nothing, where a result could be its input.
 CALLS = [
@@ -94,6 +95,8 @@ CALLS = [
     ("linear_backward_weight", (MATRIX, SQUARE)),
     ("bias_backward", (IMAGE,)),
     ("bias_backward", (MATRIX[:1],)),
+    ("warp", (IMAGE, TURNS, rng.standard_normal((2, 6, 5, 2)), "reflect", 0.0)),
+    ("warp", (IMAGE, np.eye(2, 3) * np.ones((2, 1, 1)), None, "constant", 0.5)),
 ]
 EVERY_CALL = pytest.mark.parametrize(
     ("name", "arguments"), CALLS, ids=[f"{i}-{call[0]}" for i, call in enumerate(CALLS)]
@@ -122,7 +125,7 @@ def call(name, arguments):
 
 
 def test_every_kernel_is_listed_and_called_here():
-    in_place_or_integer = {"sgd_update", "adadelta_update", "philox4x32"}
+    in_place_or_integer = {name for name in reference.__all__ if name.endswith("_update")} | {"philox4x32"}
     assert {name for name, _ in CALLS} | in_place_or_integer == set(reference.__all__)
     functions = {name for name, f in vars(reference).items() if inspect.isfunction(f)}
     assert functions == set(reference.__all__)

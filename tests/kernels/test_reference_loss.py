@@ -30,6 +30,14 @@ def test_cross_entropy_by_loops(target, rows, gradient):
     assert_allclose(dlogits, gradient(lambda logits: cross_entropy(logits, rows), LOGITS, 1.5), rtol=1e-11, atol=1e-14)
 
 
+def test_rows_may_add_up_to_anything_where_backward_gets_p_times_the_sum(gradient):
+    rows = ROWS * [0.5, 3, 0, 7]
+    loss, p = reference.cross_entropy_forward(LOGITS, rows)
+    assert_allclose(loss, cross_entropy(LOGITS, rows), **TIGHT)
+    got = reference.cross_entropy_backward(np.array(1.5), p * rows.sum(axis=1, keepdims=True), rows)
+    assert_allclose(got, gradient(lambda logits: cross_entropy(logits, rows), LOGITS, 1.5), rtol=1e-11, atol=1e-14)
+
+
 def test_the_backward_direction_leaves_p_as_it_was():
     _, p = reference.cross_entropy_forward(LOGITS, CLASSES)
     before = p.copy()

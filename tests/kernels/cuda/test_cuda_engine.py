@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minicnn as mc
-from minicnn import data, kernels, nn, optim
+from minicnn import data, device, kernels, nn, optim
 from minicnn import functional as F
 from minicnn.train import gpu_steps
 
@@ -82,7 +82,8 @@ def mirrored(image, rng):
 def trained(device, epochs=3, make=lambda p: optim.SGD(p, 0.1, momentum=0.9), transform=None, **settings):
     model = network().to(device)
     optimizer = make(model.parameters())
-    schedule = optim.CosineAnnealingLR(optimizer, epochs)
+    settings.setdefault("schedule", optim.CosineAnnealingLR)
+    schedule = settings.pop("schedule")(optimizer, epochs)
     trainer = mc.Trainer(model, optimizer, schedule=schedule, **settings)
     loader = data.DataLoader(digits(), 5, shuffle=True, transform=transform)
     trainer.fit(loader, epochs, validation=digits(9), progress=False)
@@ -128,6 +129,84 @@ def test_recorded_steps_give_the_same_bits(cupy, transform, precision):
     assert_trained_alike(eager, recorded)
     counters = [dict(t.model.named_buffers())["7.counter"] for t in (recorded, eager)]
     assert counters[0] == counters[1] == 15
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_recorded_loss_goes_on_with_other_labels(cupy, rows):
+    """With both of its options, of labels as whole numbers and as rows: it waits for none of them."""
+    rng = np.random.default_rng(0)
+    logits, weight = rng.standard_normal((6, 4)), np.array([0.5, 2, 1, 3])
+    first, then = rng.dirichlet(np.ones(4), (2, 6)) if rows else rng.integers(0, 4, (2, 6))
+    there, weight_there = mc.tensor(logits, requires_grad=True, device="cuda"), mc.tensor(weight, device="cuda")
+    labels = cupy.asarray(first.copy())
+
+    def step(weight=weight_there):
+        there.grad = None
+        loss = F.cross_entropy(there, labels, weight, label_smoothing=0.1)
+        loss.backward()
+        return loss.data, there.grad
+
+    step()
+    graph = device.recorded(step)
+    labels[...] = cupy.asarray(then)
+    graph.replay(0)
+    here = mc.tensor(logits, requires_grad=True)
+    loss = F.cross_entropy(here, then, weight, label_smoothing=0.1)
+    loss.backward()
+    assert_allclose(cupy.asnumpy(graph.result[0]), loss.data, rtol=1e-12)
+    assert_allclose(cupy.asnumpy(graph.result[1]), here.grad, atol=1e-15)
+    with pytest.raises(RuntimeError, match=r'weights that are not on the GPU.*mc.tensor\(weight, device="cuda"\)'):
+        device.recorded(lambda: step(weight))
+
+
+def two_groups(kind, params, **others):
+    params = list(params)
+    return kind([{"params": params[::2], **others}, {"params": params[1::2]}], 0.01)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: two_groups(optim.AdamW, p, weight_decay=0.0),
+        lambda p: two_groups(optim.LARS, p, trust_coefficient=None),
+        lambda p: optim.RMSprop(p, momentum=0.5, centered=True),
+    ],
+    ids=["adamw", "lars", "rmsprop"],
+)
+def test_recorded_steps_of_other_optimizers(cupy, make):
+    """A recorded step counts the steps as one by one, and lets each group have the rate that the schedule gives it."""
+    recorded, eager = (trained("cuda", make=make, capture=capture) for capture in (True, False))
+    assert all(step.graph is not None for step in recorded._gpu_steps.sizes.values())
+    assert_trained_alike(eager, recorded)
+    one, other = (
+        {
+            name: cupy.asnumpy(value)
+            for name, value in t.optimizer.state_dict().items()
+            if isinstance(value, cupy.ndarray)
+        }
+        for t in (eager, recorded)
+    )
+    assert one
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert_array_equal(other[name], value)
+        assert not name.startswith("steps") or value == 15  # three epochs of five batches
+
+
+def test_a_step_is_recorded_anew_when_one_group_changes(cupy):
+    class SecondOnly(optim.Schedule):
+        def __init__(self, optimizer, epochs):
+            super().__init__(optimizer)
+
+        def lr_at(self, epoch, base_lr):
+            return base_lr / (1 + epoch) if base_lr == 0.2 else base_lr
+
+    def make(params):
+        first, *others = params
+        return optim.SGD([{"params": [first]}, {"params": others, "lr": 0.2}], 0.1)
+
+    runs = [trained("cuda", make=make, schedule=SecondOnly, capture=capture) for capture in (True, False)]
+    assert_trained_alike(*reversed(runs))
 
 
 def test_a_data_set_for_which_there_is_no_room_is_copied_batch_by_batch(cupy, monkeypatch):

@@ -21,9 +21,14 @@ def rows(rng, N, K):
     return rng.dirichlet(np.ones(K), N)
 
 
+def weighted_rows(rng, N, K):
+    """As class weights make them: they add up to anything, which the caller then puts into p."""
+    return rows(rng, N, K) * rng.integers(0, 5, K)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("targets", [classes, rows])
+@pytest.mark.parametrize("targets", [classes, rows, weighted_rows])
 def test_cross_entropy_is_the_reference(emulator, targets, shape, dtype):
     rng = np.random.default_rng(0)
     logits, target = (5 * rng.standard_normal(shape)).astype(dtype), targets(rng, *shape)
@@ -34,6 +39,7 @@ def test_cross_entropy_is_the_reference(emulator, targets, shape, dtype):
     assert_allclose(loss, expected_loss, rtol=TOLERANCE[dtype])
     assert_allclose(p, expected_p, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
     dloss = np.array(0.7, dtype)
+    p = p * target.sum(axis=1, keepdims=True).astype(dtype) if target.ndim == 2 else p
     got = cuda.cross_entropy_backward(dloss, p, target)
     expected = reference.cross_entropy_backward(dloss.astype(np.float64), p.astype(np.float64), target)
     assert got.dtype == dtype

@@ -1,0 +1,129 @@
+"""What the Trainer does beside plain steps, with recorded ones: the same bits as without recording."""
+
+import fake_cupy
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import minicnn as mc
+from minicnn import data, nn, optim, train
+from minicnn.train import gpu_steps
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A machine with a GPU, as far as the engine can see."""
+    return fake_cupy.installed(monkeypatch)
+
+
+def digits():
+    rng = np.random.default_rng(0)
+    return data.ArrayDataset(rng.integers(0, 256, (22, 8, 8, 1), np.uint8), rng.integers(0, 3, 22))
+
+
+class Weighing(train.Callback):
+    """Notes the weights after each step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_step_end(self, trainer, record):
+        self.seen.append(np.asarray(trainer.model[0].weight.data).copy())
+
+
+def make(averaged=False, steps=None, **settings):
+    mc.seed(3)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(72, 3))
+    model.to("cuda")
+    optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    schedule = optim.CosineAnnealingLR(optimizer, 10)
+    average = optim.WeightAverage(model, 0.8) if averaged else None
+    return mc.Trainer(model, optimizer, schedule=schedule, average=average, **settings)
+
+
+def loader(**settings):
+    """Five batches an epoch, the last one smaller."""
+    return data.DataLoader(digits(), 5, shuffle=True, **settings)
+
+
+def fitted(epochs=2, averaged=False, **settings):
+    trainer = make(averaged, **settings)
+    trainer.fit(loader(), epochs, progress=False)
+    return trainer
+
+
+def assert_alike(one, other):
+    for name, value in one.model.state_dict().items():
+        assert_array_equal(other.model.state_dict()[name], value)
+    for name in one.history.keys() - {"seconds"}:
+        assert one.history[name] == other.history[name]
+
+
+def graphs(trainer):
+    return [step.graph for step in trainer._gpu_steps.sizes.values()]
+
+
+def test_bounds_and_averages_are_recorded(cupy):
+    settings = {"averaged": True, "clip_norm": 0.5}
+    recorded, eager = fitted(**settings), fitted(capture=False, **settings)
+    assert None not in graphs(recorded)
+    assert_alike(recorded, eager)
+    for name, value in eager.average.state_dict().items():
+        assert_array_equal(recorded.average.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("settings", [{"schedule_interval": "step"}, {"accumulate": 2}])
+def test_steps_that_differ_are_not_recorded(cupy, settings):
+    one, other = fitted(**settings), fitted(capture=False, **settings)
+    assert graphs(one) == [None, None]
+    assert_alike(one, other)
+    assert one.history["loss"] != fitted().history["loss"]
+    if "accumulate" not in settings:  # the rate of the fifth step, and of the tenth
+        assert one.history["lr"] == pytest.approx([0.05 * (1 + np.cos(np.pi * step / 10)) for step in (4, 9)])
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}])
+def test_a_run_that_is_stopped_in_mid_epoch_goes_on_with_the_same_bits(cupy, tmp_path, settings):
+    straight = fitted(**settings)
+    for batch in (2, 4):
+        stopped = make(**settings, callbacks=[Stop(batch)])
+        with pytest.raises(KeyboardInterrupt):
+            stopped.fit(loader(), 2, checkpoint=tmp_path / "run", checkpoint_every=1, progress=False)
+        resumed = make(**settings)
+        resumed.load(tmp_path / "run")
+        assert (resumed.epoch, resumed.batch) == (1, batch - (2 if settings else 1))
+        resumed.fit(loader(), 1, progress=False)
+        assert_alike(resumed, straight)
+
+
+class Stop(train.Callback):
+    """Ctrl-C after so many batches of the second epoch, before they are saved."""
+
+    def __init__(self, batch):
+        self.batch = batch
+
+    def on_step_end(self, trainer, record):
+        if (trainer.epoch, trainer.batch) == (1, self.batch):
+            raise KeyboardInterrupt
+
+
+def test_a_callback_sees_the_weights_after_its_step(cupy):
+    recorded, eager = Weighing(), Weighing()
+    fitted(callbacks=[recorded])
+    fitted(callbacks=[eager], capture=False)
+    assert len(recorded.seen) == 10
+    for one, other in zip(recorded.seen, eager.seen, strict=True):
+        assert_array_equal(one, other)
+    assert all((one != other).any() for one, other in zip(recorded.seen, recorded.seen[1:], strict=False))
+
+
+def test_batches_that_are_changed_are_copied(cupy):
+    def mirrored(x, labels, rng):
+        return (x[:, :, ::-1] if rng.random() < 0.5 else x), labels
+
+    trainers = [make(capture=capture) for capture in (True, False)]
+    for trainer in trainers:
+        trainer.fit(loader(batch_transform=mirrored), 2, progress=False)
+    assert type(trainers[0]._gpu_steps.source) is gpu_steps.Sent
+    assert trainers[1]._gpu_steps is None
+    assert_alike(*trainers)
