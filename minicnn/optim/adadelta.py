@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .. import kernels
-from ..nn import Parameter
-from ..nn.checks import real
-from .optimizer import Optimizer
+from .groups import ParameterGroup, Rule, above_0, at_least_0, below_1
+from .optimizer import Optimizer, Params
 
 Array = Any
 
@@ -32,34 +31,29 @@ class Adadelta(Optimizer):
     Source: Zeiler 2012, "ADADELTA: An Adaptive Learning Rate Method", algorithm 1; rho and eps from section 4.1.
     """
 
-    setting_names: ClassVar[tuple[str, ...]] = ("lr", "rho", "eps", "weight_decay")
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "lr": at_least_0,
+        "rho": below_1,
+        "eps": above_0,
+        "weight_decay": at_least_0,
+    }
 
     def __init__(
         self,
-        params: Iterable[Parameter],
+        params: Params,
         lr: float = 1.0,
         rho: float = 0.95,
         eps: float = 1e-6,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr)
-        self.rho = real(rho, "Adadelta", "rho")
-        self.eps = real(eps, "Adadelta", "eps")
-        self.weight_decay = real(weight_decay, "Adadelta", "weight_decay")
-        if not 0 <= self.rho < 1:
-            raise ValueError(f"Adadelta expected rho in [0, 1), got {rho!r}")
-        if self.eps <= 0:
-            raise ValueError(f"Adadelta expected eps > 0, got {eps!r}")
-        if self.weight_decay < 0:
-            raise ValueError(f"Adadelta expected weight_decay >= 0, got {weight_decay!r}")
+        super().__init__(params, lr, {"rho": rho, "eps": eps, "weight_decay": weight_decay})
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
+    def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
         """The running averages of g**2 and of delta**2."""
         return ("square_average", "update_average")
 
-    def update(self, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
+    def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""
         averages = (state["square_average"], state["update_average"])
-        settings = (self.lr, self.rho, self.eps, self.weight_decay)
+        settings = (group.lr, group.rho, group.eps, group.weight_decay)
         kernels.room(*ws, *dws).adadelta_update(ws, dws, *averages, *settings)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .. import kernels
-from ..nn import Parameter
-from ..nn.checks import flag, real
-from .optimizer import Optimizer
+from ..nn.checks import flag
+from .groups import ParameterGroup, Rule, Settings, at_least_0, below_1
+from .optimizer import Optimizer, Params
 
 Array = Any
 
@@ -34,34 +34,36 @@ class SGD(Optimizer):
     Krogh and Hertz 1991 (weight decay).
     """
 
-    setting_names: ClassVar[tuple[str, ...]] = ("lr", "momentum", "nesterov", "weight_decay")
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "lr": at_least_0,
+        "momentum": below_1,
+        "nesterov": flag,
+        "weight_decay": at_least_0,
+    }
 
     def __init__(
         self,
-        params: Iterable[Parameter],
+        params: Params,
         lr: float,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, lr)
-        self.momentum = real(momentum, "SGD", "momentum")
-        self.nesterov = flag(nesterov, "SGD", "nesterov")
-        self.weight_decay = real(weight_decay, "SGD", "weight_decay")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"SGD expected momentum in [0, 1), got {momentum!r}")
-        if self.nesterov and self.momentum == 0:
+        super().__init__(params, lr, {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
+
+    @classmethod
+    def checked(cls, settings: Settings) -> Settings:
+        """As of every Optimizer; and there is nothing to look ahead along without momentum."""
+        kept = super().checked(settings)
+        if kept["nesterov"] and kept["momentum"] == 0:
             raise ValueError("SGD expected momentum > 0 with nesterov=True, got momentum=0: use momentum=0.9")
-        if self.weight_decay < 0:
-            raise ValueError(f"SGD expected weight_decay >= 0, got {weight_decay!r}")
+        return kept
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
+    def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
         """The velocity, which only momentum needs."""
-        return ("velocity",) if self.momentum else ()
+        return ("velocity",) if group.momentum else ()
 
-    def update(self, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
+    def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""
-        velocities = state["velocity"] if self.momentum else None
-        settings = (self.lr, self.momentum, self.nesterov, self.weight_decay)
-        kernels.room(*ws, *dws).sgd_update(ws, dws, velocities, *settings)
+        settings = (group.lr, group.momentum, group.nesterov, group.weight_decay)
+        kernels.room(*ws, *dws).sgd_update(ws, dws, state.get("velocity"), *settings)

@@ -166,9 +166,12 @@ def test_what_params_may_be():
             optim.SGD(wrong, 0.1)
 
 
+MAKERS = [optim.SGD, optim.Adadelta, optim.Adagrad, optim.RMSprop, optim.Adam, optim.AdamW, optim.Lion, optim.LARS]
+
+
 @pytest.mark.parametrize("lr", [0, -0.1, float("nan"), float("inf"), "0.1", None, True])
 def test_a_learning_rate_has_to_be_positive(lr):
-    for make in (optim.SGD, optim.Adadelta):
+    for make in MAKERS:
         with pytest.raises((ValueError, TypeError), match="lr"):
             make(parameters(), lr)
 
@@ -200,6 +203,27 @@ def test_lr_can_be_set_to_zero_later_but_not_below():
         (optim.Adadelta, {"eps": 0}, "eps"),
         (optim.Adadelta, {"eps": "small"}, "eps"),
         (optim.Adadelta, {"weight_decay": float("inf")}, "weight_decay"),
+        (optim.Adagrad, {"eps": 0.0}, "eps"),
+        (optim.Adagrad, {"weight_decay": -1}, "weight_decay"),
+        (optim.RMSprop, {"alpha": 1.0}, "alpha"),
+        (optim.RMSprop, {"eps": -1e-8}, "eps"),
+        (optim.RMSprop, {"momentum": 1.0}, "momentum"),
+        (optim.RMSprop, {"centered": 1}, "centered"),
+        (optim.RMSprop, {"weight_decay": None}, "weight_decay"),
+        (optim.Adam, {"betas": (0.9, 1.0)}, r"betas\[1\] in \[0, 1\)"),
+        (optim.Adam, {"betas": (-0.1, 0.999)}, r"betas\[0\]"),
+        (optim.Adam, {"betas": 0.9}, "betas to be a pair"),
+        (optim.Adam, {"betas": (0.9, 0.99, 0.999)}, "betas to be a pair"),
+        (optim.Adam, {"betas": ("a", 0.9)}, r"betas\[0\]"),
+        (optim.Adam, {"eps": 0}, "eps"),
+        (optim.AdamW, {"weight_decay": -0.01}, "weight_decay"),
+        (optim.AdamW, {"eps": float("nan")}, "eps"),
+        (optim.Lion, {"betas": (0.9, float("nan"))}, r"betas\[1\]"),
+        (optim.Lion, {"weight_decay": -1}, "weight_decay"),
+        (optim.LARS, {"momentum": -0.9}, "momentum"),
+        (optim.LARS, {"trust_coefficient": 0.0}, "trust_coefficient"),
+        (optim.LARS, {"trust_coefficient": "small"}, "trust_coefficient"),
+        (optim.LARS, {"weight_decay": float("nan")}, "weight_decay"),
     ],
 )
 def test_wrong_settings_are_refused(make, settings, name):
@@ -211,6 +235,14 @@ OPTIMIZERS = [
     lambda p: optim.SGD(p, 0.1),
     lambda p: optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
     lambda p: optim.Adadelta(p),
+    lambda p: optim.Adagrad(p),
+    lambda p: optim.RMSprop(p),
+    lambda p: optim.RMSprop(p, momentum=0.9, centered=True),
+    lambda p: optim.Adam(p, weight_decay=0.1),
+    lambda p: optim.AdamW(p),
+    lambda p: optim.Lion(p),
+    lambda p: optim.LARS(p, 0.1),
+    lambda p: optim.LARS([{"params": p[:1]}, {"params": p[1:], "trust_coefficient": None}], 0.1),
 ]
 
 
@@ -229,6 +261,107 @@ def test_a_state_goes_on_with_the_same_bits(make):
     walk(second, steps[3:])
     for a, b in zip(straight, resumed, strict=True):
         assert a.data.tobytes() == b.data.tobytes()
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+def test_what_is_lazy_or_without_gradient_joins_later(make):
+    """Parameter 0 is filled after the optimizer was made, Parameter 1 gets its first gradient at the second step."""
+    lazy, late = nn.Parameter.drawn(init.zeros, (None,)), nn.Parameter(np.ones(2, np.float32))
+    optimizer = make([lazy, late])
+    with pytest.raises(RuntimeError, match="no values yet"):
+        optimizer.step()
+    lazy.fill((3,))
+    lazy.grad = np.ones(3, np.float32)
+    optimizer.step()
+    assert lazy.data.all()
+    np.testing.assert_array_equal(late.data, 1)
+    assert not any(name.endswith(".1") for name in optimizer.state_dict())
+    late.grad = np.ones(2, np.float32)
+    optimizer.step()
+    alone = nn.Parameter(np.ones(2, np.float32))
+    alone.grad = late.grad
+    make([nn.Parameter(np.ones(1)), alone]).step()  # its first step is that of a fresh optimizer
+    assert late.data.tobytes() == alone.data.tobytes()
+
+
+def test_a_count_is_a_single_number():
+    optimizer = optim.Adam(parameters())
+    walk(optimizer, gradients(3))
+    state = optimizer.state_dict()
+    assert (state["steps.0"].shape, state["steps.0"].dtype, state["steps.0"]) == ((), np.float64, 3)
+    for wrong in (np.zeros(1), np.zeros((3, 4))):
+        with pytest.raises(ValueError, match=r"steps\.0 expected shape \(\)"):
+            optimizer.load_state_dict({**state, "steps.0": wrong})
+    optimizer.load_state_dict({**state, "betas": [0.5, 0.6]})  # a pair as JSON has it
+    assert optimizer.groups[0].betas == (0.5, 0.6)
+
+
+def test_the_decay_of_adam_depends_on_the_gradient_and_that_of_adamw_does_not():
+    """Beside gradients of 1000 and -1000 in turn Adam's decay of 0.1 * w is nothing."""
+    kept = {}
+    for make in (optim.Adam, optim.AdamW):
+        w = nn.Parameter(np.ones(1))
+        optimizer = make([w], 1e-3, betas=(0.0, 0.9), weight_decay=0.1)
+        for step in range(1000):
+            w.grad = np.full(1, 1000.0 * (-1) ** step)
+            optimizer.step()
+        kept[make] = w.data[0]
+    assert kept[optim.Adam] == pytest.approx(1, abs=3e-3)
+    assert kept[optim.AdamW] == pytest.approx((1 - 1e-4) ** 1000, abs=3e-3)
+
+
+def test_lion_moves_every_weight_by_lr():
+    w = nn.Parameter(np.zeros(4))
+    optimizer = optim.Lion([w], 0.25, betas=(0.5, 0.5))
+    for dw, expected in [([3, -1e-9, 0, 0], [-0.25, 0.25, 0, 0]), ([-1, 1, 0, 5], [-0.5, 0, 0, -0.25])]:
+        w.grad = np.array(dw, np.float64)
+        optimizer.step()
+        np.testing.assert_array_equal(w.data, expected)
+
+
+def lion_by_hand(w, dws, lr, betas, weight_decay):
+    average = np.zeros_like(w)
+    for dw in dws:
+        direction = np.sign(betas[0] * average + (1 - betas[0]) * dw)
+        average = betas[1] * average + (1 - betas[1]) * dw
+        w = w - lr * (direction + weight_decay * w)
+    return w
+
+
+def lars_by_hand(w, dws, lr, momentum, weight_decay, trust_coefficient):
+    velocity = np.zeros_like(w)
+    for dw in dws:
+        size, slope = np.sqrt((w * w).sum()), np.sqrt((dw * dw).sum())
+        trust = 1.0 if trust_coefficient is None else trust_coefficient * size / (slope + weight_decay * size)
+        velocity = momentum * velocity + lr * trust * (dw + weight_decay * w)
+        w = w - velocity
+    return w
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-12), (np.float32, 1e-4)])
+@pytest.mark.parametrize(
+    ("make", "by_hand", "settings"),
+    [
+        (optim.Lion, lion_by_hand, {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.0}),
+        (optim.Lion, lion_by_hand, {"lr": 0.03, "betas": (0.95, 0.98), "weight_decay": 0.5}),
+        (optim.LARS, lars_by_hand, {"lr": 1.0, "momentum": 0.9, "weight_decay": 0.0, "trust_coefficient": 0.01}),
+        (optim.LARS, lars_by_hand, {"lr": 0.5, "momentum": 0.0, "weight_decay": 0.1, "trust_coefficient": 0.1}),
+        (optim.LARS, lars_by_hand, {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1, "trust_coefficient": None}),
+    ],
+)
+def test_fifty_steps_of_what_torch_has_not(make, by_hand, settings, dtype, rtol):
+    params, steps = parameters(dtype), gradients(50)
+    expected = [by_hand(p.data.astype(np.float64), [dws[i] for dws in steps], **settings) for i, p in enumerate(params)]
+    walk(make(params, **settings), steps)
+    for p, w in zip(params, expected, strict=True):
+        np.testing.assert_allclose(p.data, w, rtol=rtol, atol=rtol)
+
+
+def test_lars_begins_with_weights_that_are_0():
+    w = nn.Parameter(np.zeros(3))
+    w.grad = np.array([1.0, 0.0, -2.0])
+    optim.LARS([w], 0.1).step()
+    np.testing.assert_allclose(w.data, [-0.1, 0.0, 0.2])
 
 
 def test_a_state_brings_its_settings_even_lr_0():
@@ -276,9 +409,9 @@ def test_states_that_lack_something():
 
 def test_a_subclass_needs_only_update():
     class SignDescent(optim.Optimizer):
-        def update(self, ws, dws, state):
+        def update(self, group, ws, dws, state):
             for w, dw in zip(ws, dws, strict=True):
-                w -= self.lr * np.sign(dw)
+                w -= group.lr * np.sign(dw)
 
     parameter = nn.Parameter(np.ones(3))
     optimizer = SignDescent([parameter], 0.5)
