@@ -8,7 +8,7 @@ layer draws never moves what another draws, and a resumed run needs nothing but 
 import numpy as np
 
 # The kinds of stream. A kind keeps (seed, 3) of the shuffles apart from (seed, 3) of the Parameters.
-PARAMETER, SHUFFLE, AUGMENTATION = range(3)
+PARAMETER, SHUFFLE, AUGMENTATION, BATCH, SPLIT = range(5)
 
 _seed = 0
 _constructed = 0

@@ -11,12 +11,14 @@ An IDX file is a header and the elements in row-major order, every number big-en
 Source: Y. LeCun, C. Cortes, "The MNIST database of handwritten digits", section "File formats".
 """
 
+import contextlib
 import gzip
 import hashlib
 import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -42,9 +44,32 @@ def read_idx(path: str | os.PathLike[str], sha256: str | None = None) -> np.ndar
     gzip, more than 1 GiB out of a gzip file, another checksum.
     """
     path = os.fspath(path)
+    with _faults_named(path), open(path, "rb") as file:
+        return _read_open(path, file, sha256)
+
+
+def map_idx(path: str | os.PathLike[str]) -> np.ndarray:
+    """The array in a plain IDX file, left where it is: pages of the file are read as they are looked at.
+
+    Returns a read-only array with the shape and type of the header, big-endian as the file. The file must not become
+    shorter while it is in use: the system ends a process that looks at what is no longer there.
+    Raises as `read_idx` does, and ValueError for a compressed file.
+    """
+    path = os.fspath(path)
+    with _faults_named(path), open(path, "rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            raise ValueError(f"{path}: a compressed file cannot be mapped; unpack it with gunzip")
+        file.seek(0)
+        header, dtype, shape = _read_header(path, file)
+        check_length(path, shape, math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - len(header))
+        return np.memmap(file, dtype, "r", len(header), shape)
+
+
+@contextlib.contextmanager
+def _faults_named(path: str) -> Iterator[None]:
+    """What can go wrong with any file, in a sentence with its name."""
     try:
-        with open(path, "rb") as file:
-            return _read_open(path, file, sha256)
+        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: there is no such file; check the path, or get the file") from error
     except IsADirectoryError as error:
@@ -69,13 +94,7 @@ def _read_open(path: str, file: BinaryIO, sha256: str | None) -> np.ndarray:
         )
     # One byte more than promised: the only way to see that bytes are left over, and what makes gzip check its CRC.
     body = _read_bytes(stream, size + 1)
-    if len(body) < size:
-        raise ValueError(
-            f"{path}: the data is truncated: the header promises shape {shape}, {size} bytes, and {len(body)} follow; "
-            f"{AGAIN}"
-        )
-    if len(body) > size:
-        raise ValueError(f"{path}: bytes are left over after the {size} of the array of shape {shape}; {AGAIN}")
+    check_length(path, shape, size, len(body))
     _check_sha256(path, header, body, sha256)
     array: np.ndarray = np.ndarray(shape, dtype, buffer=body)
     return array.astype(dtype.newbyteorder("="), copy=False)
@@ -98,9 +117,7 @@ def _read_header(path: str, stream: BinaryIO) -> tuple[bytes, np.dtype, tuple[in
     if len(sizes) < 4 * axes:
         raise ValueError(f"{path}: the header is truncated: it should hold {axes} dimensions; {AGAIN}")
     dtype, shape = np.dtype(_TYPES[code]), struct.unpack(f">{axes}I", sizes)
-    # NumPy refuses a shape by the product of the sizes that are not zero.
-    if axes > _AXES_LIMIT or math.prod(n for n in shape if n) * dtype.itemsize >= 2**63:
-        raise ValueError(f"{path}: the header claims shape {shape}, more than an array can hold; {AGAIN}")
+    check_shape(path, shape, dtype.itemsize)
     return magic + sizes, dtype, shape
 
 
@@ -120,12 +137,45 @@ def page_fault(start: bytes) -> str | None:
     return f"this is {kind} page, probably an error page of the download"
 
 
+def check_digest(path: str | os.PathLike[str], algorithm: str, expected: str) -> None:
+    """Raise ValueError, without the path, unless the file as it lies there has this checksum: "md5" or "sha256"."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with open(path, "rb") as file:
+        if fault := page_fault(file.read(512)):
+            raise ValueError(fault)
+        file.seek(0)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != expected:
+        name = {"md5": "MD5", "sha256": "SHA-256"}[algorithm]
+        raise ValueError(
+            f"the {name} of the file is {digest.hexdigest()}, expected {expected}: it is damaged or another file"
+        )
+
+
 def _read_bytes(stream: BinaryIO, count: int) -> bytearray:
     """The next `count` bytes, or as many as there are: what is allocated is what was read."""
     data = bytearray()
     while len(data) < count and (chunk := stream.read(min(_CHUNK, count - len(data)))):
         data += chunk
     return data
+
+
+def check_shape(path: str, shape: tuple[int, ...], itemsize: int) -> None:
+    """Raise ValueError for the shape of no array: NumPy refuses one by the product of the sizes that are not zero."""
+    if len(shape) > _AXES_LIMIT or math.prod(n for n in shape if n) * itemsize >= 2**63:
+        raise ValueError(f"{path}: the header claims shape {shape}, more than an array can hold; {AGAIN}")
+
+
+def check_length(path: str, shape: tuple[int, ...], promised: int, there: int) -> None:
+    """Raise ValueError unless as many bytes are there as were promised. there: one too many stands for all."""
+    if there < promised:
+        raise ValueError(
+            f"{path}: the data is truncated: the header promises shape {shape}, {promised} bytes, and {there} follow; "
+            f"{AGAIN}"
+        )
+    if there > promised:
+        raise ValueError(f"{path}: bytes are left over after the {promised} of the array of shape {shape}; {AGAIN}")
 
 
 def _check_sha256(path: str, header: bytes, body: bytearray, expected: str | None) -> None:

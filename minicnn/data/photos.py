@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1] on ImageNet
 PIXELS = 2**27  # more than any camera makes: a small file can ask for as many as would fill the memory
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 ELONGATION = 50  # as much longer than the other may a side be; resized, such a photo is a large one
+
+_PILLOW = re.compile("PIL")  # the module that a warning is of
 
 
 def read_photo(
@@ -30,7 +35,7 @@ def read_photo(
     (channel / 255 - mean) / deviation. Grey photos get three equal channels, of 16 bits the upper 8; what is
     transparent is laid on white.
 
-    path: a file in any format that Pillow reads; of an animation the first picture.
+    path: a JPEG, PNG, GIF, BMP, TIFF, WebP or PPM file; of an animation the first picture.
     size, short_side: in pixels, size <= short_side.
     mean, deviation: of red, green and blue in [0, 1].
 
@@ -41,7 +46,7 @@ def read_photo(
     """
     if not 1 <= size <= short_side <= 2**13:
         raise ValueError(f"read_photo expected 1 <= size <= short_side <= 8192, got {size} and {short_side}")
-    image = _middle(_read_rgb(os.fspath(path)), size, short_side)
+    image = _middle(read_rgb(os.fspath(path)), size, short_side)
     x = np.asarray(image, np.float32) / 255
     return (x - np.array(mean, np.float32)) / np.array(deviation, np.float32)
 
@@ -57,26 +62,38 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
-def _read_rgb(path: str) -> Image.Image:
-    """The image in a file, upright and in RGB; every fault of the file is a ValueError."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise ImportError('to read photos Pillow is needed: pip install "minicnn[photos]"') from error
+def read_rgb(path: str) -> Image.Image:
+    """The image in a file, upright and in RGB; of an animation the first.
 
-    with open(path, "rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Pillow warns about, here is an error or nothing to be done
+    Only the formats of `FORMATS` are tried: some of Pillow's others start a program to read what is in them.
+    Raises FileNotFoundError, and ValueError, naming the file, for every fault of what is in it.
+    """
+    Image, ImageOps = _pillow()
+    with open(path, "rb") as file:
         try:
-            with Image.open(file) as image:
+            with Image.open(file, formats=FORMATS) as image:
                 _check_size(*image.size)
                 image.load()
                 return _as_rgb(ImageOps.exif_transpose(image))
         except Image.UnidentifiedImageError as error:
             raise ValueError(f"{path} is no image that Pillow can read") from error
-        # Of a damaged file Pillow's many readers raise almost anything.
-        except (ValueError, OSError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-                ArithmeticError, Image.DecompressionBombError) as error:  # fmt: skip
+        except Exception as error:  # of a damaged file Pillow's many readers raise almost anything
             raise ValueError(f"{path} cannot be read as a photo: {error}") from error
+
+
+def _pillow() -> tuple[ModuleType, ModuleType]:
+    """Pillow's modules Image and ImageOps, hushed: of what Pillow warns about, here is an error or nothing to be done.
+
+    Not by warnings.catch_warnings, which threads that read photos would undo for each other.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise ImportError('to read photos Pillow is needed: pip install "minicnn[photos]"') from error
+
+    if not any(module == _PILLOW for _, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
+    return Image, ImageOps
 
 
 def _check_size(W: int, H: int) -> None:

@@ -1,4 +1,4 @@
-"""The pickles of CIFAR-10, read as data: nothing that they name is run (`_pickle`).
+"""The pickles of CIFAR, read as data: nothing that they name is run (`_pickle`).
 
 Of all names these are known with which Python makes a NumPy array, as Python 2 and Python 3 write one in protocol 2.
 Byte strings and text are both given as str, a character for each byte: Python 2 did not tell them apart, and Python 3
@@ -64,7 +64,11 @@ def _array(state: tuple[Any, ...]) -> np.ndarray:
     """The array of which this is the state: version, shape, dtype, whether columns come first, content."""
     if len(state) != 5 or state[2] is not _UINT8 or state[3]:
         raise ValueError("its pickle has an array that is not one of bytes in row-major order")
-    shape, data = expect(state[1], tuple), expect(state[4], str).encode("latin-1")
+    shape, text = expect(state[1], tuple), expect(state[4], str)
+    try:
+        data = text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise ValueError("its pickle has an array whose content is text and not bytes") from error
     if math.prod(expect(n, int) for n in shape) != len(data):
         raise ValueError("its pickle has an array of another shape than its bytes")
     return np.frombuffer(data, np.uint8).reshape(shape)

@@ -85,7 +85,7 @@ def _cached(name: str) -> Path:
     path = cache_folder() / "weights" / name
     if not path.exists():
         cure = f"download it elsewhere and put it at {path}, or give its path to load_pretrained"
-        download_file(URL + name, path, partial(_check, name), cure)
+        download_file([URL + name], path, partial(_check, name), cure)
     try:
         _check(name, path)
     except ValueError as error:

@@ -1,11 +1,11 @@
-"""CIFAR-10 in its two archives and unpacked, written here with a few images a file; and pickles that are no data."""
+"""CIFAR-10 and CIFAR-100 in their archives and unpacked, written here with a few images a file; and pickles that are
+no data."""
 
 import contextlib
 import gzip
 import hashlib
 import io
 import pickle
-import shutil
 import struct
 import tarfile
 import time
@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from web_server import NO_SERVER, Site, serve
 
 from minicnn import _download
-from minicnn.data import cifar, cifar10
+from minicnn.data import cifar, cifar10, cifar100
+from minicnn.data.cifar_classes import CIFAR10, CIFAR100_COARSE, CIFAR100_FINE, SUPERCLASSES
 from minicnn.data.plain_pickle import PickledArray, read_pickle
 
 M = 7  # images in a file, where the published ones have 10,000
@@ -78,7 +80,7 @@ def write_files(folder, writer):
 
 def write_archive(folder, monkeypatch, writer, change=None):
     """The archive of a form, of which the published checksum is then said to be; change(members) before."""
-    form = cifar.BINARY if writer is binary_file else cifar.PYTHON
+    form = cifar.SMALL.binary if writer is binary_file else cifar.SMALL.python
     suffix = ".bin" if writer is binary_file else ""
     members = {f"{form.folder}/{name}{suffix}": writer(n) for n, name in enumerate(PYTHON_FILES, 1)}
     members = {f"{form.folder}/readme.html": b"<html>", **dict(reversed(members.items()))}  # in another order
@@ -99,18 +101,27 @@ def publish(monkeypatch, form, path):
     object.__setattr__(form, "md5", hashlib.md5(path.read_bytes()).hexdigest())
 
 
+FORMS = [form for each in (cifar.SMALL, cifar.LARGE) for form in (each.binary, each.python)]
+
+
 @pytest.fixture(autouse=True)
 def _small(tmp_path, monkeypatch):
-    """Few images a file, an empty cache, no network, and at the end the published checksums again."""
-    monkeypatch.setattr(cifar, "IMAGES", M)
-    monkeypatch.setattr(cifar, "URL", "http://127.0.0.1:1/")
-    monkeypatch.setattr(_download, "_RETRIES", 0)
+    """Few images a file, an empty cache, no network, and at the end the published facts again."""
+    monkeypatch.setattr(_download, "_PAUSE", 0)
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("MINICNN_CACHE", str(tmp_path / "cache"))
-    published = [form.md5 for form in cifar.FORMS]
+    published = [(form.md5, form.files) for form in FORMS]
+    mirrors = [each.mirrors for each in (cifar.SMALL, cifar.LARGE)]
+    for form in FORMS:
+        object.__setattr__(form, "files", dict.fromkeys(form.files, M))
+    for each in (cifar.SMALL, cifar.LARGE):
+        object.__setattr__(each, "mirrors", (NO_SERVER,))
     yield
-    for form, md5 in zip(cifar.FORMS, published, strict=True):
+    for form, (md5, files) in zip(FORMS, published, strict=True):
         object.__setattr__(form, "md5", md5)
+        object.__setattr__(form, "files", files)
+    for each, urls in zip((cifar.SMALL, cifar.LARGE), mirrors, strict=True):
+        object.__setattr__(each, "mirrors", urls)
 
 
 def check(pair):
@@ -148,7 +159,7 @@ def test_archive(tmp_path, monkeypatch, form):
     write_archive(tmp_path / "cache" / "cifar-10", monkeypatch, WRITERS[form])
     check(cifar10(download=False))
     assert [path.name for path in (tmp_path / "mine").iterdir()] == [
-        cifar.BINARY.archive if form == "binary" else cifar.PYTHON.archive
+        cifar.SMALL.binary.archive if form == "binary" else cifar.SMALL.python.archive
     ]
 
 
@@ -169,7 +180,7 @@ def test_a_link_in_the_archive_is_not_followed(tmp_path, monkeypatch):
         entry = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(entry)
-    publish(monkeypatch, cifar.BINARY, path)
+    publish(monkeypatch, cifar.SMALL.binary, path)
     with pytest.raises(ValueError, match=r"data_batch_1\.bin, .*test_batch\.bin not found in it"):
         cifar10(path.parent)
 
@@ -196,7 +207,7 @@ def test_a_damaged_archive(tmp_path, monkeypatch, kind):
         cifar10(tmp_path)
     assert str(one.value).startswith(f"{path}: ")
     if kind not in ("page", "corrupt"):
-        publish(monkeypatch, cifar.BINARY, path)
+        publish(monkeypatch, cifar.SMALL.binary, path)
         with pytest.raises(ValueError, match=r"the archive is damaged|not found in it|expected \d+ bytes"):
             cifar10(tmp_path)
 
@@ -281,32 +292,123 @@ def test_offline(tmp_path):
     assert not list((tmp_path / "cache" / "cifar-10").iterdir())
 
 
-def test_download_once(tmp_path, monkeypatch):
-    served = write_archive(tmp_path / "served", monkeypatch, binary_file)
-    asked = []
+@pytest.mark.parametrize("name", ["cifar-10", "cifar-100"])
+def test_download_once(tmp_path, monkeypatch, name):
+    """From the second mirror, in pieces; and after that from nowhere."""
+    if name == "cifar-10":
+        path, published, read = write_archive(tmp_path, monkeypatch, binary_file), cifar.SMALL, cifar10
+    else:
+        path, published, read = write_large_archive(tmp_path, monkeypatch, "binary"), cifar.LARGE, cifar100
+    site = Site({path.name: path.read_bytes()}, cut=lambda n: min(n, 40_000))
+    with serve(site) as url:
+        object.__setattr__(published, "mirrors", (NO_SERVER, url))
+        first = read()
+    again = read()
+    assert site.sent == path.stat().st_size > 40_000
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    assert [each.name for each in (tmp_path / "cache" / name).iterdir()] == [path.name]
 
-    def fetch(url, path):
-        asked.append(url)
-        shutil.copy(served, path)
 
-    monkeypatch.setattr(_download, "_fetch", fetch)
-    check(cifar10())
-    check(cifar10())
-    assert asked == ["http://127.0.0.1:1/cifar-10-binary.tar.gz"]
-
-
-def test_a_wrong_download_is_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(_download, "_fetch", lambda url, path: Path(path).write_bytes(b"<html>Please sign in</html>"))
-    with pytest.raises(ValueError, match="did not deliver the file expected: this is an HTML page") as caught:
-        cifar10()
+def test_a_wrong_download_is_not_kept(tmp_path):
+    with serve(Site({cifar.SMALL.binary.archive: b"<html>Please sign in</html>"})) as url:
+        object.__setattr__(cifar.SMALL, "mirrors", (url,))
+        with pytest.raises(ValueError, match="did not deliver the file expected: this is an HTML page") as caught:
+            cifar10()
     assert "delete the file" not in str(caught.value)
     assert not list((tmp_path / "cache" / "cifar-10").iterdir())
 
 
+# CIFAR-100
+
+
+def large_batch(number):
+    planes, _ = batch(number)
+    rng = np.random.default_rng(100 + number)
+    return planes, rng.integers(20, size=M).tolist(), rng.integers(100, size=M).tolist()
+
+
+def large_file(number, form):
+    planes, coarse, fine = large_batch(number)
+    if form == "binary":
+        return b"".join(bytes([c, f]) + x.tobytes() for x, c, f in zip(planes, coarse, fine, strict=True))
+    content = {"data": planes.reshape(M, -1), "coarse_labels": coarse, "fine_labels": fine, "filenames": ["x"] * M}
+    return pickle.dumps(content, protocol=2)
+
+
+def write_large_archive(folder, monkeypatch, form):
+    published = cifar.LARGE.binary if form == "binary" else cifar.LARGE.python
+    folder.mkdir(exist_ok=True)
+    with tarfile.open(folder / published.archive, "w:gz", compresslevel=1) as archive:
+        for number, name in enumerate([*published.files, "meta"], 1):
+            content = large_file(number, form)
+            entry = tarfile.TarInfo(f"{published.folder}/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    publish(monkeypatch, published, folder / published.archive)
+    return folder / published.archive
+
+
+@pytest.mark.parametrize("form", ["binary", "python"])
+@pytest.mark.parametrize("labels", ["fine", "coarse"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_cifar100(tmp_path, monkeypatch, form, labels, packed):
+    path = write_large_archive(tmp_path / "mine", monkeypatch, form)
+    if not packed:
+        with tarfile.open(path) as archive:
+            archive.extractall(tmp_path / "mine")
+        path.unlink()
+    for number, dataset in enumerate(cifar100(tmp_path / "mine", labels=labels), 1):
+        planes, coarse, fine = large_batch(number)
+        np.testing.assert_array_equal(dataset.images.transpose(0, 3, 1, 2), planes)
+        assert dataset.labels.tolist() == (fine if labels == "fine" else coarse)
+        assert len(dataset.classes) == (100 if labels == "fine" else 20)
+
+
+def test_a_label_of_cifar100_that_is_none(tmp_path, monkeypatch):
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    for number, name in enumerate(("train.bin", "test.bin"), 1):
+        (folder / name).write_bytes(large_file(number, "binary"))
+    content = bytearray((folder / "test.bin").read_bytes())
+    content[3074:3076] = bytes([20, 100])
+    (folder / "test.bin").write_bytes(content)
+    for labels, last in (("fine", 99), ("coarse", 19)):
+        with pytest.raises(
+            ValueError, match=rf"test\.bin: expected labels from 0 to {last}, got another one for image 1"
+        ):
+            cifar100(folder, labels=labels)
+    with pytest.raises(ValueError, match='cifar100 expected labels "fine" or "coarse", got \'superclass\''):
+        cifar100(folder, labels="superclass")
+
+
+# The coarse number of each fine one, as the data set's users quote it.
+GROUPS = [
+    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11, 6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10,
+    12, 14, 16, 9, 11, 5, 5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17, 10, 3, 2, 12, 12, 16,
+    12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13, 16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14,
+    13,
+]  # fmt: skip
+
+
+def test_classes_of_cifar100():
+    assert len(GROUPS) == len(set(CIFAR100_FINE)) == 100
+    for fine, coarse in zip(CIFAR100_FINE, GROUPS, strict=True):
+        assert fine in SUPERCLASSES[CIFAR100_COARSE[coarse]]
+    assert list(CIFAR100_COARSE) == sorted(SUPERCLASSES)
+    assert len(set(CIFAR10)) == 10
+
+
+# The authors' page, https://www.cs.toronto.edu/~kriz/cifar.html, has these beside its links.
 def test_published_checksums():
-    assert cifar.BINARY.md5 == "c32a1d4ab5d03f1284b67883e8d87530"
-    assert cifar.PYTHON.md5 == "c58f30108f718f92721af3b95e74349a"
-    assert len(set(cifar.CLASSES)) == 10
+    published = {form.archive: form.md5 for form in FORMS}
+    assert published == {
+        "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
+        "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
+        "cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85",
+        "cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8",
+    }
 
 
 # Pickles
@@ -397,6 +499,8 @@ def test_nothing_in_a_pickle_is_run(tmp_path):
         b"\x80\x02\x81.",
         b"\x80\x02cnumpy",
         b"\x80\x02I" + b"9" * 5000 + b"\n.",
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n\x85R(K\x01K\x01\x85cnumpy\ndtype\nU\x02u1\x85R"
+        b"\x89X\x02\x00\x00\x00\xd9\xb7tb.",  # an array whose content is an Arabic letter
         pickle.dumps(OrderedDict(a=1), protocol=2),
         pickle.dumps({1, 2}, protocol=2),
         pickle.dumps(np.arange(3.0), protocol=2),
@@ -427,13 +531,12 @@ def test_every_changed_byte_is_data_or_an_error():
                 read_pickle(other)
 
 
-def test_a_batch_of_full_size_is_read_within_seconds(monkeypatch):
-    monkeypatch.setattr(cifar, "IMAGES", 10000)
+def test_a_batch_of_full_size_is_read_within_seconds():
     planes = np.random.default_rng(0).integers(256, size=(10000, 3072), dtype=np.uint8)
     labels = [n % 10 for n in range(10000)]
-    content = {b"data": planes, b"labels": labels, b"filenames": [b"%d.png" % n for n in range(10000)]}
+    content = {"data": planes, b"labels": labels, b"filenames": [b"%d.png" % n for n in range(10000)]}
     start = time.perf_counter()
-    read, numbers = cifar.PYTHON.read(pickle.dumps(content, protocol=2))
+    read, numbers = cifar.SMALL.python.read(pickle.dumps(content, protocol=2), 10000, cifar.Labels(CIFAR10))
     assert time.perf_counter() - start < 10
     np.testing.assert_array_equal(read, planes)
     assert numbers.tolist() == labels

@@ -391,5 +391,5 @@ def test_two_arrays_are_not_a_data_set():
 
 
 def test_transform_has_to_be_a_function():
-    with pytest.raises(TypeError, match="expected transform to be a function"):
+    with pytest.raises(TypeError, match="expected transform to be a Transform or a function"):
         DataLoader(DATASET, 4, transform="flip")

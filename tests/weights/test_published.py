@@ -37,7 +37,7 @@ def served(tmp_path, monkeypatch):
     thread.start()
     monkeypatch.setattr(published, "URL", f"http://127.0.0.1:{server.server_port}/")
     monkeypatch.setitem(published.PUBLISHED, NAME, weights.Published(path.name))
-    monkeypatch.setattr(_download, "_RETRIES", 0)
+    monkeypatch.setattr(_download, "_PAUSE", 0)
     monkeypatch.setenv("MINICNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.chdir(tmp_path)
@@ -97,25 +97,6 @@ def test_a_server_that_never_stops(served, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="it is larger than 100 bytes"):
         nn.Linear(4, 3).load_pretrained(NAME)
     assert not list((tmp_path / "cache" / "weights").iterdir())
-
-
-def test_a_connection_that_fails_once_is_tried_again(served, monkeypatch):
-    import pooch
-    import requests
-
-    right, calls = pooch.HTTPDownloader.__call__, []
-
-    def fails_once(self, *arguments, **settings):
-        calls.append(1)
-        if len(calls) == 1:
-            raise requests.exceptions.ConnectionError("reset")
-        return right(self, *arguments, **settings)
-
-    monkeypatch.setattr(_download, "_RETRIES", 1)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", fails_once)
-    nn.Linear(4, 3).load_pretrained(NAME)
-    assert len(calls) == 2
 
 
 def test_a_damaged_file_in_the_cache_is_named(served, tmp_path):
