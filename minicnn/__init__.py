@@ -25,6 +25,7 @@ from .graph.inference import optimize_for_inference
 from .kernels import set_float32_matmul_precision, set_threads
 from .onnx.export import export_onnx
 from .onnx.importing import import_onnx
+from .study.anomaly.detecting import detect_anomaly
 from .study.gradient_check.check import gradcheck
 from .study.model_summary import summary
 from .train.trainer import Trainer
@@ -37,6 +38,7 @@ __all__ = [
     "autograd",
     "cuda_available",
     "data",
+    "detect_anomaly",
     "device",
     "export_onnx",
     "functional",

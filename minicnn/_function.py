@@ -63,6 +63,11 @@ class observe:
         _observers.remove(self._callback)
 
 
+def is_observed() -> bool:
+    """Whether somebody watches: then no steps may be recorded and repeated, which nobody could see."""
+    return bool(_observers)
+
+
 class no_grad:
     """`with mc.no_grad():` computes without recording a graph: less memory, and no gradients afterwards."""
 

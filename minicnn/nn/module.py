@@ -74,18 +74,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *inputs: Any) -> Any:
-        """Run `forward`, and tell the observers."""
+        """Run `forward`, and tell the observers; a ValueError in it also shows the layers before: see `pipeline`."""
         for observer in tuple(_observers):
             if observer.before is not None:
                 observer.before(self)
         try:
             output = self.forward(*inputs)
         except ValueError as error:
-            got = getattr(inputs[0], "shape", None) if inputs else None
-            if self.input_shape is None or got is None or got[1:] == self.input_shape:
-                raise
-            made_for = ", ".join(map(str, ("N", *self.input_shape)))
-            raise ValueError(f"{error} (this network is made for inputs ({made_for}), got {got})") from error
+            pipeline.explain(self, inputs, error)
+            raise
         for observer in tuple(_observers):
             observer.callback(self, inputs, output)
         return output
@@ -299,4 +296,4 @@ def _refuse_containers(module: Module, name: str, value: Any) -> None:
         _refuse_containers(module, name, item)
 
 
-from . import pretrained, state  # noqa: E402  they take a Module apart, so the class comes first
+from . import pipeline, pretrained, state  # noqa: E402  they take a Module apart, so the class comes first

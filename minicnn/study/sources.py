@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import data, models
 from ..data import ArrayDataset
-from ..data.cifar import CLASSES as CIFAR_CLASSES
-from ..data.datasets import FASHION_CLASSES
+from ..data.cifar_classes import CIFAR10, CIFAR100_FINE
+from ..data.mnist_family import FASHION, KMNIST
 from ..nn import Module
 from ..train.checkpoint import is_checkpoint, model_state
 from ..weights import PUBLISHED, Published
@@ -22,7 +22,7 @@ from ..weights import PUBLISHED, Published
 Array = Any
 Shape = tuple[int, int, int]  # H, W, C
 CHECKPOINT, SETTINGS, HISTORY = "model.safetensors", "run.json", "history.json"  # in the folder of a run
-DATASETS = ("mnist", "fashion-mnist", "cifar10")
+DATASETS = ("mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100")
 RAW = Published("", 0, mean=(0, 0, 0), deviation=(1, 1, 1))  # nothing cut off, pixels from 0 to 1: as for a Trainer
 
 
@@ -111,7 +111,12 @@ def dataset(source: Source, name: str | None, folder: str | None) -> tuple[Array
         raise ValueError(f"--dataset expected one of {', '.join(DATASETS)}, got {name!r}")
     if name == "mnist":
         return data.mnist()
-    read = data.cifar10 if name == "cifar10" else data.fashion_mnist
+    read = {
+        "fashion-mnist": data.fashion_mnist,
+        "kmnist": data.kmnist,
+        "cifar10": data.cifar10,
+        "cifar100": data.cifar100,
+    }[name]
     return read(folder or source.settings.get("data_folder"))
 
 
@@ -120,7 +125,12 @@ def class_names(source: Source, name: str | None, K: int) -> Sequence[str] | Non
     if K == 1000:
         return data.imagenet_classes()
     chosen = name or source.settings.get("dataset", "mnist")
-    names = {"fashion-mnist": FASHION_CLASSES, "cifar10": CIFAR_CLASSES}.get(chosen, ())
+    names = {
+        "fashion-mnist": FASHION.classes,
+        "kmnist": KMNIST.classes,
+        "cifar10": CIFAR10,
+        "cifar100": CIFAR100_FINE,
+    }.get(chosen, ())
     return names if len(names) == K else None
 
 

@@ -94,7 +94,7 @@ def run_steps(model: Module, images: Array, what: str, training: bool = False) -
     Raises TypeError for what is no Module, ValueError for images that the model refuses.
     """
     x = as_batch(model, images, what)
-    watch = _Watch(model)
+    watch = Watch(model)
     try:
         with undisturbed(model, training), watch.watching():
             result = model(x)
@@ -138,7 +138,7 @@ def undisturbed(model: Module, training: bool) -> Iterator[None]:
             parameter.requires_grad = wish
 
 
-class _Watch:
+class Watch:
     """Is told of the calls of Modules and Functions, and makes Steps of them."""
 
     def __init__(self, model: Module) -> None:

@@ -1,6 +1,26 @@
 """Training: the Trainer, what it measures, and the file from which it goes on."""
 
-from .metrics import ClassReport, accuracy, class_report, confusion_matrix, format_report
+from .callbacks import BestCheckpoint, Callback, CSVLog, EarlyStopping, JSONLinesLog, TensorBoardLog
+from .ensemble import Ensemble
+from .learning_rate_finder import LearningRateCurve, find_learning_rate
+from .metrics import ClassReport, accuracy, class_report, confusion_matrix, format_report, top_k_accuracy
 from .trainer import Trainer
 
-__all__ = ["ClassReport", "Trainer", "accuracy", "class_report", "confusion_matrix", "format_report"]
+__all__ = [
+    "BestCheckpoint",
+    "CSVLog",
+    "Callback",
+    "ClassReport",
+    "EarlyStopping",
+    "Ensemble",
+    "JSONLinesLog",
+    "LearningRateCurve",
+    "TensorBoardLog",
+    "Trainer",
+    "accuracy",
+    "class_report",
+    "confusion_matrix",
+    "find_learning_rate",
+    "format_report",
+    "top_k_accuracy",
+]

@@ -1,58 +1,68 @@
-"""The checkpoint: everything that a run needs to go on as if it had never stopped, in one safetensors file.
-
-    model.<name>       Parameters and persistent buffers
-    buffer.<name>      the other buffers (Dropout's counters)
-    optimizer.<name>   the optimizer's arrays ("optimizer.velocity.0")
-
-and in the metadata {"format": "minicnn", "layout": "HWIO", "version": "1", "state": ...}, the last being JSON: the
-epoch, the history, the engine's seed, Dropout's streams, and the numbers of optimizer and schedule.
-"""
+"""The checkpoint: everything that a run needs to go on as if it had never stopped; `checkpoint_file` has the format."""
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import _random, nn
-from .._files import PathLike, write_whole
-from ..device import device_of, to_device
+from .._files import PathLike
+from ..device import device_of, is_array, to_device
 from ..nn import Parameter
-from ..ops.checks import is_whole
+from . import checkpoint_file
+from .callbacks import Callback
+from .epoch import EpochState
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 Array = Any
-VERSION = "1"
+Values = Mapping[str, Any]
 SHOWN = 10  # differences that an error lists before it only counts
 
 
 def save_checkpoint(path: PathLike, trainer: Trainer) -> None:
     """Write a Trainer's state to `path`; at any moment the file there is the old one or the new one, both whole.
 
-    Raises RuntimeError for a Parameter without values, and OSError, naming the path, where the file cannot be written.
+    Raises RuntimeError for a Parameter without values, TypeError for a callback's state that JSON does not have, and
+    OSError, naming the path, where the file cannot be written.
     """
-    from safetensors.numpy import save as as_safetensors  # here: `import minicnn` should not wait for it
-
-    state = trainer.optimizer.state_dict()
     arrays = {name: _values(name, holder) for name, holder in _holders(trainer.model).items()}
-    arrays |= {f"optimizer.{name}": value for name, value in state.items() if _is_array(value)}
+    optimizer, schedule, average = trainer.optimizer.state_dict(), trainer.schedule, trainer.average
+    arrays |= {f"optimizer.{name}": array for name, array in _arrays(optimizer).items()}
+    arrays |= {f"average.{name}": array for name, array in (average.state_dict() if average else {}).items()}
+    callbacks = {key: callback.state_dict() for key, callback in _named(trainer.callbacks).items()}
+    for key, values in callbacks.items():
+        arrays |= {f"callback.{key}.{name}": array for name, array in _arrays(values).items()}
+    state = {
+        "epoch": trainer.epoch,
+        "under_way": trainer.under_way.state_dict(),
+        "history": trainer.history,
+        "seed": _random.current_seed(),
+        "model": type(trainer.model).__name__,
+        "dropout": {name: [layer.seed, layer.layer] for name, layer in _dropouts(trainer.model).items()},
+        "optimizer": {"class": type(trainer.optimizer).__name__, "settings": _others(optimizer)},
+        "schedule": schedule and {"class": type(schedule).__name__, "settings": schedule.state_dict()},
+        "average": average and {"class": type(average).__name__},
+        "callbacks": {key: _others(values) for key, values in callbacks.items()},
+    }
     tensors = {name: np.asarray(to_device(array, "cpu"), order="C") for name, array in arrays.items()}
-    settings = {name: value for name, value in state.items() if not _is_array(value)}
-    write_whole(path, as_safetensors(tensors, metadata=_metadata(trainer, settings)), "the checkpoint")
+    checkpoint_file.write(path, tensors, state)
 
 
 def load_checkpoint(path: PathLike, trainer: Trainer) -> None:
     """Put the state at `path` into a Trainer built as the saved one was; nothing is changed unless everything fits.
 
+    A callback finds its state by its class; one whose class the file does not know begins anew.
     Raises FileNotFoundError; and ValueError, saying what differs, for a file that is not a whole checkpoint of
-    minicnn, and for another model, optimizer or schedule.
+    minicnn, and for another model, optimizer, schedule or average.
     """
-    tensors, state = _read(path)
+    tensors, state = checkpoint_file.read(path)
     optimizer = {**state["optimizer"]["settings"], **_part(tensors, "optimizer.")}
+    averages = _part(tensors, "average.")
     try:
         _check_model(trainer.model, tensors, state)
         _check_kind("optimizer", trainer.optimizer, state["optimizer"])
@@ -60,22 +70,59 @@ def load_checkpoint(path: PathLike, trainer: Trainer) -> None:
         _check_kind("schedule", trainer.schedule, state["schedule"])
         if trainer.schedule is not None:
             trainer.schedule.check_state_dict(state["schedule"]["settings"])
+        _check_kind("average", trainer.average, state["average"])
+        if trainer.average is not None:
+            trainer.average.check_state_dict(averages)
+        _load_callbacks(trainer.callbacks, tensors, state["callbacks"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{os.fspath(path)} does not fit, and nothing was changed: {error}") from error
 
-    for name, holder in _holders(trainer.model).items():
+    _load_model(trainer.model, tensors, state["dropout"])
+    trainer.optimizer.load_state_dict(optimizer)
+    if trainer.schedule is not None:
+        trainer.schedule.load_state_dict(state["schedule"]["settings"])
+    if trainer.average is not None:
+        trainer.average.load_state_dict(averages)
+    trainer.epoch, trainer.history, trainer.under_way = (
+        state["epoch"],
+        state["history"],
+        EpochState.of(state["under_way"]),
+    )
+    if _random.current_seed() != state["seed"]:  # `seed` also restarts the construction numbers: only where needed
+        _random.seed(state["seed"])
+
+
+def _load_model(model: nn.Module, tensors: dict[str, Array], streams: Mapping[str, tuple[int, int]]) -> None:
+    for name, holder in _holders(model).items():
         if isinstance(holder, Parameter):
             holder.assign(tensors[name])
         else:
             holder[...] = to_device(tensors[name], device_of(holder))
-    for name, dropout in _dropouts(trainer.model).items():
-        dropout.seed, dropout.layer = state["dropout"][name]
-    trainer.optimizer.load_state_dict(optimizer)
-    if trainer.schedule is not None:
-        trainer.schedule.load_state_dict(state["schedule"]["settings"])
-    trainer.epoch, trainer.history = state["epoch"], state["history"]
-    if _random.current_seed() != state["seed"]:  # `seed` also restarts the construction numbers: only where needed
-        _random.seed(state["seed"])
+    for name, dropout in _dropouts(model).items():
+        dropout.seed, dropout.layer = streams[name]
+
+
+def _load_callbacks(callbacks: Sequence[Callback], tensors: dict[str, Array], states: Mapping[str, Values]) -> None:
+    """Give each callback its state; raises ValueError for one that does not fit, and then all have their own again."""
+    known = {key: callback for key, callback in _named(callbacks).items() if key in states}
+    before = {key: callback.state_dict() for key, callback in known.items()}
+    try:
+        for key, callback in known.items():
+            callback.load_state_dict({**states[key], **_part(tensors, f"callback.{key}.")})
+    except (KeyError, TypeError, ValueError) as error:
+        for key, callback in known.items():
+            callback.load_state_dict(before[key])
+        raise ValueError(f"the state of the callback {key} is damaged ({error!r})") from error
+
+
+def _named(callbacks: Sequence[Callback]) -> dict[str, Callback]:
+    """Callbacks by their keys in the file."""
+    named: dict[str, Callback] = {}
+    for callback in callbacks:
+        kind = type(callback).__name__
+        same = sum(type(other).__name__ == kind for other in named.values())
+        named[f"{kind}{same + 1}" if same else kind] = callback
+    return named
 
 
 def is_checkpoint(path: PathLike) -> bool:
@@ -91,79 +138,8 @@ def is_checkpoint(path: PathLike) -> bool:
 
 def model_state(path: PathLike) -> dict[str, Array]:
     """The model's part of a checkpoint, for `Module.load_state_dict`. Raises as `load_checkpoint`."""
-    tensors, _ = _read(path)
+    tensors, _ = checkpoint_file.read(path)
     return _part(tensors, "model.")
-
-
-def _metadata(trainer: Trainer, settings: dict[str, Any]) -> dict[str, str]:
-    """What the file says of itself; `settings` are the optimizer's."""
-    schedule = trainer.schedule
-    state = {
-        "epoch": trainer.epoch,
-        "history": trainer.history,
-        "seed": _random.current_seed(),
-        "model": type(trainer.model).__name__,
-        "dropout": {name: [layer.seed, layer.layer] for name, layer in _dropouts(trainer.model).items()},
-        "optimizer": {"class": type(trainer.optimizer).__name__, "settings": settings},
-        "schedule": schedule and {"class": type(schedule).__name__, "settings": schedule.state_dict()},
-    }
-    return {"format": "minicnn", "layout": "HWIO", "version": VERSION, "state": json.dumps(state)}
-
-
-def _read(path: PathLike) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The tensors and the state in a file, after the checks that need no Trainer."""
-    from safetensors import SafetensorError, safe_open
-
-    place = os.fspath(path)
-    if os.path.isdir(place):
-        raise IsADirectoryError(f"{place} is a folder: name the checkpoint in it")
-    try:
-        with safe_open(place, framework="numpy") as file:
-            state = _state_in(place, file.metadata() or {})
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118  it is no dict
-    except SafetensorError as error:
-        raise ValueError(f"{place} is not a whole safetensors file ({error}): use another copy") from error
-
-
-def _state_in(place: str, metadata: dict[str, str]) -> dict[str, Any]:
-    if metadata.get("format") != "minicnn" or metadata.get("layout") != "HWIO" or "state" not in metadata:
-        raise ValueError(
-            f'{place} is not a checkpoint of minicnn: expected the metadata format "minicnn", layout "HWIO" and a '
-            f"state, got {dict(metadata, state='...') if 'state' in metadata else metadata}. Weights of another "
-            "library lie in another layout (OIHW), which a square weight would not show: "
-            "model.load_pretrained(path) turns them"
-        )
-    if metadata.get("version") != VERSION:
-        raise ValueError(
-            f"{place} is a checkpoint of version {metadata.get('version')}, and this minicnn reads version {VERSION}: "
-            "use the minicnn that wrote it"
-        )
-    try:
-        state: dict[str, Any] = json.loads(metadata["state"])
-        _check_state(state)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{place}: the state in the metadata is damaged ({error!r})") from error
-    return state
-
-
-def _check_state(state: dict[str, Any]) -> None:
-    """Raise unless the state has the form that `_metadata` gives it; the rest is for the parts to judge."""
-    rows, streams = state["history"].values(), state["dropout"].values()
-    parts = (state["optimizer"], state["schedule"] or state["optimizer"])
-    sound = {
-        "epoch": is_whole(state["epoch"]) and state["epoch"] >= 0,
-        "history": all(isinstance(row, list) and len(row) == state["epoch"] for row in rows),
-        "seed": _is_in(state["seed"], 2**64),
-        "model": isinstance(state["model"], str),
-        "dropout": all(_is_in(seed, 2**64) and _is_in(layer, 2**32) for seed, layer in streams),
-        "settings": all(isinstance(part["class"], str) and isinstance(part["settings"], dict) for part in parts),
-    }
-    if not all(sound.values()):
-        raise ValueError(f"wrong: {', '.join(name for name in sound if not sound[name])}")
-
-
-def _is_in(value: Any, end: int) -> bool:
-    return is_whole(value) and 0 <= value < end
 
 
 def _check_model(model: nn.Module, tensors: dict[str, Array], state: dict[str, Any]) -> None:
@@ -172,7 +148,7 @@ def _check_model(model: nn.Module, tensors: dict[str, Array], state: dict[str, A
     if state["model"] != type(model).__name__:
         problems.append(f"the file holds a {state['model']}, this model is a {type(model).__name__}")
     expected = _holders(model)
-    found = {name: array for name, array in tensors.items() if not name.startswith("optimizer.")}
+    found = {name: array for name, array in tensors.items() if name.startswith(("model.", "buffer."))}
     problems += [f"missing in the file: {name}" for name in expected if name not in found]
     problems += [f"unknown to this model: {name}" for name in found if name not in expected]
     for name in [name for name in expected if name in found]:
@@ -224,5 +200,9 @@ def _part(tensors: dict[str, Array], prefix: str) -> dict[str, Array]:
     return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "dtype")
+def _arrays(values: Values) -> dict[str, Array]:
+    return {name: value for name, value in values.items() if is_array(value)}
+
+
+def _others(values: Values) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if not is_array(value)}

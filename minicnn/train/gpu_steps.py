@@ -4,6 +4,9 @@ The first step runs as it does on the CPU, which compiles every kernel. Then one
 is what is written to the arrays that the recorded step reads: the numbers of its samples, if the data set lies on the
 GPU, else its images and labels. Outputs and losses are fetched now and then, for waiting for each would leave the GPU
 idle. What is computed is bit for bit the same.
+
+A recorded step has the optimizer's settings in it as numbers: it is recorded anew where they have changed, as after an
+epoch. Steps that each have a learning rate of their own, and batches that share a step, are not recorded.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import device
+from .._function import is_observed
 from ..data import ArrayDataset, DataLoader, to_input
 from ..nn import BatchNorm2d
+from .epoch import ALONE, Share
 from .metrics import main_output
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 
 Array = Any
 Batch = tuple[Array, ...]
-Record = dict[str, float]
+Done = tuple[int, dict[str, float], float]  # of a batch: its samples, its loss and metrics, the learning rate
 
 SECONDS = 0.1  # between two looks at the outputs
 KEPT = 256  # batches whose outputs are kept on the GPU between two looks, at most
@@ -42,9 +47,9 @@ class Resident:
         self.images, self.labels = (device.to_device(a, "cuda") for a in (images, dataset.labels))
         self.known = dataset.labels
 
-    def batches(self, loader: DataLoader) -> Iterator[tuple[Batch, Array]]:
-        """What goes to the GPU for each batch of the loader's next epoch, and its labels in the CPU's memory."""
-        return (((numbers,), self.known[numbers]) for numbers in loader.indices(loader.epoch))
+    def batches(self, loader: DataLoader, epoch: int, start: int) -> Iterator[tuple[Batch, Array]]:
+        """What goes to the GPU for each batch of an epoch from `start` on, and its labels in the CPU's memory."""
+        return (((numbers,), self.known[numbers]) for numbers in loader.indices(epoch)[start:])
 
     def inputs(self, numbers: Array) -> tuple[Array, Array]:
         """Images and labels of a batch, of what went there."""
@@ -57,9 +62,9 @@ class Resident:
 class Sent:
     """Batches that the CPU makes, of a large data set or with augmentation: images and labels are copied."""
 
-    def batches(self, loader: DataLoader) -> Iterator[tuple[Batch, Array]]:
+    def batches(self, loader: DataLoader, epoch: int, start: int) -> Iterator[tuple[Batch, Array]]:
         """As of `Resident`."""
-        return (((images, labels), labels) for images, labels in loader)
+        return (((images, labels), labels) for images, labels in loader.batches(epoch, start))
 
     def inputs(self, images: Array, labels: Array) -> tuple[Array, Array]:
         """As of `Resident`."""
@@ -80,9 +85,14 @@ def source_of(trainer: Trainer, loader: DataLoader) -> Resident | Sent | None:
         or any(isinstance(layer, BatchNorm2d) and layer.momentum is None for layer in layers)
     ):
         return None
-    if loader.transform is None and dataset.images.nbytes <= LARGEST:
+    if loader.transform is None and loader.batch_transform is None and dataset.images.nbytes <= LARGEST:
         return Resident(dataset)
-    return Sent() if trainer.capture else None
+    return Sent() if _captures(trainer) else None
+
+
+def _captures(trainer: Trainer) -> bool:
+    """Whether steps may be recorded: those that share nothing, as one step after another has the same learning rate."""
+    return trainer.capture and trainer.accumulate == 1 and trainer.schedule_interval == "epoch"
 
 
 class GpuSteps:
@@ -93,33 +103,47 @@ class GpuSteps:
     """
 
     def __init__(self, trainer: Trainer, source: Resident | Sent, check: Callable[[int], None]) -> None:
-        self.trainer, self.source, self.check, self.capture = trainer, source, check, trainer.capture
+        self.trainer, self.source, self.check = trainer, source, check
+        self.capture = _captures(trainer) and not is_observed()
         self.sizes: dict[tuple[int, ...], Step] = {}
         self.count = 0
 
-    def epoch(self, batches: Iterable[tuple[Batch, Array]]) -> Iterator[tuple[int, Record]]:
-        """Train on every batch, as `source.batches` has them; yields its size, loss and metrics."""
-        pending: list[tuple[int, Array]] = []  # batch, labels: nobody has looked at them yet
+    def epoch(
+        self,
+        batches: Iterable[tuple[Batch, Array]],
+        start: int = 0,
+        share: Callable[[int], Share] = lambda batch: ALONE,
+        is_watched: Callable[[int], bool] = lambda batch: False,
+    ) -> Iterator[Done]:
+        """Train on every batch, as `source.batches` has them from number `start` on; yields what came of each.
+
+        share: of a batch, by its number. is_watched: whether nothing may be done behind a batch before it was yielded.
+        """
+        pending: list[tuple[int, Array, float]] = []  # batch, labels, learning rate: nobody has looked at them yet
         last_look, last_size = time.perf_counter(), None
-        for batch, (arrays, labels) in enumerate(batches):
+        for batch, (arrays, labels) in enumerate(batches, start):
             size = arrays[0].shape
             if size != last_size or len(pending) == KEPT or time.perf_counter() - last_look > SECONDS:
                 yield from self._look(pending, last_size)
                 pending, last_look, last_size = [], time.perf_counter(), size
             if size not in self.sizes:
                 self.sizes[size] = Step(self, arrays)
-            self.sizes[size].run(arrays, len(pending))
-            pending.append((batch, labels))
+            lr = self.trainer.optimizer.lr
+            self.sizes[size].run(arrays, len(pending), share(batch))
+            pending.append((batch, labels, lr))
             self.count += 1
+            if is_watched(batch):
+                yield from self._look(pending, size)
+                pending = []
         yield from self._look(pending, last_size)
 
-    def _look(self, pending: list[tuple[int, Array]], size: Any) -> Iterator[tuple[int, Record]]:
+    def _look(self, pending: list[tuple[int, Array, float]], size: Any) -> Iterator[Done]:
         """Wait for the GPU, and measure the batches of that size that it has done meanwhile."""
         if pending:
             losses, outputs = self.sizes[size].fetch(len(pending))
-            for i, (batch, labels) in enumerate(pending):
+            for i, (batch, labels, lr) in enumerate(pending):
                 loss = self.trainer.check_loss(float(losses[i]), batch)
-                yield len(labels), self.trainer.measure(outputs[i], labels, loss)
+                yield len(labels), self.trainer.measure(outputs[i], labels, loss), lr
 
 
 class Step:
@@ -129,17 +153,17 @@ class Step:
         self.steps, self.trainer = steps, steps.trainer
         self.batch = tuple(device.to_device(array, "cuda") for array in batch)  # what the recorded step reads
         self.graph: Any = None
-        self.settings: dict[str, Any] = {}
+        self.settings: list[dict[str, Any]] = []
         self.made = False
 
-    def run(self, batch: Batch, slot: int) -> None:
+    def run(self, batch: Batch, slot: int, share: Share) -> None:
         """Ask the GPU for a step on this batch, and to keep its loss and outputs in a slot."""
         for here, array in zip(self.batch, batch, strict=True):
             here[...] = device.to_device(array, "cuda")
         if self.made and self.steps.capture:
             self._record()
         if self.graph is None:
-            result = self._step()
+            result = self._step(share)
         else:
             result = self.graph.result
             self.graph.replay(self.steps.count - self.begin)
@@ -160,8 +184,7 @@ class Step:
 
     def _record(self) -> None:
         """Record the step, unless one is there with the settings that the optimizer has now: they are numbers in it."""
-        optimizer = self.trainer.optimizer
-        settings = {name: getattr(optimizer, name) for name in optimizer.setting_names}
+        settings = [group.settings for group in self.trainer.optimizer.groups]
         if self.graph is not None and settings == self.settings:
             return
         counts = self._counts()
@@ -178,14 +201,14 @@ class Step:
             count[...] = old  # recorded is not done
         self.graph, self.settings, self.begin = graph, settings, self.steps.count
 
-    def _step(self) -> tuple[Array, Array]:
+    def _step(self, share: Share = ALONE) -> tuple[Array, Array]:
         """The loss and the outputs before the step."""
         trainer = self.trainer
         images, labels = self.steps.source.inputs(*self.batch)
         weights = next(trainer.model.parameters())
         outputs = trainer.forward(images.astype(weights.dtype, copy=False))
         loss = trainer.loss(outputs, labels)
-        trainer.update(loss)
+        trainer.update(loss, share)
         return loss.data, main_output(outputs).data
 
     def _counts(self) -> list[Array]:

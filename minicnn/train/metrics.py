@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,15 +25,49 @@ def main_output(outputs: Any) -> Any:
 def accuracy(outputs: Array, labels: Array) -> float:
     """The fraction of samples whose largest output stands at the label; on ties the first of the largest counts.
 
-    outputs: (N, K), logits or probabilities. labels: (N,) whole numbers.
-    Raises ValueError for other shapes and for N = 0, TypeError for labels that are no whole numbers.
+    outputs: (N, K), logits or probabilities; a sample with a NaN among them is wrong. labels: (N,) whole numbers, or
+    (N, K) probabilities as mixup makes them, of which the largest is the label, on ties the first.
+    Raises ValueError for other shapes and for N = 0, TypeError for labels (N,) that are no whole numbers.
     """
+    return float(_within(outputs, labels, 1, "accuracy").mean())
+
+
+def top_k_accuracy(k: int) -> Metric:
+    """The metric "top5_accuracy", for k = 5: the fraction of samples whose label is among the k largest outputs.
+
+    outputs and labels as in `accuracy`, which is the case k = 1: of equal outputs the first are the larger ones, and a
+    sample with a NaN is wrong. Raises ValueError where there are fewer than k outputs.
+    """
+    k = positive(k, "top_k_accuracy", "k")
+
+    def metric(outputs: Array, labels: Array) -> float:
+        return float(_within(outputs, labels, k, metric.__name__).mean())
+
+    metric.__name__ = metric.__qualname__ = f"top{k}_accuracy"
+    return metric
+
+
+def _within(outputs: Array, labels: Array, k: int, what: str) -> Array:
+    """For each sample whether its label is among the k largest outputs: (N,) booleans."""
     outputs, labels = np.asarray(outputs), np.asarray(labels)
-    if outputs.ndim != 2 or 0 in outputs.shape or labels.shape != outputs.shape[:1]:
-        raise ValueError(f"accuracy expected outputs (N, K) and labels (N,), got {outputs.shape} and {labels.shape}")
+    if outputs.ndim != 2 or 0 in outputs.shape or labels.shape not in (outputs.shape, outputs.shape[:1]):
+        raise ValueError(
+            f"{what} expected outputs (N, K) and labels (N,) or (N, K), got {outputs.shape} and {labels.shape}"
+        )
+    N, K = outputs.shape
+    if k > K:
+        raise ValueError(f"{what} expected at least {k} outputs for each sample, got {K}")
+    if labels.ndim == 2:
+        labels = labels.argmax(axis=1)
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"accuracy expected labels of whole numbers, got {labels.dtype}: use labels.astype(int)")
-    return float((outputs.argmax(axis=1) == labels).mean())
+        raise TypeError(f"{what} expected labels of whole numbers, got {labels.dtype}: use labels.astype(int)")
+    if labels.min() < 0 or labels.max() >= K:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"{what} expected labels from 0 to {K - 1} for {K} outputs, got {wrong}")
+    own = outputs[np.arange(N), labels][:, np.newaxis]  # (N, 1)
+    earlier = np.arange(K) < labels[:, np.newaxis]  # (N, K)
+    ahead = (outputs > own) | ((outputs == own) & earlier)
+    return (ahead.sum(axis=1) < k) & ~np.isnan(outputs).any(axis=1)
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
@@ -145,21 +180,26 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 
 class RunningMeans:
-    """Means of several numbers over batches, each batch counting by its samples: the last one may be smaller."""
+    """Means of several numbers over batches, each batch counting by its samples: the last one may be smaller.
 
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._samples = 0
+    sums, samples: of the batches so far, where a stopped run goes on; each sum is of value * samples.
+    """
+
+    def __init__(self, sums: Mapping[str, float] | None = None, samples: int = 0) -> None:
+        self.sums, self.samples = dict(sums or {}), samples
 
     def add(self, values: Mapping[str, float], samples: int) -> None:
         """Count the means over one batch."""
-        self._samples += samples
+        self.samples += samples
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * samples
+            self.sums[name] = self.sums.get(name, 0.0) + value * samples
 
     def values(self) -> dict[str, float]:
         """The means over all samples so far."""
-        return {name: total / self._samples for name, total in self._sums.items()}
+        return {name: total / self.samples for name, total in self.sums.items()}
+
+
+NAMED: Mapping[str, Metric] = {metric.__name__: metric for metric in (accuracy, top_k_accuracy(5))}
 
 
 def named_metrics(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
@@ -168,13 +208,20 @@ def named_metrics(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
         raise TypeError(f'Trainer expected metrics to be a tuple like ("accuracy",), got {metrics!r}')
     named: dict[str, Metric] = {}
     for metric in metrics:
-        if isinstance(metric, str) and metric != "accuracy":
-            raise ValueError(f'the only metric known by name is "accuracy", got {metric!r}: pass a function instead')
-        function = accuracy if isinstance(metric, str) else metric
+        if isinstance(metric, str) and metric not in NAMED:
+            known = " and ".join(f'"{name}"' for name in NAMED)
+            raise ValueError(f"the metrics known by name are {known}, got {metric!r}: pass a function instead")
+        function = NAMED[metric] if isinstance(metric, str) else metric
         if not callable(function):
             raise TypeError(f"Trainer expected a metric to be a name or a function, got {metric!r}")
-        name = str(getattr(function, "__name__", type(function).__name__))
+        name = _name(function)
         if name in named or name in RESERVED or name.startswith("val_"):
             raise ValueError(f"a metric cannot be called {name!r}, which the history uses already: rename the function")
         named[name] = function
     return named
+
+
+def _name(function: Metric) -> str:
+    """What a function is called; a functools.partial as the function in it."""
+    function = function.func if isinstance(function, functools.partial) else function
+    return str(getattr(function, "__name__", type(function).__name__))

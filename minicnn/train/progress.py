@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -38,6 +39,12 @@ class EpochBar:
         if self._bar is not None:
             self._bar.close()
 
+    def begin(self, batch: int, images: int) -> None:
+        """So many batches and images were done already, by a run that was stopped."""
+        self._batch = batch
+        if self.shown:
+            self._bar.initial = self._bar.n = images
+
     def update(self, images: int, means: Mapping[str, float]) -> None:
         """A batch of `images` is done; `means` are those over the epoch so far."""
         if self.shown:
@@ -47,9 +54,10 @@ class EpochBar:
             self._bar.update(images)
 
     def finish(self, record: Mapping[str, float]) -> None:
-        """The epoch is over: replace the bar by a line with its numbers."""
+        """The epoch is over: replace the bar by a line with its numbers; NaN is what was not measured."""
         if self.shown:
-            values = [f"{name} {value:.4f}" for name, value in record.items() if name not in ("lr", "seconds")]
+            numbers = {name: value for name, value in record.items() if name not in ("lr", "seconds")}
+            values = [f"{name} {value:.4f}" for name, value in numbers.items() if not math.isnan(value)]
             self._bar.close()
             line = "  ".join([self.title, *values, f"lr {record['lr']:.4g}", f"{record['seconds']:.1f} s"])
             self._bar.write(line, file=self._bar.fp)

@@ -3,55 +3,65 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from .. import functional as F
-from .._files import PathLike, check_place
-from .._function import no_grad
-from .._tensor import Tensor
-from ..data import ArrayDataset, DataLoader, to_input
+from .._files import PathLike, claimed
+from ..data import DataLoader, to_input
 from ..data.loader import Dataset
-from ..device import array_module, device_of, to_device
 from ..nn import Module
 from ..nn.checks import flag, positive
-from ..optim import Optimizer, Schedule
+from ..optim import Optimizer, Schedule, WeightAverage
+from .callbacks.callback import Callback, checked
 from .checkpoint import load_checkpoint, save_checkpoint
+from .ensemble import Views, checked_views, log_mean_softmax
+from .epoch import EpochState, Share, extended
+from .evaluation import BATCH_SIZE, as_loader, evaluating, loaders
 from .gpu_steps import GpuSteps, source_of
-from .metrics import Metric, RunningMeans, main_output, named_metrics
+from .metrics import Metric, RunningMeans, main_output
+from .plan import Plan
 from .progress import EpochBar
+from .step import Loss, TrainingStep
 
 Array = Any
-Outputs = Any  # a Tensor (N, K), or a tuple that begins with it
-Loss = Callable[[Outputs, Array], Tensor]
-BATCH_SIZE = 128
-LOSS_SCALE = 1024.0  # a power of 2: it costs no digit
+Record = dict[str, float]
 
 
-class Trainer:
+class Trainer(TrainingStep):
     """Trains a classifier, and measures, saves and resumes it.
 
     model: a Module that returns (N, K), one row of K outputs for each image; or a tuple that begins with it, which the
         loss gets as it is (auxiliary heads; see `models.googlenet`), while the metrics see the first.
     optimizer: made of the model's Parameters.
-    loss: loss(outputs, labels) -> Tensor of one element, the mean over the batch.
-    metrics: "accuracy", or functions metric(outputs, labels) -> number of NumPy arrays (N, K) and (N,), a mean over the
-        batch too; a function's name is its key in the history.
+    loss: loss(outputs, labels) -> Tensor of one element, the mean over the batch. One with options is set with
+        functools.partial(F.cross_entropy, label_smoothing=0.1).
+    metrics: "accuracy", "top5_accuracy", or functions metric(outputs, labels) -> number of NumPy arrays, outputs (N, K)
+        and labels (N,), or (N, K) where a batch_transform mixes them; a mean over the batch too. A function's name is
+        its key in the history.
     schedule: of this optimizer, stepped after each epoch; None leaves the learning rate alone.
     capture: whether steps on a GPU are recorded as a CUDA graph where they are all alike: on batches that a DataLoader
-        makes of an ArrayDataset. The result is the same, bit for bit.
+        makes of an ArrayDataset, with one batch a step and one learning rate an epoch. The result is the same, bit for
+        bit.
     precision: "float32", or on a GPU "float16": images, everything that is computed from them and its gradients are
         float16, half as large; sums, weights and what the optimizer keeps stay float32. The
         gradients of the loss are multiplied by LOSS_SCALE on their way back, since small ones would become 0, and
         divided at the end (Micikevicius et al. 2018, "Mixed Precision Training", sections 3.1 and 3.2).
+    callbacks: each a `Callback`, called in this order.
+    schedule_interval: "epoch", or "step": the schedule is stepped after each step of the optimizer, which is then
+        never recorded, as a recorded step has its learning rate in it.
+    accumulate: how many batches share a step. Their gradients are added, each batch weighted by its samples: the step
+        is that of one large batch, if the loss is a mean over samples and no layer looks at the whole batch, as
+        BatchNorm2d does. The last step of an epoch has the batches that remain. Such steps are not recorded.
+    clip_norm: bound of the norm of all gradients together, see `optim.clip_grad_norm`; None leaves them alone.
+    average: a WeightAverage of this model, updated after each step; `evaluate` and `predict` then use the averages.
 
-    epoch: how many epochs are done. history: one number an epoch under "loss", "accuracy", "val_loss", "val_accuracy",
-    "lr" (what the epoch was trained with) and "seconds"; NaN where an epoch had none, as without validation.
-    "loss" and "accuracy" are means over the epoch, taken while the weights changed.
+    epoch: how many epochs are done. batch: how many batches of the next one. history: one number an epoch under "loss",
+    "accuracy", "val_loss", "val_accuracy", "lr" (what its last step was made with) and "seconds"; NaN where an epoch
+    had none, as without validation. "loss" and "accuracy" are means over the epoch, taken while the weights changed.
 
     Raises TypeError and ValueError for parts that do not belong together.
     """
@@ -65,31 +75,25 @@ class Trainer:
         schedule: Schedule | None = None,
         capture: bool = True,
         precision: str = "float32",
+        *,
+        callbacks: Sequence[Callback] = (),
+        schedule_interval: str = "epoch",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        average: WeightAverage | None = None,
     ) -> None:
-        for name, part, kind in (("model", model, Module), ("optimizer", optimizer, Optimizer)):
-            if not isinstance(part, kind):
-                raise TypeError(f"Trainer expected {name} to be of class {kind.__name__}, got {type(part).__name__}")
-        if not callable(loss):
-            raise TypeError(f"Trainer expected loss to be a function of (outputs, labels), got {loss!r}")
-        if schedule is not None and not isinstance(schedule, Schedule):
-            raise TypeError(f"Trainer expected schedule to be a Schedule or None, got {type(schedule).__name__}")
-        if schedule is not None and schedule.optimizer is not optimizer:
-            raise ValueError("Trainer got a schedule of another optimizer: make it of the one that trains")
-        # It may hold a part of them (fine-tuning), but what is not the model's would not be saved with it.
-        if not {id(p) for p in optimizer.params} <= {id(p) for p in model.parameters()}:
-            raise ValueError("the optimizer holds Parameters that are not this model's: make it of model.parameters()")
-        self.model = model
-        self.optimizer = optimizer
-        self.loss = loss
-        self.metrics = named_metrics(metrics)
-        self.schedule = schedule
-        if precision not in ("float32", "float16"):
-            raise ValueError(f'Trainer expected precision to be "float32" or "float16", got {precision!r}')
+        super().__init__(model, optimizer, loss, metrics, schedule, schedule_interval, precision, clip_norm, average)
+        self.callbacks = checked(callbacks)
+        self.accumulate = positive(accumulate, "Trainer", "accumulate")
         self.capture = flag(capture, "Trainer", "capture")
-        self.precision = precision
         self._gpu_steps: GpuSteps | None = None
-        self.epoch = 0
         self.history: dict[str, list[float]] = {}
+        self._stopping = False
+
+    @property
+    def batch(self) -> int:
+        """How many batches of the epoch under way are done."""
+        return self.under_way.batch
 
     def fit(
         self,
@@ -99,59 +103,73 @@ class Trainer:
         validation: Dataset | DataLoader | None = None,
         checkpoint: PathLike | None = None,
         progress: bool = True,
+        *,
+        checkpoint_every: int | None = None,
+        validate_every: int = 1,
     ) -> dict[str, list[float]]:
         """Train for `epochs` more epochs, in training mode; returns the history of all epochs so far.
 
         train: a data set, which is shuffled, or a DataLoader. validation: likewise, not shuffled, measured after each
             epoch. batch_size: for data sets; None means 128. A DataLoader has its own, which a validation set then
             shares.
-        checkpoint: where to save after each epoch, over what stands there.
+        checkpoint: where to save after each epoch, over what stands there; no other run may save there meanwhile.
         progress: show a bar and a line an epoch, if standard error is a terminal.
+        checkpoint_every: save in the middle of an epoch too, after each so many of its steps; None does not.
+        validate_every: measure the validation set after each so many epochs, counted from the first of all.
 
-        Ctrl-C passes through as KeyboardInterrupt, with the last finished epoch in `checkpoint`: `load` goes on there.
-        Raises RuntimeError where the loss or a weight is no longer finite (before it is saved) or where there is
-        nothing to train; ValueError for labels or outputs that do not fit; OSError if saving fails.
+        An epoch that `load` brought in its middle goes on there, and counts as one of the `epochs`. A callback may end
+        the run earlier (`stop`).
+        Ctrl-C passes through as KeyboardInterrupt, with the last finished epoch in `checkpoint`, or a part of the next
+        one: `load` goes on there. Raises RuntimeError where the loss or a weight is no longer finite (before it is
+        saved) or where there is nothing to train; ValueError for labels or outputs that do not fit; BlockingIOError if
+        another run saves to `checkpoint`; another OSError if saving fails.
         """
-        epochs = positive(epochs, "fit", "epochs")
-        flag(progress, "fit", "progress")
-        loader = _loader(train, batch_size, shuffle=True)
-        tests = validation if isinstance(validation, DataLoader) else None
-        if validation is not None and tests is None:
-            tests = _loader(validation, loader.batch_size, shuffle=False)
-        if checkpoint is not None:
-            check_place(checkpoint, "the checkpoint")
+        loader, tests = loaders(train, validation, batch_size)
+        last = self.epoch + positive(epochs, "fit", "epochs")
+        plan = Plan(loader, tests, last, self.accumulate, validate_every, checkpoint, checkpoint_every, progress)
+        self.under_way.check(plan.data())
         if not any(parameter.requires_grad for parameter in self.optimizer.params):
             raise RuntimeError("fit found nothing to train: no Parameter of the optimizer has requires_grad=True")
-        last, self._gpu_steps = self.epoch + epochs, None
-        while self.epoch < last:
-            images = min(len(loader) * loader.batch_size, len(loader.dataset))
-            with EpochBar(self.epoch + 1, last, len(loader), images, progress) as bar:
-                record = self._run_epoch(loader, tests, bar)
-                self._finish_epoch(record)
-                if checkpoint is not None:
-                    self.save(checkpoint)
-                bar.finish(record)
+        self._gpu_steps, self._stopping = None, False
+        with ExitStack() as at_the_end:
+            if checkpoint is not None:
+                at_the_end.enter_context(claimed(checkpoint, "the checkpoint"))
+            for callback in self.callbacks:
+                at_the_end.callback(callback.on_fit_end, self)
+                callback.on_fit_begin(self)
+            at_the_end.callback(self._forget_epoch)
+            while self.epoch < plan.last and not self._stopping:
+                self._run_epoch(plan)
         return {name: list(values) for name, values in self.history.items()}
+
+    def stop(self) -> None:
+        """Ask `fit` to end after this epoch; for callbacks."""
+        self._stopping = True
 
     def evaluate(self, dataset: Dataset | DataLoader, batch_size: int | None = None) -> dict[str, float]:
         """The loss and the metrics over all samples, in evaluation mode: {"loss": ..., "accuracy": ...}.
 
-        dataset, batch_size: as in `fit`. A smaller last batch counts by its samples.
+        dataset, batch_size: as in `fit`. A smaller last batch counts by its samples. With an `average` it is the
+        averages that are measured, as in `predict`.
         """
-        loader = _loader(dataset, batch_size, shuffle=False)
+        loader = as_loader(dataset, batch_size, shuffle=False)
         means = RunningMeans()
-        with _evaluating(self.model):
+        with self._evaluating():
             for x, labels in loader:
                 outputs = self._outputs(x)
                 loss = self._loss(outputs, labels).item()
                 means.add(self.measure(main_output(outputs).numpy(), labels, loss), len(labels))
         return means.values()
 
-    def predict(self, images: Array, batch_size: int | None = None) -> Array:
+    def predict(self, images: Array, batch_size: int | None = None, views: Views | None = None) -> Array:
         """The model's outputs (N, K) for images (N, H, W, C), uint8 or floats, in evaluation mode, as a NumPy array.
 
         They are what the model returns, mostly logits: `.argmax(axis=1)` is the predicted class, and softmax
         (F.softmax) makes probabilities of them.
+
+        views: views(images) -> (V, n, h, w, C), V views of each of n images, say `lambda x: ten_crop(x, 224)`; the
+        result is then the logarithm of the mean of the V probabilities. Source: Krizhevsky et al. 2012, "ImageNet
+        Classification with Deep Convolutional Neural Networks", section 4.1.
         """
         if not isinstance(images, np.ndarray):
             hint = ": use dataset.images" if hasattr(images, "images") else ""
@@ -160,178 +178,127 @@ class Trainer:
         if images.size == 0:
             raise ValueError(f"predict expected at least one image, got an array of shape {images.shape}")
         parts = []
-        with _evaluating(self.model):
+        with self._evaluating():
             for start in range(0, len(images), size):
-                numbers = np.arange(start, min(start + size, len(images)))
-                parts.append(main_output(self._outputs(to_input(images[start : start + size], numbers))).numpy())
+                batch = images[start : start + size]
+                numbers = np.arange(start, start + len(batch))
+                seen = batch[np.newaxis] if views is None else checked_views(views, batch)  # (V, n, h, w, C)
+                outputs = [main_output(self._outputs(to_input(view, numbers))) for view in seen]
+                parts.append((outputs[0] if views is None else log_mean_softmax(outputs)).numpy())
         return np.concatenate(parts)
 
     def save(self, path: PathLike) -> None:
         """Write everything that a run needs to go on into one safetensors file; see `checkpoint.save_checkpoint`.
 
-        Between epochs. After an interrupted epoch the weights are ahead of `epoch`, which is then trained again.
+        Between epochs; a callback may do so after any step. After an interrupted epoch the weights are ahead of
+        `epoch`, which is then trained again.
         """
         save_checkpoint(path, self)
 
     def load(self, path: PathLike) -> None:
         """Go on where a file was saved, bit for bit as if the run had never stopped; see `checkpoint.load_checkpoint`.
 
-        Model, optimizer and schedule are made as they were for the run that was saved; their numbers, and the engine's
-        seed, are then those of the file. A DataLoader keeps the seed that was in force when it was made.
+        Model, optimizer, schedule, average and callbacks are made as they were for the run that was saved; their
+        numbers, and the engine's seed, are then those of the file. A DataLoader keeps the seed that was in force when
+        it was made.
         """
         load_checkpoint(path, self)
 
-    def _run_epoch(self, loader: DataLoader, tests: DataLoader | None, bar: EpochBar) -> dict[str, float]:
-        """Train on every batch once, then measure; what goes into the history."""
-        start = time.perf_counter()
-        datasets = [loader.dataset] if tests is None else [loader.dataset, tests.dataset]
-        # The epoch's number gives the order and the augmentation: a resumed run sees what the uninterrupted one saw.
-        loader.epoch = self.epoch
+    def _run_epoch(self, plan: Plan) -> None:
+        """Train on every batch that is left, measure, and keep what came of it."""
+        with EpochBar(self.epoch + 1, plan.last, len(plan.loader), plan.images, plan.progress) as bar:
+            bar.begin(self.batch, plan.images_before(self.batch))
+            self._train(plan, bar)
+            self.check_weights()
+            record = {**self.under_way.means.values(), **self._validated(plan)}
+            self._finish_epoch({**record, "lr": self.under_way.lr, "seconds": self.under_way.seconds})
+            if plan.checkpoint is not None:
+                self.save(plan.checkpoint)
+            bar.finish({name: values[-1] for name, values in self.history.items()})
+
+    def _train(self, plan: Plan, bar: EpochBar) -> None:
+        """Train on every batch that is left of the epoch."""
+        self.under_way.begin(plan.data())
         self.model.train()
-        means = RunningMeans()
-        for count, record in self._steps(loader, datasets):
-            means.add(record, count)
-            bar.update(count, means.values())
-        self._check_weights()
-        record = means.values()
-        if tests is not None:
-            tests.epoch = self.epoch
-            record |= {f"val_{name}": value for name, value in self.evaluate(tests).items()}
-        return {**record, "lr": self.optimizer.lr, "seconds": time.perf_counter() - start}
+        step = RunningMeans()
+        with closing(self._steps(plan)) as steps:  # whatever happens: a loader's workers end with it
+            for samples, values, lr in steps:
+                self.under_way.add(values, samples, lr)
+                bar.update(samples, self.under_way.means.values())
+                step.add(values, samples)
+                if plan.share(self.batch - 1).is_last:
+                    self._after_step(plan, {**step.values(), "lr": lr})
+                    step = RunningMeans()
 
-    def _steps(self, loader: DataLoader, datasets: list[Dataset]) -> Iterator[tuple[int, dict[str, float]]]:
-        """Train on every batch; yields its size, its loss and its metrics."""
+    def _after_step(self, plan: Plan, record: Record) -> None:
+        for callback in self.callbacks:
+            callback.on_step_end(self, record)
+        if plan.checkpoint is not None and plan.saves_after(self.batch - 1):
+            self.check_weights()
+            self.save(plan.checkpoint)
 
-        def check(K: int) -> None:
-            for dataset in datasets:
-                _check_labels(dataset, K)
-
+    def _steps(self, plan: Plan) -> Generator[tuple[int, Record, float], None, None]:
+        """Train on the batches that are left; yields for each its samples, its loss and metrics, the learning rate."""
+        start, loader = self.batch, plan.loader
         if self._gpu_steps is None and (source := source_of(self, loader)) is not None:
-            self._gpu_steps = GpuSteps(self, source, check)
+            self._gpu_steps = GpuSteps(self, source, plan.check_labels)
         if self._gpu_steps is not None:
-            yield from self._gpu_steps.epoch(self._gpu_steps.source.batches(loader))
+            batches = self._gpu_steps.source.batches(loader, self.epoch, start)
+            yield from self._gpu_steps.epoch(batches, start, plan.share, self._is_watched(plan))
             return
-        for batch, (x, labels) in enumerate(loader):
-            yield len(labels), self._train_on(x, labels, batch, check)
+        # The epoch's number gives the order and the augmentation: a resumed run sees what the uninterrupted one saw.
+        for batch, (x, labels) in enumerate(loader.batches(self.epoch, start), start):
+            lr, check = self.optimizer.lr, plan.check_labels if batch == start else None
+            yield len(labels), self._train_on(x, labels, batch, plan.share(batch), check), lr
 
-    def _train_on(self, x: Array, labels: Array, batch: int, check: Callable[[int], None]) -> dict[str, float]:
-        """One step of the optimizer; the loss and the metrics before it. check: of the labels, given the outputs."""
+    def _is_watched(self, plan: Plan) -> Callable[[int], bool]:
+        """Whether somebody looks at the weights right after a batch: then a GPU has to be waited for."""
+        watching = any(type(each).on_step_end is not Callback.on_step_end for each in self.callbacks)
+        return lambda batch: plan.saves_after(batch) or (watching and plan.share(batch).is_last)
+
+    def _train_on(
+        self, x: Array, labels: Array, batch: int, share: Share, check: Callable[[int], None] | None
+    ) -> Record:
+        """Forward, loss, backward, step; returns the loss and the metrics before the step.
+
+        check: of all labels, given the number of outputs.
+        """
         outputs = self._outputs(x)
-        if batch == 0:
+        if check is not None:
             check(main_output(outputs).shape[1])
         loss = self._loss(outputs, labels)
         value = self.check_loss(loss.item(), batch)
         if not loss.requires_grad:
             raise RuntimeError("the loss does not depend on the weights: is fit inside no_grad, or a layer detached?")
-        self.update(loss)
+        self.update(loss, share)
         return self.measure(main_output(outputs).numpy(), labels, value)
 
-    def update(self, loss: Tensor) -> None:
-        """A step of the optimizer along the gradients of this loss."""
-        self.optimizer.zero_grad()
-        if self.precision == "float32":
-            loss.backward()
-        else:
-            loss.backward(array_module(loss.data).full(loss.shape, LOSS_SCALE, dtype=loss.dtype))
-            for parameter in self.optimizer.params:
-                if parameter.grad is not None:
-                    parameter.grad *= 1 / LOSS_SCALE
-        self.optimizer.step()
+    def _validated(self, plan: Plan) -> Record:
+        """The loss and the metrics of the validation set as "val_loss" and so on: NaN in an epoch without."""
+        if plan.tests is None:
+            return {}
+        if not plan.validates(self.epoch + 1):
+            return {f"val_{name}": math.nan for name in ("loss", *self.metrics)}
+        plan.tests.epoch = self.epoch
+        return {f"val_{name}": value for name, value in self.evaluate(plan.tests).items()}
 
-    def forward(self, x: Array) -> Outputs:
-        """What the model returns for images on its device, computed in `precision`, of the dtype of x."""
-        if self.precision == "float32":
-            return self.model(Tensor(x))
-        if device_of(x) == "cpu":
-            raise RuntimeError('precision="float16" is for a GPU: move the model with .to("cuda"), or use "float32"')
-        outputs = self.model(Tensor(x.astype(np.float16)))
-        if isinstance(outputs, tuple):
-            return tuple(each.to(dtype=x.dtype) for each in outputs)
-        return outputs.to(dtype=x.dtype) if isinstance(outputs, Tensor) else outputs
-
-    def _outputs(self, x: Array) -> Outputs:
-        """What the model returns for a batch, brought to the model's device and dtype."""
-        first = next((p.data for p in self.model.parameters() if p.is_filled), x)
-        device = "cpu" if first is x else Tensor(first).device
-        outputs = self.forward(to_device(x.astype(first.dtype, copy=False), device))
-        rows = main_output(outputs)
-        if not isinstance(rows, Tensor) or rows.ndim != 2 or len(rows) != len(x):
-            got = f"shape {rows.shape}" if isinstance(rows, Tensor) else type(outputs).__name__
-            raise ValueError(
-                f"the Trainer expected the model to return a Tensor (N, K), a row for each of the {len(x)} images of "
-                f"{x.shape}, got {got}: end it with nn.Flatten() and nn.Linear(None, K), say"
-            )
-        return outputs
-
-    def _loss(self, outputs: Outputs, labels: Array) -> Tensor:
-        loss = self.loss(outputs, labels)
-        if not isinstance(loss, Tensor) or loss.size != 1:
-            got = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise TypeError(f"the Trainer expected the loss to be a Tensor of one element, got {got}: use .mean()")
-        return loss
-
-    def measure(self, outputs: Array, labels: Array, loss: float) -> dict[str, float]:
-        """The loss and the metrics of one batch, from its outputs (N, K) and labels (N,) as NumPy arrays."""
-        return {"loss": loss, **{name: float(f(outputs, labels)) for name, f in self.metrics.items()}}
-
-    def check_loss(self, loss: float, batch: int) -> float:
-        """The loss of a batch as it is; raises RuntimeError if it is not finite."""
-        if not math.isfinite(loss):
-            raise RuntimeError(
-                f"the loss became {loss} in epoch {self.epoch + 1}, batch {batch + 1}: try a smaller learning rate "
-                f"than {self.optimizer.lr:g}, and look for infinities in the model; go on from a checkpoint with load"
-            )
-        return loss
-
-    def _check_weights(self) -> None:
-        """Raise RuntimeError for a weight that is not finite: the last step of an epoch may have spoilt it."""
-        named = {name: p.data for name, p in self.model.named_parameters() if p.is_filled}
-        for name, array in (named | dict(self.model.named_buffers())).items():
-            if not array_module(array).isfinite(array).all():
-                raise RuntimeError(
-                    f"{name} is no longer finite after epoch {self.epoch + 1}, which was not saved: "
-                    f"try a smaller learning rate than {self.optimizer.lr:g}; go on from a checkpoint with load"
-                )
-
-    def _finish_epoch(self, record: Mapping[str, float]) -> None:
-        """Count the epoch, write it into the history, and give the optimizer the next learning rate."""
-        empty = [math.nan] * self.epoch
-        names = dict.fromkeys([*self.history, *record])
-        self.history = {name: [*self.history.get(name, empty), record.get(name, math.nan)] for name in names}
+    def _finish_epoch(self, record: Record) -> None:
+        """Count the epoch and write it into the history; the next learning rate; the callbacks."""
+        self.history = extended(self.history, self.epoch, record)
         self.epoch += 1
-        if self.schedule is not None:
-            self.schedule.step()
+        self._forget_epoch()
+        if self.schedule is not None and self.schedule_interval == "epoch":
+            self.schedule.step(record)
+        for callback in self.callbacks:
+            callback.on_epoch_end(self, record)
 
+    def _forget_epoch(self) -> None:
+        """The epoch under way is over, or was broken off; then it is trained again."""
+        self.under_way = EpochState()
 
-@contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode without a graph; afterwards every Module has the mode again that it had."""
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with no_grad():
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """The model as it is measured: in evaluation mode, without a graph, with the averages where there are some."""
+        averaged = self.average.applied() if self.average is not None and self.average.is_filled else nullcontext()
+        with evaluating(self.model), averaged:
             yield
-    finally:
-        for module, training in before:
-            module.training = training
-
-
-def _loader(source: Any, batch_size: int | None, shuffle: bool) -> DataLoader:
-    """A DataLoader as it is; a data set in a new one."""
-    if not isinstance(source, DataLoader):
-        return DataLoader(source, BATCH_SIZE if batch_size is None else batch_size, shuffle=shuffle)
-    if batch_size is not None:
-        raise ValueError(f"batch_size={batch_size} was given beside a DataLoader, which has its own: give one of them")
-    return source
-
-
-def _check_labels(dataset: Dataset, K: int) -> None:
-    """Raise ValueError for a label that the model has no output for: at the first batch, not in some later one."""
-    if not isinstance(dataset, ArrayDataset):
-        return
-    wrong = np.flatnonzero(dataset.labels >= K)
-    if wrong.size:
-        raise ValueError(
-            f"the model has {K} outputs, for the labels 0 to {K - 1}; sample {wrong[0]} of the data set has the label "
-            f"{dataset.labels[wrong[0]]}: give the last layer more outputs, or number the classes from 0"
-        )

@@ -15,7 +15,7 @@ from minicnn import kernels
 
 HEAVY = (
     "numba", "llvmlite", "matplotlib", "cupy", "torch", "scipy", "tqdm", "safetensors", "concurrent",
-    "multiprocessing", "asyncio", "urllib.request", "requests", "pooch", "PIL", "flask", "hypothesis", "pytest",
+    "multiprocessing", "asyncio", "urllib.request", "requests", "filelock", "PIL", "flask", "hypothesis", "pytest",
 )  # fmt: skip
 
 

@@ -123,6 +123,23 @@ def test_a_run_brings_its_model_and_its_weights(run_folder):
             np.testing.assert_array_equal(source.model.state_dict()[name], value)
 
 
+@pytest.mark.parametrize(
+    ("name", "K", "first"),
+    [
+        ("fashion-mnist", 10, "T-shirt/top"),
+        ("kmnist", 10, "o"),
+        ("cifar10", 10, "airplane"),
+        ("cifar100", 100, "apple"),
+    ],
+)
+def test_every_data_set_brings_the_names_of_its_classes(tmp_path, name, K, first):
+    source = sources.Source(models.lenet5(), (28, 28, 1), settings={"dataset": name})
+    assert sources.class_names(source, None, K)[0] == first
+    assert sources.class_names(source, None, K + 1) is None
+    with pytest.raises(FileNotFoundError, match="not found there"):
+        sources.dataset(source, name, str(tmp_path))
+
+
 def test_published_weights_are_prepared_for(tmp_path):
     from safetensors.numpy import save_file
 

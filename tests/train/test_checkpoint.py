@@ -45,7 +45,7 @@ def test_what_is_in_the_file(saved):
     assert tensors["buffer.5.counter"].shape == ()
     assert tensors["model.0.weight"].shape == (3, 3, 1, 4)
     metadata = metadata_of(saved)
-    assert (metadata["format"], metadata["layout"], metadata["version"]) == ("minicnn", "HWIO", "1")
+    assert (metadata["format"], metadata["layout"], metadata["version"]) == ("minicnn", "HWIO", "2")
     state = json.loads(metadata["state"])
     assert state["epoch"] == 1
     assert state["seed"] == 3
@@ -105,10 +105,10 @@ def test_no_file_and_a_folder(small, tmp_path):
         ({"format": "pt"}, "OIHW.*load_pretrained"),
         ({"format": "minicnn", "layout": "OIHW", "version": "1", "state": "{}"}, "got .*'layout': 'OIHW'"),
         ({"format": "minicnn", "layout": "HWIO"}, "not a checkpoint"),
-        ({"format": "minicnn", "layout": "HWIO", "version": "2", "state": "{}"}, "version 2.*reads version 1"),
-        ({"format": "minicnn", "layout": "HWIO", "version": "1", "state": "{"}, "damaged"),
+        ({"format": "minicnn", "layout": "HWIO", "version": "3", "state": "{}"}, "version 3.*reads versions 1 and 2"),
+        ({"format": "minicnn", "layout": "HWIO", "version": "2", "state": "{"}, "damaged"),
         ({"format": "minicnn", "layout": "HWIO", "version": "1", "state": "{}"}, "damaged"),
-        ({"format": "minicnn", "layout": "HWIO", "version": "1", "state": "[]"}, "damaged"),
+        ({"format": "minicnn", "layout": "HWIO", "version": "2", "state": "[]"}, "damaged"),
     ],
 )
 def test_weights_of_another_library_are_refused(small, saved, metadata, text):
@@ -132,6 +132,14 @@ def test_weights_of_another_library_are_refused(small, saved, metadata, text):
         {"schedule": {"settings": {}}},
         {"optimizer": {"class": "SGD", "settings": {"lr": 0.1}}},
         {"schedule": {"class": "CosineAnnealingLR", "settings": {}}},
+        {"under_way": None},
+        {"under_way": {}},
+        {"under_way": {"batch": 1, "sums": {}, "samples": 5, "lr": 0.1, "seconds": 1.0, "data": {}}},
+        {"under_way": {"batch": 3, "sums": {}, "samples": 5, "lr": 0.1, "seconds": 1.0, "data": {"batches": 2}}},
+        {"under_way": {"batch": -1, "sums": {}, "samples": 5, "lr": 0.1, "seconds": 1.0, "data": {"batches": 2}}},
+        {"average": {}},
+        {"callbacks": []},
+        {"callbacks": {"CSVLog": 3}},
         {"dropout": {"5": [1]}},
         {"dropout": {"5": [-1, 0]}},
         {"dropout": {"5": [0, 2**32]}},

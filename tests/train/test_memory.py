@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import minicnn as mc
+from minicnn import data, models, nn, optim, train
 from minicnn import functional as F
-from minicnn import models, nn, optim
 from minicnn.kernels import memory
 
 
@@ -44,6 +44,34 @@ def test_memory_is_flat_over_2000_training_steps():
     growth = resident_bytes() - before
     # A leak of one batch of the smallest activation a step, (16, 84) float32, would be 10 MiB.
     assert growth < 4 << 20, f"2000 steps took {growth / 2**20:.1f} MiB (process {os.getpid()})"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm, which only Linux has")
+def test_memory_is_flat_over_a_long_fit(small, dataset, tmp_path):
+    """With everything that a run may have: 3500 steps, as many checkpoints, 500 validations."""
+    made = small.trainer(schedule=False)
+    trainer = mc.Trainer(
+        made.model,
+        made.optimizer,
+        schedule=optim.CosineAnnealingLR(made.optimizer, 4000),
+        schedule_interval="step",
+        average=optim.WeightAverage(made.model),
+        clip_norm=1.0,
+        callbacks=[
+            train.EarlyStopping(patience=10**6),
+            train.CSVLog(tmp_path / "log.csv"),
+            train.BestCheckpoint(tmp_path / "best"),
+        ],
+    )
+    loader = data.DataLoader(dataset, 8, shuffle=True, workers=2)
+    settings = {"validation": dataset, "checkpoint": tmp_path / "run", "checkpoint_every": 1}
+    trainer.fit(loader, 50, **settings)
+    before = resident_bytes()
+    trainer.fit(loader, 500, **settings)
+    growth = resident_bytes() - before
+    # The history and the lines of the log are 50 kB; a leak of the weights a checkpoint, 1 kB, would be 3.5 MB.
+    assert growth < 2 << 20, f"500 epochs took {growth / 2**20:.1f} MiB"
 
 
 def page_faults(steps: int) -> float:

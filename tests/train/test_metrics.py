@@ -1,9 +1,11 @@
 """Metrics by hand, and against counting in loops."""
 
+import functools
+
 import numpy as np
 import pytest
 
-from minicnn.train import accuracy, class_report, confusion_matrix, format_report
+from minicnn.train import accuracy, class_report, confusion_matrix, format_report, top_k_accuracy
 from minicnn.train.metrics import RunningMeans, named_metrics
 
 
@@ -18,7 +20,7 @@ def test_accuracy_by_hand():
     [
         (np.ones((3, 2)), np.ones(2, int)),
         (np.ones(3), np.ones(3, int)),
-        (np.ones((3, 2)), np.ones((3, 2), int)),
+        (np.ones((3, 2)), np.ones((3, 4), int)),
         (np.ones((0, 2)), np.ones(0, int)),
         (np.ones((3, 2)), np.ones(3)),
     ],
@@ -26,6 +28,63 @@ def test_accuracy_by_hand():
 def test_accuracy_refuses(outputs, labels):
     with pytest.raises((ValueError, TypeError), match="accuracy expected"):
         accuracy(outputs, labels)
+
+
+def place(row, label):
+    """How many outputs stand before the label's when they are sorted, equal ones in the order of their classes."""
+    return sorted(range(len(row)), key=lambda k: (-row[k], k)).index(label)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 7])
+def test_top_k_counts_the_labels_among_the_first_of_a_sorted_row(k):
+    rng = np.random.default_rng(0)
+    outputs, labels = rng.integers(0, 4, (300, 7)).astype(float), rng.integers(0, 7, 300)  # four values: many ties
+    metric = top_k_accuracy(k)
+    assert metric(outputs, labels) == np.mean([place(row, y) < k for row, y in zip(outputs, labels, strict=True)])
+    assert metric.__name__ == f"top{k}_accuracy"
+    assert type(metric(outputs, labels)) is float
+    if k == 1:
+        assert metric(outputs, labels) == accuracy(outputs, labels) == np.mean(outputs.argmax(axis=1) == labels)
+
+
+def test_of_equal_outputs_the_first_counts():
+    equal = np.zeros((4, 4))
+    assert [top_k_accuracy(k)(equal, np.arange(4)) for k in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1]
+    assert [accuracy(equal[:1], [k]) for k in range(4)] == [1, 0, 0, 0]
+
+
+def test_a_sample_with_a_nan_is_wrong_and_infinities_are_numbers():
+    """argmax alone would take the NaN for the largest."""
+    nan, inf = np.nan, np.inf
+    outputs = np.array([[nan, 1, 0], [nan, 1, 0], [nan, nan, nan], [inf, 1, 0], [-inf, -inf, 0]])
+    labels = np.array([0, 1, 2, 0, 2])
+    assert accuracy(outputs, labels) == 2 / 5
+    assert top_k_accuracy(3)(outputs, labels) == 2 / 5
+
+
+def test_of_labels_that_are_probabilities_the_largest_counts():
+    outputs = np.array([[3.0, 2, 1], [3, 2, 1], [3, 2, 1], [3, 2, 1]])
+    mixed = np.array([[0.7, 0.3, 0], [0.3, 0.7, 0], [0.5, 0.5, 0], [0, 0.5, 0.5]])
+    assert accuracy(outputs, mixed) == 0.5
+    assert top_k_accuracy(2)(outputs, mixed) == 1
+    assert accuracy(outputs, np.eye(3, dtype=int)[[0, 1, 2, 0]]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("k", "outputs", "labels", "text"),
+    [
+        (0, None, None, "top_k_accuracy expected k to be a whole number >= 1, got 0"),
+        (2.0, None, None, "top_k_accuracy expected k to be a whole number >= 1, got 2.0"),
+        (4, np.ones((2, 3)), [0, 1], "top4_accuracy expected at least 4 outputs for each sample, got 3"),
+        (2, np.ones((2, 3)), [0, 3], "top2_accuracy expected labels from 0 to 2 for 3 outputs, got 3"),
+        (2, np.ones((2, 3)), [0, -1], "top2_accuracy expected labels from 0 to 2 for 3 outputs, got -1"),
+        (2, np.ones((2, 3)), np.ones((2, 4)), r"top2_accuracy expected .* got \(2, 3\) and \(2, 4\)"),
+        (2, np.ones((2, 3)), [0.0, 1.0], "top2_accuracy expected labels of whole numbers, got float64"),
+    ],
+)
+def test_top_k_refuses(k, outputs, labels, text):
+    with pytest.raises((ValueError, TypeError), match=text):
+        top_k_accuracy(k)(outputs, np.array(labels))
 
 
 def test_confusion_matrix_counts():
@@ -106,8 +165,11 @@ def test_metrics_by_name():
 
     assert list(named_metrics(("accuracy", top))) == ["accuracy", "top"]
     assert named_metrics(()) == {}
+    assert list(named_metrics((top_k_accuracy(3), "top5_accuracy"))) == ["top3_accuracy", "top5_accuracy"]
+    assert list(named_metrics((functools.partial(top), accuracy))) == ["top", "accuracy"]
     for wrong, text in [
-        (("acuracy",), 'only metric known by name is "accuracy"'),
+        (("acuracy",), 'metrics known by name are "accuracy" and "top5_accuracy", got \'acuracy\''),
+        (("top5_accuracy", top_k_accuracy(5)), "rename"),
         (("accuracy", accuracy), "rename"),
         ("accuracy", "tuple"),
         ((3,), "a name or a function"),

@@ -29,7 +29,7 @@ def test_2_epochs_and_2_more_are_4(small, dataset, tmp_path, optimizer):
 
     assert small.same(small.arrays(straight), small.arrays(second))
     assert without_seconds(history) == without_seconds(straight.history)
-    assert second.schedule.epoch == 4
+    assert second.schedule.count == 4
     assert second.optimizer.lr == straight.optimizer.lr
     np.testing.assert_array_equal(straight.predict(dataset.images), second.predict(dataset.images))
 
@@ -157,7 +157,7 @@ def test_ctrl_c_while_saving_keeps_the_old_file(small, dataset, tmp_path, monkey
     assert path.read_bytes() == whole
     assert os.listdir(tmp_path) == ["run"]
     trainer.load(path)
-    assert trainer.epoch == len(trainer.history["loss"]) == trainer.schedule.epoch == 1
+    assert trainer.epoch == len(trainer.history["loss"]) == trainer.schedule.count == 1
 
 
 def test_ctrl_c_after_the_renaming_has_saved(small, dataset, tmp_path, monkeypatch):

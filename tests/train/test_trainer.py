@@ -1,5 +1,6 @@
 """The Trainer: what it computes, what it leaves as it was, and what it refuses."""
 
+import functools
 import gc
 import math
 
@@ -145,6 +146,22 @@ def test_a_model_of_float64_is_fed_float64(dataset):
     assert trainer.model.calls[0] == (True, np.float64, (50, 8, 8, 1))
 
 
+def test_a_loss_with_its_options_set(dataset):
+    """As the docstring of cross_entropy has it; the same bits as the function written out."""
+
+    def written_out(outputs, labels):
+        return F.cross_entropy(outputs, labels, np.arange(1, 6), 0.1)
+
+    losses = functools.partial(F.cross_entropy, weight=np.arange(1, 6), label_smoothing=0.1), written_out
+    histories = []
+    for loss in losses:
+        mc.seed(0)
+        histories.append(make(Recording(), loss=loss).fit(dataset, 1, batch_size=8)["loss"])
+    assert histories[0] == histories[1]
+    assert "cross_entropy" in repr(losses[0])
+    assert "label_smoothing=0.1" in repr(losses[0])
+
+
 def test_a_metric_of_ones_own(dataset):
     def top2(outputs, labels):
         assert type(outputs) is type(labels) is np.ndarray
@@ -230,7 +247,7 @@ def test_weights_spoilt_by_the_last_step_are_not_saved(dataset, tmp_path):
     trainer.fit(dataset, 1, checkpoint=tmp_path / "run")
     whole = (tmp_path / "run").read_bytes()
     trainer.optimizer.lr = 1e39
-    with pytest.raises(RuntimeError, match=r"linear.\w+ is no longer finite after epoch 2, which was not saved"):
+    with pytest.raises(RuntimeError, match=r"linear.\w+ is no longer finite after batch 1 of epoch 2, which was not"):
         trainer.fit(dataset, 1, checkpoint=tmp_path / "run")
     assert (tmp_path / "run").read_bytes() == whole
     trainer.load(tmp_path / "run")
@@ -292,7 +309,7 @@ def test_parts_that_do_not_belong_together(small):
         ((model, optimizer), {"schedule": schedule}, "another optimizer"),
         ((model, optimizer), {"schedule": "cosine"}, "Schedule or None, got str"),
         ((model, optimizer), {"loss": "cross_entropy"}, "loss to be a function"),
-        ((model, optimizer), {"metrics": ("f1",)}, 'only metric known by name is "accuracy"'),
+        ((model, optimizer), {"metrics": ("f1",)}, 'known by name are "accuracy" and "top5_accuracy"'),
     ]:
         with pytest.raises((ValueError, TypeError), match=text):
             mc.Trainer(*arguments, **settings)
