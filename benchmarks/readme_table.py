@@ -1,4 +1,4 @@
-"""Writes what was measured into the README and docs/training.md: what stands there between two markers comes from
+"""Writes what was measured into the README and pages of docs/: what stands there between two markers comes from
 benchmarks/results.
 
 Each machine has a name of its own, which ends the names of its files, such as `amd_epyc_2_cores`:
@@ -7,7 +7,8 @@ Each machine has a name of its own, which ends the names of its files, such as `
   bench_inference_NAME.json  bench_train.py --inference --json
   bench_kernels_NAME.json    bench_kernels.py --json
   bench_scaling_NAME.json    bench_scaling.py --json
-  bench_learning_NAME.json   bench_learning.py --json; the only ones for docs/training.md
+  bench_learning_NAME.json   bench_learning.py --json, for docs/experiments.md
+  bench_accuracy_NAME.json   bench_accuracy.py --json, for docs/accuracy.md
 
 A GPU has a name and files of its own, written with --device cuda, such as bench_kernels_nvidia_h200.json.
 What a machine has no file of is left out. Results of --quick are refused: they show only that a script runs.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +36,7 @@ NOTHING = "No results are kept here yet."
 
 
 def main() -> int:
-    """Rewrite both pages, or with --check say whether one would change. Returns the exit status."""
+    """Rewrite the pages, or with --check say whether one would change. Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; exit with status 1 if a page is not so")
     options = parser.parse_args()
@@ -80,6 +82,30 @@ def learning(folder: Path) -> str:
         rows = [_learnt(network) for network in content["networks"]]
         parts += [f"{_described(content['machine'])}:", report.markdown(head, rows)]
     return "\n\n".join(parts) or NOTHING
+
+
+def accuracies(folder: Path) -> str:
+    """What the training scripts reached, machine by machine."""
+    parts = []
+    for path in sorted(folder.glob("bench_accuracy_*.json")):
+        content = json.loads(path.read_text())
+        runs = content["runs"]
+        head = ("run", "published", "median", "of the seeds", "epochs", "time")
+        parts += [f"{_described(content['machine'])}:", report.markdown(head, [_reached(run) for run in runs])]
+        parts.append("\n".join(["| run | command |", "| --- | --- |", *map(_command, runs)]))
+    return "\n\n".join(parts) or NOTHING
+
+
+def _reached(run: dict[str, Any]) -> tuple[str, ...]:
+    right = [100 * seed["accuracy"] for seed in run["seeds"]]
+    seconds = statistics.median(seed["seconds"] for seed in run["seeds"])
+    return (run["what"], run["published"], f"{statistics.median(right):.2f} %",
+            ", ".join(f"{each:.2f}" for each in right), str(run["seeds"][0]["epochs"]),
+            report.duration(seconds))  # fmt: skip
+
+
+def _command(run: dict[str, Any]) -> str:
+    return f"| {run['what']} | `python examples/{run['command']}` |"
 
 
 def _learnt(network: dict[str, Any]) -> tuple[str, ...]:
@@ -207,7 +233,7 @@ def _ratio(ratio: float | None) -> str:
     return "-" if ratio is None else report.times(ratio)
 
 
-PAGES = {"README.md": tables, "docs/training.md": learning}
+PAGES = {"README.md": tables, "docs/accuracy.md": accuracies, "docs/experiments.md": learning}
 
 if __name__ == "__main__":
     sys.exit(main())

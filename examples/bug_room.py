@@ -24,17 +24,13 @@ import argparse
 import code
 import random
 import runpy
-import sys
 import textwrap
 from contextlib import ExitStack
 
-try:
-    import minicnn as mc
-except ImportError as error:
-    sys.exit(f"{error}: install minicnn first, with `pip install -e .` in the folder above examples/")
-
 import numpy as np
+import script
 
+import minicnn as mc
 from minicnn import data, models, nn, optim
 from minicnn import functional as F
 from minicnn.study.bug_room import BUGS, Bug, normal
@@ -44,7 +40,7 @@ WIDTH = 80
 
 def parse_arguments() -> argparse.Namespace:
     """What is to be done, with which bug."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.option_parser(__doc__)
     parser.add_argument("--bug", type=int, choices=range(1, len(BUGS) + 1), metavar="N",
                         help=f"which, from 1 to {len(BUGS)} (default: drawn at random)")  # fmt: skip
     doing = parser.add_mutually_exclusive_group()

@@ -10,20 +10,12 @@ a network, name a file of them, .pth or safetensors, of torchvision or timm:
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-try:
-    import minicnn as mc
-except ImportError as error:
-    sys.exit(
-        str(error)
-        if "checkout" in str(error)
-        else f"{error}: install minicnn first, with `pip install -e .` in the folder above examples/"
-    )
-
 import numpy as np
+import script
 
+import minicnn as mc
 from minicnn import data, models, nn
 from minicnn import functional as F
 from minicnn.weights import PUBLISHED, Published
@@ -34,10 +26,7 @@ BAR = 30  # characters for a probability of 1
 
 def parse_arguments() -> argparse.Namespace:
     """The settings from the command line."""
-    description, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = script.option_parser(__doc__)
     add = parser.add_argument
     known = [name for name in PUBLISHED if name in models.names()]
     add("photos", nargs="+", type=Path, metavar="PHOTO", help="a file that Pillow can read, such as JPEG or PNG")
@@ -45,8 +34,7 @@ def parse_arguments() -> argparse.Namespace:
         f"{', '.join(known)} (default: mobilenet_v2)")  # fmt: skip
     add("--weights", metavar="SOURCE", help="a file of weights for that model, or a name under which they are "
         "published (default: the model's)")  # fmt: skip
-    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute: cuda is an NVIDIA GPU; "
-        "auto takes one if it can be used (default: auto)")  # fmt: skip
+    script.add_device(parser)
     return parser.parse_args()
 
 
@@ -55,9 +43,8 @@ def load_model(settings: argparse.Namespace) -> nn.Module:
     shape = models.input_shape(settings.model)
     if shape[2] != 3:
         raise ValueError(f"{settings.model} is made for images {shape}, not for photos in colour")
-    device = "cuda" if mc.cuda_available() else "cpu"
     model = models.build(settings.model).load_pretrained(settings.weights or settings.model).eval()
-    return model.to(device if settings.device == "auto" else settings.device)
+    return model.to(script.chosen_device(settings.device))
 
 
 def classify(model: nn.Module, x: np.ndarray, device: str) -> np.ndarray:
@@ -76,7 +63,7 @@ def report(photo: Path, probabilities: np.ndarray, classes: tuple[str, ...]) -> 
 
 def main() -> None:
     """Classify each photo; every fault of the user's is one sentence."""
-    try:
+    with script.faults_in_one_sentence(__file__):
         settings = parse_arguments()
         size = models.input_shape(settings.model)[0]
         prepared = PUBLISHED.get(settings.model, Published("", short_side=size * 8 // 7))
@@ -89,8 +76,6 @@ def main() -> None:
             if len(probabilities) != len(classes):
                 raise ValueError(f"{settings.model} knows {len(probabilities)} classes, ImageNet has {len(classes)}")
             report(photo, probabilities, classes)
-    except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
-        sys.exit(f"classify_photo.py: {error}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import script
 import training
 
 import minicnn as mc
@@ -39,7 +40,7 @@ NETWORKS = ("plain20", "plain56", "resnet20", "resnet56")
 
 def parse_arguments() -> argparse.Namespace:
     """The settings from the command line; with --resume those of the run that goes on."""
-    parser = training.option_parser(__doc__)
+    parser = script.option_parser(__doc__)
     add = parser.add_argument
     add("--dataset", choices=training.DATASETS, help="what to learn (default: see below)")
     add("--images", type=int, default=4000, metavar="N", help="how many of its images to train with, and at most to "
@@ -54,9 +55,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def work(settings: argparse.Namespace) -> None:
     """Train all four, an epoch of each in turn, and keep what was measured after each."""
-    train, test = load_data(settings)
+    training.find_photographs(settings, download=False)
+    train, test = training.load_photographs(settings)
     trainers = {name: training.paper_trainer(settings, name) for name in NETWORKS}
-    loader = data.DataLoader(train, settings.batch_size, True, training.augmentation(settings))
+    loader = data.DataLoader(train, settings.batch_size, True, training.augmentation(settings, train.images))
     folder = training.run_folder(settings, f"degradation-{settings.dataset}")
     for name, trainer in trainers.items():
         if (folder / f"{name}.safetensors").exists():
@@ -72,17 +74,6 @@ def work(settings: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         sys.exit(f"\nstopped; finished epochs are kept: go on with --resume {folder}")
     print("\n" + "\n".join(line(name, trainer) for name, trainer in trainers.items()))
-
-
-def load_data(settings: argparse.Namespace) -> tuple[data.ArrayDataset, data.ArrayDataset]:
-    """As many images as are wanted; writes into the settings which data set was found."""
-    if settings.dataset is None:
-        try:
-            data.cifar10(settings.data_folder, download=False)
-            settings.dataset = "cifar10"
-        except FileNotFoundError:
-            settings.dataset = "mnist"
-    return training.load_photographs(settings)
 
 
 def line(name: str, trainer: mc.Trainer) -> str:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import script
 import train_lenet
 import training
 
@@ -30,7 +31,7 @@ EPOCHS = 3  # where nothing is trained yet
 
 def parse_arguments() -> argparse.Namespace:
     """The settings from the command line."""
-    parser = training.option_parser(__doc__)
+    parser = script.option_parser(__doc__)
     add = parser.add_argument
     fitting = [name for name in models.names() if models.input_shape(name) == train_lenet.IMAGES]
     add("--model", metavar="NAME", help=f"one of {', '.join(fitting)} (default: that of the newest run, or lenet5)")
@@ -87,10 +88,10 @@ def reads_digits(settings: argparse.Namespace) -> bool:
 
 def train(model: str) -> Path:
     """Train a network quickly, as a person would, and return the folder of the run."""
-    script = Path(train_lenet.__file__)
-    command = [sys.executable, str(script), "--model", model, "--epochs", str(EPOCHS)]
+    file = Path(train_lenet.__file__)
+    command = [sys.executable, str(file), "--model", model, "--epochs", str(EPOCHS)]
     print(f"There is no trained {model} below runs/ yet, so first:", flush=True)
-    print(f"python examples/{script.name} {' '.join(command[2:])}\n", flush=True)
+    print(f"python examples/{file.name} {' '.join(command[2:])}\n", flush=True)
     if subprocess.run(command).returncode:
         raise RuntimeError("the training was not finished")
     print()
@@ -102,16 +103,15 @@ def train(model: str) -> Path:
 def main() -> None:
     """Find or train a network, and serve the pad; every fault of the user's is one sentence."""
     try:
-        settings = parse_arguments()
-        if importlib.util.find_spec("flask") is None:  # said now, and not when a training is done
-            raise ImportError('the digit pad needs Flask: pip install "minicnn[study]"')
-        if not 0 <= settings.port < 2**16:
-            raise ValueError(f"--port expected a number from 0 to 65535, got {settings.port}")
-        digit_pad.serve(*load_model(settings), port=settings.port)
+        with script.faults_in_one_sentence(__file__):
+            settings = parse_arguments()
+            if importlib.util.find_spec("flask") is None:  # said now, and not when a training is done
+                raise ImportError('the digit pad needs Flask: pip install "minicnn[study]"')
+            if not 0 <= settings.port < 2**16:
+                raise ValueError(f"--port expected a number from 0 to 65535, got {settings.port}")
+            digit_pad.serve(*load_model(settings), port=settings.port)
     except KeyboardInterrupt:
         sys.exit("\nended")  # during the training; the server ends by itself
-    except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
-        sys.exit(f"digit_pad.py: {error}")
 
 
 if __name__ == "__main__":

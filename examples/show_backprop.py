@@ -17,6 +17,7 @@ import webbrowser
 from pathlib import Path
 
 import numpy as np
+import script
 import training
 
 import minicnn as mc
@@ -30,7 +31,7 @@ AS_IT_IS = Published("", short_side=0, mean=(0.0, 0.0, 0.0), deviation=(1.0, 1.0
 
 def parse_arguments() -> argparse.Namespace:
     """The settings from the command line."""
-    parser = training.option_parser(__doc__)
+    parser = script.option_parser(__doc__)
     add = parser.add_argument
     add("--model", metavar="NAME", help=f"one of {', '.join(models.names())} (default: that of the run, else lenet5)")
     add("--weights", metavar="SOURCE", help="the folder of a run, a checkpoint, a file of PyTorch's weights, or a name "

@@ -7,10 +7,10 @@ not counted, compiles the kernels and makes the memory warm.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 import time
+
+import script
 
 import minicnn as mc
 from minicnn import data, nn, optim
@@ -22,19 +22,15 @@ WANTED = 0.99
 
 def main() -> None:
     """Train once for each seed, and print seconds and accuracy; every fault of the user's is one sentence."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.option_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="how many trainings (default: 20)")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto, a GPU if "
-                        "there is one")  # fmt: skip
-    parser.add_argument("--precision", default="float32", choices=["float32", "tf32", "float16"], help="on a GPU: tf32 "
-                        "rounds the factors of products, float16 is mixed precision (default: float32)")  # fmt: skip
+    script.add_device(parser)
+    script.add_precision(parser)
     options = parser.parse_args()
-    device = ("cuda" if mc.cuda_available() else "cpu") if options.device == "auto" else options.device
-    try:
+    device = script.chosen_device(options.device)
+    with script.faults_in_one_sentence(__file__):
         if options.seeds < 1:
             raise ValueError(f"--seeds expected a number from 1, got {options.seeds}")
-        if device == "cpu" and options.precision != "float32":
-            raise ValueError(f"--precision {options.precision} is for a GPU, and this is the device cpu: use float32")
         train, test = data.mnist()
         train_once(-1, device, options.precision, train, test)
         results = []
@@ -42,8 +38,6 @@ def main() -> None:
             results.append(train_once(seed, device, options.precision, train, test))
             seconds, accuracy = results[-1]
             print(f"seed {seed:<4} {seconds:7.3f} s   test accuracy {100 * accuracy:.2f} %", flush=True)
-    except (ValueError, RuntimeError, OSError, MemoryError) as error:
-        sys.exit(f"train_fast.py: {error}")
     times, accuracies = zip(*results, strict=True)
     reached = sum(accuracy >= WANTED for accuracy in accuracies)
     print(f"\nmedian    {statistics.median(times):7.3f} s   test accuracy {100 * statistics.median(accuracies):.2f} %")
@@ -53,20 +47,21 @@ def main() -> None:
 def train_once(seed: int, device: str, precision: str, train: data.ArrayDataset,
                test: data.ArrayDataset) -> tuple[float, float]:  # fmt: skip
     """Seconds of training and testing, and the accuracy on the test images."""
-    mc.seed(seed % 2**32)
-    mc.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    model = network().to(device)
-    optimizer = optim.SGD(model.parameters(), RATES[0], momentum=0.9, nesterov=True, weight_decay=5e-4)
-    schedule = optim.CosineAnnealingLR(
-        optimizer, T_max=1, eta_min=RATES[1]
-    )  # the first pass at one end, then the other
-    trainer = mc.Trainer(
-        model, optimizer, schedule=schedule, precision="float16" if precision == "float16" else "float32"
-    )
+    trainer = make_trainer(seed, device, precision)
     start = time.perf_counter()
     trainer.fit(train, len(RATES), batch_size=BATCH_SIZE, progress=False)
     accuracy = trainer.evaluate(test, batch_size=1000)["accuracy"]
     return time.perf_counter() - start, accuracy
+
+
+def make_trainer(seed: int, device: str, precision: str) -> mc.Trainer:
+    """The network of that seed, and how it is trained."""
+    mc.seed(seed % 2**32)
+    script.set_precision(precision, device)
+    model = network().to(device)
+    optimizer = optim.SGD(model.parameters(), RATES[0], momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule = optim.CosineAnnealingLR(optimizer, T_max=1, eta_min=RATES[1])  # a pass at each end
+    return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(precision))
 
 
 def network() -> nn.Sequential:

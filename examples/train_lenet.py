@@ -18,10 +18,16 @@ had never stopped. The Keras digit network as its authors train it:
 
     python examples/train_lenet.py --model digit_cnn --optimizer adadelta \\
         --weight-decay 0 --batch-size 128 --epochs 12
+
+and LeNet with sigmoids, as a textbook has it, on Fashion-MNIST:
+
+    python examples/train_lenet.py --model lenet5:d2l --lr 0.2 --epochs 10 \\
+        --dataset fashion-mnist
 """
 
 import argparse
 
+import script
 import training
 
 import minicnn as mc
@@ -37,11 +43,12 @@ OTHERS = (0.05, 5e-4)
 
 def parse_arguments() -> argparse.Namespace:
     """The settings from the command line; with --resume those of the run that goes on."""
-    parser = training.option_parser(__doc__)
+    parser = script.option_parser(__doc__)
     add = parser.add_argument
     fitting = [name for name in models.names() if models.input_shape(name) == IMAGES]
     add("--model", default="lenet5", metavar="NAME", help=f"one of {', '.join(fitting)} (default: lenet5)")
-    add("--dataset", default="mnist", choices=["mnist", "fashion-mnist"], help="what to learn (default: mnist)")
+    add("--dataset", default="mnist", choices=["mnist", "fashion-mnist", "kmnist"],
+        help="what to learn (default: mnist)")  # fmt: skip
     add("--optimizer", default="sgd", choices=["sgd", "adadelta"], help="default: sgd, with momentum 0.9 (Nesterov)")
     add("--lr", type=float, metavar="RATE", help="learning rate at the start; it falls to 0 along a cosine "
         "(default: 1.0 for adadelta, for sgd what suits the model, 0.1 for lenet5)")  # fmt: skip
@@ -49,6 +56,8 @@ def parse_arguments() -> argparse.Namespace:
         "model, 5e-4 for lenet5)")  # fmt: skip
     add("--epochs", type=int, default=15, metavar="N", help="passes over the training images (default: 15)")
     add("--batch-size", type=int, default=64, metavar="N", help="images in a step (default: 64)")
+    add("--augment", action="store_true", help="show the network each image changed a little, each time in another "
+        "way")  # fmt: skip
     return training.parse(parser)
 
 
@@ -67,14 +76,16 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
         optimizer = optim.Adadelta(model.parameters(), lr, weight_decay=decay)
     loss = models.map_criterion if settings.model == "lenet5:1998" else F.cross_entropy
     schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
-    return mc.Trainer(model, optimizer, loss, schedule=schedule, precision=training.storage(settings))
+    return mc.Trainer(model, optimizer, loss, schedule=schedule, precision=script.storage(settings.precision))
 
 
 def work(settings: argparse.Namespace) -> None:
     """Train, and report."""
     trainer = make_trainer(settings)
     train, test = training.load_data(settings)
-    training.train_and_report(settings, trainer, data.DataLoader(train, settings.batch_size, shuffle=True), test)
+    transform = training.augmentation(settings, train.images)
+    loader = data.DataLoader(train, settings.batch_size, shuffle=True, transform=transform, workers=1)
+    training.train_and_report(settings, trainer, loader, test)
 
 
 if __name__ == "__main__":

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-try:
-    import minicnn as mc
-except ImportError as error:
-    sys.exit(
-        str(error)
-        if "checkout" in str(error)
-        else f"{error}: install minicnn first, with `pip install -e .` in the folder above examples/"
-    )
-
 import numpy as np
+import script
 
+import minicnn as mc
 from minicnn import data, models, nn, optim
+from minicnn.data import transforms
 from minicnn.study import plots
 from minicnn.train import class_report, confusion_matrix, format_report
 
 CHECKPOINT = "model.safetensors"
-DATASETS = ("cifar10", "fashion-mnist", "mnist")
+DATASETS = ("cifar10", "fashion-mnist", "kmnist", "mnist")
+WRITTEN = ("kmnist", "mnist")
 Pair = tuple[data.ArrayDataset, data.ArrayDataset]
+Tests = data.ArrayDataset | data.DataLoader
 
 
 # Data
@@ -39,52 +35,61 @@ def load_data(settings: argparse.Namespace) -> Pair:
     """The training set and the test set that are wanted."""
     if settings.dataset == "mnist":
         return data.mnist()
-    read = data.cifar10 if settings.dataset == "cifar10" else data.fashion_mnist
+    read = {"cifar10": data.cifar10, "fashion-mnist": data.fashion_mnist, "kmnist": data.kmnist}[settings.dataset]
     return read(settings.data_folder)
 
 
 def load_photographs(settings: argparse.Namespace) -> Pair:
     """The first `settings.images` of the training set, and of the test set, or all; each (32, 32, 3)."""
-    count = settings.images
+    train, test = (_as_photographs(first(part, settings.images)) for part in load_data(settings))
+    return train, test
+
+
+def find_photographs(settings: argparse.Namespace, download: bool) -> None:
+    """Write into the settings what is learnt where --dataset does not say: CIFAR-10, or MNIST where that is absent."""
+    if settings.dataset is not None:
+        return
+    try:
+        data.cifar10(settings.data_folder, download)
+        settings.dataset = "cifar10"
+    except OSError as error:
+        if settings.data_folder is not None:
+            raise
+        print(f"MNIST stands in for CIFAR-10: {error}")
+        settings.dataset = "mnist"
+
+
+def first(dataset: data.ArrayDataset, count: int | None) -> data.ArrayDataset:
+    """The first `count` images of a data set, as --images says; None for all."""
     if count is not None and count < 1:
         raise ValueError(f"--images expected a number from 1, got {count}")
-    train, test = load_data(settings)
-    return _as_photographs(train, count), _as_photographs(test, count)
+    return data.ArrayDataset(dataset.images[:count], dataset.labels[:count], dataset.classes)
 
 
-def _as_photographs(dataset: data.ArrayDataset, count: int | None) -> data.ArrayDataset:
+def _as_photographs(dataset: data.ArrayDataset) -> data.ArrayDataset:
     """Grey images (M, 28, 28, 1) get two pixels of black around them, and three equal channels: (M, 32, 32, 3)."""
-    images = dataset.images[:count]
-    if images.shape[1:] == (28, 28, 1):
-        images = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))).repeat(3, axis=3)
-    return data.ArrayDataset(images, dataset.labels[:count], dataset.classes)
+    if dataset.images.shape[1:] != (28, 28, 1):
+        return dataset
+    images = np.pad(dataset.images, ((0, 0), (2, 2), (2, 2), (0, 0))).repeat(3, axis=3)
+    return data.ArrayDataset(images, dataset.labels, dataset.classes)
 
 
-def augmentation(settings: argparse.Namespace) -> data.loader.Transform | None:
-    """With --augment: four pixels of black all around, a crop at random, half of the images mirrored; digits are not.
+def augmentation(settings: argparse.Namespace, images: np.ndarray) -> transforms.Transform | None:
+    """With --augment, what a training image becomes, which is another each time. images: (M, H, W, C).
 
-    Source: Lee, Xie, Gallagher, Zhang, Tu 2015, "Deeply-Supervised Nets", section 4, which the ResNet paper follows.
+    A photograph is shifted by up to four pixels, and half of them are mirrored, as in Lee, Xie, Gallagher, Zhang, Tu
+    2015, "Deeply-Supervised Nets", section 4, which the ResNet paper follows. What is written would be other writing in
+    the mirror: it is turned, shifted, sheared and stretched a little.
     """
-
-    def augment(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        H, W, _ = image.shape
-        top, left = rng.integers(9, size=2)
-        image = np.pad(image, ((4, 4), (4, 4), (0, 0)))[top : top + H, left : left + W]
-        return image[:, ::-1] if mirror and rng.random() < 0.5 else image
-
-    mirror = settings.dataset != "mnist"
-    return augment if settings.augment else None
+    if not settings.augment:
+        return None
+    if settings.dataset in WRITTEN:
+        return transforms.RandomAffine(rotation=12, shift=0.1, shear=0.15, zoom=0.12, fill="constant")
+    crop = transforms.RandomCrop(images.shape[1:3], padding=4)
+    return transforms.Compose([crop, transforms.RandomHorizontalFlip()])
 
 
 # Settings
-
-
-def option_parser(docstring: str | None) -> argparse.ArgumentParser:
-    """A parser that opens its help with a script's first lines, and ends it with the others."""
-    description, _, rest = (docstring or "").partition("\n\n")
-    return argparse.ArgumentParser(
-        description=description, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -93,38 +98,39 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     add = parser.add_argument
     add("--data-folder", metavar="FOLDER", help="where the files of the data set are, if not in their usual places")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same run (default: 0)")
-    add("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to compute: cuda is an NVIDIA GPU; "
-        "auto takes one if it can be used (default: auto)")  # fmt: skip
-    add("--precision", default="float32", choices=["float32", "tf32", "float16"], help="on a GPU: tf32 rounds the "
-        "factors of products to 10 binary digits, float16 is mixed precision, with half the memory for images and "
-        "what is made of them (default: float32)")  # fmt: skip
+    script.add_device(parser)
+    script.add_precision(parser)
     add("--kernels", default="cpu", choices=mc.kernels.ROOMS, help="compiled kernels (cpu), or the plain NumPy ones "
         "that are written to be read (reference), many times slower (default: cpu)")  # fmt: skip
     add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core)")
+    add("--debug", action="store_true", help="look at every number that is computed, and name the layer, operation and "
+        "sample that made the first NaN or infinity; slower (see mc.detect_anomaly)")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", help="where to write (default: a new folder below runs/)")
     add("--resume", type=Path, metavar="FOLDER", help="go on with the run in FOLDER, with its settings; "
-        "all other options are ignored")  # fmt: skip
+        "all other options but --debug are ignored")  # fmt: skip
     arguments = parser.parse_args()
-    return saved_settings(arguments.resume) if arguments.resume else arguments
+    if not arguments.resume:
+        return arguments
+    # An option that the script did not have when the run was begun has the value that it has now.
+    settings = argparse.Namespace(**{**vars(arguments), **vars(saved_settings(arguments.resume))})
+    settings.debug = arguments.debug  # no setting of the run: it changes no result
+    return settings
+
+
+def begin(settings: argparse.Namespace) -> str:
+    """Seed and precision are set, and the device, "cpu" or "cuda", is returned."""
+    if settings.epochs < 1:
+        raise ValueError(f"--epochs expected a number from 1, got {settings.epochs}")
+    device = script.chosen_device(settings.device)
+    script.set_precision(settings.precision, device)
+    mc.seed(settings.seed)
+    return device
 
 
 def build_model(settings: argparse.Namespace, name: str) -> nn.Module:
     """The network of that name, drawn from the seed, on the device."""
-    if settings.epochs < 1:
-        raise ValueError(f"--epochs expected a number from 1, got {settings.epochs}")
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if mc.cuda_available() else "cpu"
-    if device == "cpu" and settings.precision != "float32":
-        raise ValueError(f"--precision {settings.precision} is for a GPU, and this is the device cpu: use float32")
-    mc.seed(settings.seed)
-    mc.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
+    device = begin(settings)
     return models.build(name).to(device)
-
-
-def storage(settings: argparse.Namespace) -> str:
-    """The Trainer's precision: TF32 is a matter of the products alone."""
-    return "float16" if settings.precision == "float16" else "float32"
 
 
 def paper_trainer(settings: argparse.Namespace, name: str) -> mc.Trainer:
@@ -134,7 +140,7 @@ def paper_trainer(settings: argparse.Namespace, name: str) -> mc.Trainer:
     optimizer = optim.SGD(model.parameters(), settings.lr, momentum=0.9, weight_decay=1e-4)
     milestones = sorted({max(1, settings.epochs // 2), max(1, 3 * settings.epochs // 4)})
     schedule = optim.MultiStepLR(optimizer, milestones)
-    return mc.Trainer(model, optimizer, schedule=schedule, precision=storage(settings))
+    return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision))
 
 
 def saved_settings(folder: Path) -> argparse.Namespace:
@@ -156,7 +162,7 @@ def run_folder(settings: argparse.Namespace, name: str) -> Path:
     if any((folder / file).exists() for file in ("run.json", CHECKPOINT)):
         raise ValueError(f"{folder} holds a run already: go on with --resume {folder}, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in vars(settings).items() if name not in ("out", "resume")}
+    kept = {name: value for name, value in vars(settings).items() if name not in ("out", "resume", "debug")}
     write_text(folder / "run.json", json.dumps(kept, indent=2))
     return folder
 
@@ -171,35 +177,39 @@ def write_text(path: Path, text: str) -> None:
 # Training
 
 
-def run(script: str, parse_arguments: Callable[[], argparse.Namespace], work: Callable[[Any], None]) -> None:
+def run(file: str, parse_arguments: Callable[[], argparse.Namespace], work: Callable[[Any], None]) -> None:
     """Parse, look whether pictures can be drawn, and work; every fault of the user's is one sentence."""
-    try:
+    with script.faults_in_one_sentence(file):
         settings = parse_arguments()
-        if importlib.util.find_spec("matplotlib") is None:  # said now, and not when the training is done
-            raise ImportError('the pictures need matplotlib: pip install "minicnn[plots]"')
+        script.need_matplotlib()
         if settings.threads is not None:
             mc.set_threads(settings.threads)
-        with mc.kernels.use(settings.kernels):
+        debug = getattr(settings, "debug", False)  # scripts that do not train have no such option
+        with mc.kernels.use(settings.kernels), mc.detect_anomaly() if debug else contextlib.nullcontext():
             work(settings)
-    except (ValueError, TypeError, RuntimeError, OSError, ImportError, MemoryError) as error:
-        sys.exit(f"{Path(script).name}: {error}")
 
 
 def train_and_report(
     settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataLoader, test: data.ArrayDataset
 ) -> None:
-    """Train for the epochs that are left, saving after each; then say and draw what came of it."""
-    folder = run_folder(settings, f"{settings.model}-{settings.dataset}")
+    """Train for the epochs that are left; then say and draw what came of it."""
+    folder = train(settings, trainer, loader, test)
+    report(trainer, test.images, test.labels, trainer.predict(test.images), test.classes, folder)
+
+
+def train(settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataLoader, test: Tests) -> Path:
+    """Train for the epochs that are left, saving after each; returns the folder of the run."""
+    folder = run_folder(settings, f"{settings.model}-{Path(settings.dataset).name}")
     if (folder / CHECKPOINT).exists():
         trainer.load(folder / CHECKPOINT)
     try:
         _train(settings, trainer, loader, test, folder)
     except KeyboardInterrupt:
         sys.exit(f"\nstopped after {trainer.epoch} finished epochs, which are kept: go on with --resume {folder}")
-    _report(trainer, test, folder)
+    return folder
 
 
-def _train(settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataLoader, test: data.ArrayDataset,
+def _train(settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataLoader, test: Tests,
            folder: Path) -> None:  # fmt: skip
     print(mc.summary(trainer.model))
     left = settings.epochs - trainer.epoch
@@ -212,19 +222,23 @@ def _train(settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataL
     print(f"trained for {time.perf_counter() - start:.1f} s")
 
 
-def _report(trainer: mc.Trainer, test: data.ArrayDataset, folder: Path) -> None:
-    """Print the table of the classes, draw the pictures, write the history."""
-    outputs = trainer.predict(test.images)
-    confusion = confusion_matrix(test.labels, outputs.argmax(axis=1), outputs.shape[1])
-    print("\n" + format_report(class_report(confusion, test.classes)))
+def report(trainer: mc.Trainer, images: np.ndarray, labels: np.ndarray, outputs: np.ndarray,
+           classes: Sequence[str] | None, folder: Path) -> None:  # fmt: skip
+    """Print the table of the classes, draw the pictures, write the history.
+
+    images, labels, outputs: (N, H, W, C), (N,) and (N, K), of the test.
+    """
+    confusion = confusion_matrix(labels, outputs.argmax(axis=1), outputs.shape[1])
+    print("\n" + format_report(class_report(confusion, classes)))
     plots.learning_curves(trainer.history, folder / "learning_curves.png")
-    plots.confusion_heatmap(confusion, test.classes, folder / "confusion_matrix.png")
-    plots.worst_mistakes(test.images, test.labels, outputs, test.classes, folder / "worst_mistakes.png")
+    plots.confusion_heatmap(confusion, classes, folder / "confusion_matrix.png")
+    plots.worst_mistakes(images, labels, outputs, classes, folder / "worst_mistakes.png")
     first = next((m for m in trainer.model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is not None:
         plots.filter_grid(first.weight.numpy(), folder / "filters.png")
     write_text(folder / "history.json", json.dumps(trainer.history, indent=2))
     correct = int(confusion.trace())
-    print(f"\ntest accuracy {100 * correct / len(test):.2f} % ({len(test) - correct} of {len(test)} wrong)")
+    count = len(labels)
+    print(f"\ntest accuracy {100 * correct / count:.2f} % ({count - correct} of {count} wrong)")
     for path in sorted(folder.iterdir()):
         print(f"  {path}")

@@ -13,7 +13,7 @@ Asked: that step, in place: w, square_average and update_average are arrays of o
 afterwards; nothing is returned. `w = w - ...` inside a function only gives the name w to another array.
 
 Check it with `python examples/exercises/check.py adadelta`. The engine's own answer is adadelta_update in
-kernels/reference/update.py. Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012, algorithm 1.
+kernels/reference/update_adaptive.py. Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012, algorithm 1.
 """
 
 import numpy as np

@@ -67,7 +67,7 @@ def test_the_memory_of_a_step_falls_by_a_third(bench, monkeypatch, model):
     nothing = SimpleNamespace(get_function=lambda name: lambda *launch, **settings: None)
     monkeypatch.setattr(fake_cupy.FakeGpu, "compile", lambda gpu, file, options: nothing)
     monkeypatch.setattr(mc.Trainer, "check_loss", lambda trainer, loss, batch: loss)
-    monkeypatch.setattr(mc.Trainer, "_check_weights", lambda trainer: None)
+    monkeypatch.setattr(mc.Trainer, "check_weights", lambda trainer: None)
     images = np.zeros((bench.STEPS * bench.BATCH, *mc.models.input_shape(model)), np.uint8)
     few = data.ArrayDataset(images, np.zeros(len(images), np.int64))
     with np.errstate(all="ignore"):

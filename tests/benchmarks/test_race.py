@@ -78,6 +78,7 @@ SHAPES = {
     "max_pool2d": {"shape": (1, 5, 6, 2), "kernel": 2}, "avg_pool2d": {"shape": (1, 5, 6, 2), "kernel": 2},
     "sum_pool2d": {"shape": (1, 5, 6, 2), "kernel": 2}, "adaptive": {"shape": (1, 5, 6, 2), "outputs": 3},
     "batch_norm": {"shape": (1, 5, 6, 2)}, "local": {"shape": (1, 5, 6, 2)}, "philox": {"shape": (3, 4)},
+    "warp": {"shape": (1, 5, 6, 2)},
 }  # fmt: skip
 
 

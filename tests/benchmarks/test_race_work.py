@@ -133,6 +133,33 @@ def adadelta_update(ws):
         w = w - delta * 1.0
 
 
+def adagrad_update(ws):
+    for w in ws:
+        dw, square = numbers(2)
+        g = dw + w * 0.1
+        square = square + g * g
+        w = w - g * 0.1 / (square.sqrt() + 1e-10)
+
+
+def rmsprop_update(ws):
+    for w in ws:
+        dw, square, average, velocity = numbers(4)
+        g = dw + w * 0.1
+        square = square * 0.9 + g * g * 0.1
+        average = average * 0.9 + g * 0.1
+        variance = (square - average * average).larger(Number(0.0))
+        velocity = velocity * 0.9 + g / (variance.sqrt() + 1e-6)
+        w = w - velocity * 0.1
+
+
+def lion_update(ws):
+    for w in ws:
+        dw, average = numbers(2)
+        direction = average * 0.9 + dw * 0.1
+        w = w - (direction + w * 0.1) * 0.1
+        average = average * 0.9 + dw * 0.1
+
+
 def sgd_update(ws):
     for w in ws:
         dw, velocity = numbers(2)
@@ -141,7 +168,7 @@ def sgd_update(ws):
 
 
 FORMULAS = [batch_norm_forward, batch_norm_backward, softmax_forward, softmax_backward, log_softmax_forward,
-            log_softmax_backward, adadelta_update, sgd_update]  # fmt: skip
+            log_softmax_backward, adadelta_update, adagrad_update, rmsprop_update, lion_update, sgd_update]  # fmt: skip
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=lambda formula: formula.__name__)
@@ -155,8 +182,16 @@ def test_a_formula_has_as_many_operations_as_are_done_in_it(work, formula):
         "batch_norm_backward": (a, a, C, C, C, C, 1e-5, None),
         "sgd_update": ([a], [a], [a], 0.1, 0.9, False, 0.1),
         "adadelta_update": ([a], [a], [a], [a], 1.0, 0.9, 1e-6, 0.1),
+        "adagrad_update": ([a], [a], [a], 0.1, 1e-10, 0.1),
+        "rmsprop_update": ([a], [a], [a], [a], [a], 0.1, 0.9, 1e-6, 0.9, 0.1),
+        "lion_update": ([a], [a], [a], 0.1, 0.9, 0.9, 0.1),
     }.get(formula.__name__, (row, row))
     assert work.OPERATIONS[formula.__name__](*arguments, y=row) == Number.done > 0
+
+
+def test_lars_without_trust_needs_no_norms(work):
+    a = np.ones(5, np.float32)
+    assert work.OPERATIONS["lars_update"]([a], [a], [a], 0.1, 0.9, 0.1, None, y=a) == 6 * 5
 
 
 def test_nesterov_looks_ahead_by_one_multiply_add(work):
@@ -222,6 +257,13 @@ BY_HAND = [
     ("philox4x32", "1024x4", 0, 4 * (2 * 4096 + 2)),
     ("sgd_update", "400x120", 6 * 48000, 4 * 5 * 48000),  # reads w, dw and velocity, writes the first and the last
     ("adadelta_update", "400x120", 18 * 48000, 4 * 7 * 48000),
+    # both norms: 4 for each number, two roots; trust and its product with lr are 5; velocity and step, with decay, 6
+    ("lars_update", "400x120", 10 * 48000 + 7, 4 * 5 * 48000),
+    # weight decay 2, means 3 and 4, two quotients, root, sum and quotient 5, step 2; the count is read and written
+    ("adam_update", "400x120", 16 * 48000 + 5, 4 * (7 * 48000 + 2)),
+    ("rmsprop_update", "400x120", 13 * 48000, 4 * 7 * 48000),  # not centred, with momentum
+    # bilinear of one channel, and a place of two products of 3 numbers each; matrices are 6 numbers of float64
+    ("warp", "128x28x28x1", 128 * 784 * (2 * 4 + 2 + 2 + 4 + 4 + 4), 8 * 128 * 784 + 8 * 128 * 6),
 ]  # fmt: skip
 
 

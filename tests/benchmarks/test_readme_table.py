@@ -31,7 +31,7 @@ def kept(folder, name, **content):
 
 
 def test_pages_and_results_agree(readme_table):
-    assert set(readme_table.PAGES) == {"README.md", "docs/training.md"}
+    assert set(readme_table.PAGES) == {"README.md", "docs/accuracy.md", "docs/experiments.md"}
     for page, written in readme_table.PAGES.items():
         text = (FOLDER.parent / page).read_text()
         assert readme_table.rewritten(text, written(FOLDER / "results")) == text
@@ -45,6 +45,17 @@ def test_what_networks_learnt_becomes_rows(readme_table, tmp_path):
     assert "P, 2 threads, float32; Python 3.11, NumPy 2, Numba 0.61:" in text
     assert "| epochs over 4,000 | of 1,000 right |" in text
     assert "| nin | 32 x 32 | 966,986 | never | 3 | 43.2 % |" in text
+
+
+def test_what_scripts_reached_becomes_rows(readme_table, tmp_path):
+    seeds = [{"seed": n, "epochs": 12, "accuracy": accuracy, "seconds": seconds}
+             for n, (accuracy, seconds) in enumerate([(0.99, 70.0), (0.995, 60.0), (0.9921, 100.0)])]  # fmt: skip
+    run = {"name": "a", "what": "LeNet-5, MNIST", "published": "99.05 %", "command": "train.py --fast", "seeds": seeds}
+    (tmp_path / "bench_accuracy_a.json").write_text(json.dumps({"machine": MACHINE, "runs": [run]}))
+    text = readme_table.accuracies(tmp_path)
+    assert "P, 2 threads, float32; Python 3.11, NumPy 2, Numba 0.61:" in text
+    assert "| LeNet-5, MNIST | 99.05 % | 99.21 % | 99.00, 99.50, 99.21 | 12 | 70.0 s |" in text
+    assert "| LeNet-5, MNIST | `python examples/train.py --fast` |" in text
 
 
 def test_networks_become_rows(readme_table, tmp_path):

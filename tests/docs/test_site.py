@@ -77,7 +77,21 @@ def test_nothing_is_loaded_from_elsewhere(pages):
 
 
 def test_every_public_name_has_an_entry(pages):
-    modules = (mc, functional, data, graph, nn, optim, train, mc.kernels, reference, models, study, plots)
+    modules = (
+        mc,
+        functional,
+        data,
+        data.transforms,
+        graph,
+        nn,
+        optim,
+        train,
+        mc.kernels,
+        reference,
+        models,
+        study,
+        plots,
+    )
     named = [(name, getattr(module, name)) for module in modules for name in public_names(module)]
     wanted = {name for name, thing in named if inspect.isfunction(thing) or inspect.isclass(thing)}
     entries = {place.rpartition(".")[2] for page in pages.values() for place in page.places if "minicnn." in place}

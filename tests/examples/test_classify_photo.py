@@ -26,6 +26,7 @@ def run(monkeypatch, capsys):
 
     def call(*options):
         monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, options)])
+        monkeypatch.syspath_prepend(str(SCRIPT.parent))
         runpy.run_path(str(SCRIPT), run_name="__main__")
         return capsys.readouterr().out.splitlines()
 

@@ -29,7 +29,7 @@ def script(monkeypatch, tmp_path):
     """The script as a module, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(FOLDER))
-    for name in ("digit_pad", "train_lenet", "training"):
+    for name in ("digit_pad", "train_lenet", "training", "script"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import digit_pad
 

@@ -3,8 +3,6 @@
 import base64
 import json
 import re
-import runpy
-import sys
 
 import launch
 import numpy as np
@@ -21,11 +19,9 @@ PHOTO = launch.FOLDER.parent / "docs" / "pictures" / "filters.png"
 def run(monkeypatch, capsys, tmp_path):
     """run(*options): what the script prints, in an empty folder and in this process, since a new one takes a second."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(launch.FOLDER))
 
     def call(*options):
-        monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, options), "--kernels", "reference"])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        launch.run_here(SCRIPT.name, *options, "--kernels", "reference", cwd=tmp_path, monkeypatch=monkeypatch)
         return capsys.readouterr().out
 
     return call

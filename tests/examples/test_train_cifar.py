@@ -1,25 +1,23 @@
 """Training on CIFAR-10, or on what stands in for it, as a person runs it."""
 
-import importlib.util
 import json
 import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from launch import FOLDER, failure, run
+from launch import failure, module, run
 from safetensors.numpy import load_file
+
+from minicnn.data.transforms import Draws
 
 SMALL = ("--dataset", "mnist", "--images", "64", "--batch-size", "32", "--no-augment")
 
 
-@pytest.fixture(scope="module")
-def training():
+@pytest.fixture
+def training(monkeypatch):
     """examples/training.py."""
-    specification = importlib.util.spec_from_file_location("training", FOLDER / "training.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return module("training", monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -72,24 +70,55 @@ def test_grey_images_become_photographs(training):
         assert photographs.images.sum() == 3 * grey.images[:3].astype(int).sum()  # nothing but black around it
         assert photographs.labels.tolist() == grey.labels[:3].tolist()
     color = training.data.ArrayDataset(np.ones((4, 32, 32, 3), np.uint8), np.arange(4))
-    assert training._as_photographs(color, None).images.shape == (4, 32, 32, 3)
+    assert training._as_photographs(color).images.shape == (4, 32, 32, 3)
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
-def test_augmentation_shifts_by_up_to_four_pixels_and_mirrors_photographs(training, dataset):
+def test_mnist_stands_in_where_cifar10_cannot_be_had(training, monkeypatch, capsys):
+    def missing(folder, download):
+        raise FileNotFoundError("CIFAR-10 not found there")
+
+    monkeypatch.setattr(training.data, "cifar10", missing)
+    settings = SimpleNamespace(dataset=None, data_folder=None)
+    training.find_photographs(settings, download=True)
+    assert settings.dataset == "mnist"
+    assert capsys.readouterr().out == "MNIST stands in for CIFAR-10: CIFAR-10 not found there\n"
+    with pytest.raises(FileNotFoundError):  # whoever names a folder wants what is in it
+        training.find_photographs(SimpleNamespace(dataset=None, data_folder="nowhere"), download=True)
+
+
+def augmented(training, dataset, image, count=1000):
+    """What the scripts make of so many samples that all are this image."""
+    images = np.broadcast_to(image, (count, *image.shape))
+    settings = SimpleNamespace(augment=True, dataset=dataset)
+    return training.augmentation(settings, images).apply(images, Draws(0, 0, np.arange(count)))
+
+
+def test_augmentation_shifts_by_up_to_four_pixels_and_mirrors_photographs(training):
     """Each of the 9 x 9 shifts occurs, mirrored about as often as not, and nothing else."""
-    augment = training.augmentation(SimpleNamespace(augment=True, dataset=dataset))
     image = np.random.default_rng(0).integers(1, 256, size=(32, 32, 3), dtype=np.uint8)
     black = np.zeros((40, 40, 3), np.uint8)
     black[4:36, 4:36] = image
     crops = {black[i : i + 32, j : j + 32].tobytes(): (i, j) for i in range(9) for j in range(9)}
-    rng, seen, mirrored = np.random.default_rng(1), set(), 0
-    for _ in range(1000):
-        changed = augment(image, rng)
-        assert changed.shape == image.shape
+    seen, mirrored = set(), 0
+    for changed in augmented(training, "cifar10", image):
         is_mirrored = changed.tobytes() not in crops
         mirrored += is_mirrored
         seen.add(crops[(changed[:, ::-1] if is_mirrored else changed).tobytes()])
     assert len(seen) == 81
-    assert mirrored == 0 if dataset == "mnist" else 400 < mirrored < 600
-    assert training.augmentation(SimpleNamespace(augment=False, dataset=dataset)) is None
+    assert 400 < mirrored < 600
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "kmnist"])
+def test_writing_is_never_mirrored(training, dataset):
+    """A stroke in the upper left corner of what is written stays in the upper left quarter."""
+    image = np.zeros((28, 28, 1), np.uint8)
+    image[6:10, 6:10] = 255
+    changed = augmented(training, dataset, image).astype(float)
+    mass = changed[..., 0].sum(axis=(1, 2))
+    centres = [(changed[..., 0] * np.indices((28, 28))[axis]).sum(axis=(1, 2)) / mass for axis in range(2)]
+    assert len(np.unique(changed, axis=0)) > 990
+    assert max(centres[0].max(), centres[1].max()) < 14
+
+
+def test_without_augmentation_images_stay_as_they_are(training):
+    assert training.augmentation(SimpleNamespace(augment=False, dataset="cifar10"), np.zeros((1, 32, 32, 3))) is None

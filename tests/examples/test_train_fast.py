@@ -1,11 +1,11 @@
 """examples/train_fast.py, as a person runs it."""
 
-import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import launch
 import numpy as np
 import pytest
 
@@ -47,9 +47,7 @@ def test_the_precision_reaches_the_gpu(monkeypatch, precision):
     from minicnn import data
     from minicnn.kernels.cuda import _launch
 
-    spec = importlib.util.spec_from_file_location("train_fast", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = launch.module("train_fast", monkeypatch)
     monkeypatch.setattr(_launch, "float32_matmul_precision", "highest")
     fake_cupy.installed(monkeypatch)
     images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), np.uint8)

@@ -43,7 +43,8 @@ def test_help_names_every_option_and_fits_the_terminal():
         (["--device", "cpu", "--precision", "tf32"], "--precision tf32 is for a GPU"),
         (["--threads", "0"], "threads expected a number from 1"),
         (["--seed", "-1"], "seed expected a number"),
-        (["--dataset", "fashion-mnist", "--data-folder", "nowhere"], "nowhere"),
+        (["--dataset", "fashion-mnist", "--data-folder", "nowhere"], "the four files of Fashion-MNIST"),
+        (["--dataset", "kmnist", "--data-folder", "nowhere"], "the four files of KMNIST"),
         (["--resume", "nowhere"], "there is nothing to resume in nowhere"),
     ],
 )
