@@ -5,6 +5,8 @@ from minicnn import nn, optim, data, models
 from minicnn import functional as F
 """
 
+from typing import TYPE_CHECKING
+
 try:
     from . import kernels
 except ImportError as error:
@@ -16,19 +18,23 @@ except ImportError as error:
         name=error.name,
     ) from None
 
-from . import _tensor, autograd, data, device, functional, graph, models, nn, optim, study, train  # noqa: F401
+from . import autograd, device, functional, nn, optim
+from ._first_use import on_first_use
 from ._function import Function, no_grad
 from ._random import seed
 from ._tensor import Tensor, tensor
 from .device import cuda_available
-from .graph.inference import optimize_for_inference
 from .kernels import set_float32_matmul_precision, set_threads
-from .onnx.export import export_onnx
-from .onnx.importing import import_onnx
-from .study.anomaly.detecting import detect_anomaly
-from .study.gradient_check.check import gradcheck
-from .study.model_summary import summary
-from .train.trainer import Trainer
+
+if TYPE_CHECKING:
+    from . import data, graph, models, study, train
+    from .graph.inference import optimize_for_inference
+    from .onnx.export import export_onnx
+    from .onnx.importing import import_onnx
+    from .study.anomaly.detecting import detect_anomaly
+    from .study.gradient_check.check import gradcheck
+    from .study.model_summary import summary
+    from .train.trainer import Trainer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -59,3 +65,22 @@ __all__ = [
     "tensor",
     "train",
 ]
+
+# What a script may do without. `mc.models` and `from minicnn import models` find it all the same.
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Trainer": "train.trainer",
+        "data": ".",
+        "detect_anomaly": "study.anomaly.detecting",
+        "export_onnx": "onnx.export",
+        "gradcheck": "study.gradient_check.check",
+        "graph": ".",
+        "import_onnx": "onnx.importing",
+        "models": ".",
+        "optimize_for_inference": "graph.inference",
+        "study": ".",
+        "summary": "study.model_summary",
+        "train": ".",
+    },
+)

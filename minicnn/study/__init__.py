@@ -7,8 +7,9 @@ backward pass step by step, `graph_svg` the operations. `plots` draws filters, f
 `bug_room` puts bugs into the engine, and `digit_pad` serves a page on which a network reads what is drawn.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .._first_use import on_first_use
 
 if TYPE_CHECKING:
     from .backprop.drawing import graph_svg
@@ -17,15 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["backprop_page", "diagnose", "graph_svg"]
 
-_MODULES = {
-    "backprop_page": "backprop.page",
-    "diagnose": "diagnosis.diagnosing",
-    "graph_svg": "backprop.drawing",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """These functions are imported when they are first asked for: `import minicnn` does not wait for them."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "backprop_page": "backprop.page",
+        "diagnose": "diagnosis.diagnosing",
+        "graph_svg": "backprop.drawing",
+    },
+)
