@@ -59,11 +59,16 @@ def small():
     return SimpleNamespace(network=_network, trainer=_trainer, arrays=_arrays, same=_same)
 
 
-@pytest.fixture
-def dataset():
+def bright_rows():
     """50 images of 8 x 8 whose class can be learnt: a bright row stands at the class's height."""
     rng = np.random.default_rng(1)
     labels = rng.integers(0, CLASSES, 50)
     images = rng.integers(0, 100, (50, 8, 8, 1), dtype=np.uint8)
     images[np.arange(50), labels + 1] += 150
     return data.ArrayDataset(images, labels)
+
+
+@pytest.fixture
+def dataset():
+    """See `bright_rows`."""
+    return bright_rows()

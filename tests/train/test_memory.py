@@ -46,11 +46,12 @@ def test_memory_is_flat_over_2000_training_steps():
     assert growth < 4 << 20, f"2000 steps took {growth / 2**20:.1f} MiB (process {os.getpid()})"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm, which only Linux has")
-def test_memory_is_flat_over_a_long_fit(small, dataset, tmp_path):
-    """With everything that a run may have: 3500 steps, as many checkpoints, 500 validations."""
-    made = small.trainer(schedule=False)
+def growth_of_a_long_fit(folder: str) -> int:
+    """Bytes that 500 epochs take, with everything that a run may have: 3500 steps, as many checkpoints."""
+    import conftest
+
+    made = conftest._trainer(schedule=False)
+    dataset = conftest.bright_rows()
     trainer = mc.Trainer(
         made.model,
         made.optimizer,
@@ -60,22 +61,32 @@ def test_memory_is_flat_over_a_long_fit(small, dataset, tmp_path):
         clip_norm=1.0,
         callbacks=[
             train.EarlyStopping(patience=10**6),
-            train.CSVLog(tmp_path / "log.csv"),
-            train.BestCheckpoint(tmp_path / "best"),
+            train.CSVLog(f"{folder}/log.csv"),
+            train.BestCheckpoint(f"{folder}/best"),
         ],
     )
     loader = data.DataLoader(dataset, 8, shuffle=True, workers=2)
-    settings = {"validation": dataset, "checkpoint": tmp_path / "run", "checkpoint_every": 1}
+    settings = {"validation": dataset, "checkpoint": f"{folder}/run", "checkpoint_every": 1, "progress": False}
     trainer.fit(loader, 50, **settings)
     before = resident_bytes()
     trainer.fit(loader, 500, **settings)
-    growth = resident_bytes() - before
+    return resident_bytes() - before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/statm, which only Linux has")
+def test_memory_is_flat_over_a_long_fit(tmp_path):
+    growth = in_a_fresh_process("growth_of_a_long_fit", str(tmp_path))
     # The history and the lines of the log are 50 kB; a leak of the weights a checkpoint, 1 kB, would be 3.5 MB.
     assert growth < 2 << 20, f"500 epochs took {growth / 2**20:.1f} MiB"
 
 
-def page_faults(steps: int) -> float:
-    """How many pages of memory the system has to provide in a training step, after the first few."""
+def page_faults(smallest: str) -> float:
+    """How many pages of memory the system has to provide in a training step, after the first few.
+
+    smallest: bytes of an array that the engine gives memory of its own.
+    """
+    memory.SMALLEST = int(smallest)
     mc.seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding="same"),
@@ -100,12 +111,15 @@ def page_faults(steps: int) -> float:
 
     for _ in range(4):
         step()
-    return float(np.median([step() for _ in range(steps)]))
+    return float(np.median([step() for _ in range(5)]))
 
 
-def page_faults_of_a_fresh_process(smallest: int, **environment: str) -> float:
-    """`page_faults` where no earlier test has changed from what size on the system takes memory back at once."""
-    said = [sys.executable, __file__, str(smallest)]
+def in_a_fresh_process(function: str, argument: str, **environment: str) -> float:
+    """What a function of this file returns where no earlier test has shaped the process's memory.
+
+    Freed pieces wait for whoever fits into them, and glibc changes from what size on it gives memory back at once.
+    """
+    said = [sys.executable, __file__, function, argument]
     done = subprocess.run(said, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
     return float(done.stdout)
 
@@ -113,10 +127,10 @@ def page_faults_of_a_fresh_process(smallest: int, **environment: str) -> float:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts the page faults of Linux")
 def test_a_training_step_lies_in_the_memory_of_the_step_before():
     """An activation here, (16, 64, 64, 16) float32, is 1024 pages; a step makes some ten of that size."""
-    assert page_faults_of_a_fresh_process(memory.SMALLEST) < 10
+    assert in_a_fresh_process("page_faults", str(memory.SMALLEST)) < 10
     # Every array from the system, which takes all of them back at once. Left to itself glibc raises the limit from
     # which on it does so with the sizes that it meets: then it depends on their order how much is found again.
-    assert page_faults_of_a_fresh_process(1 << 40, MALLOC_MMAP_THRESHOLD_=str(1 << 17)) > 1000
+    assert in_a_fresh_process("page_faults", str(1 << 40), MALLOC_MMAP_THRESHOLD_=str(1 << 17)) > 1000
 
 
 def addresses(array):
@@ -176,5 +190,4 @@ def joined(places):
 
 
 if __name__ == "__main__":
-    memory.SMALLEST = int(sys.argv[1])
-    print(page_faults(steps=5))
+    print(globals()[sys.argv[1]](sys.argv[2]))
