@@ -30,6 +30,7 @@ def model():
 @pytest.fixture(scope="module")
 def server(model):
     """A pad on a port of its own, with a title and a class that would like to be markup."""
+    reading.read(model, a_seven())  # kernels that are not compiled yet would keep a page waiting for half a minute
     server = pad_app.listen(model, NASTY, [*digit_pad.DIGITS[:9], "<b>9</b>"], 0)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

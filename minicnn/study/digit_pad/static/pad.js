@@ -23,12 +23,15 @@ function place(event) {
 
 function line([x0, y0], [x1, y1]) {
   context.lineWidth = WIDTH;
-  context.lineCap = context.lineJoin = "round";
-  context.strokeStyle = "#fff";
+  context.strokeStyle = context.fillStyle = "#fff";
   context.beginPath();
   context.moveTo(x0, y0);
   context.lineTo(x1, y1);
   context.stroke();
+  // The round end: browsers do not agree on whether a line without length has one, and a tap is such a line.
+  context.beginPath();
+  context.arc(x1, y1, WIDTH / 2, 0, 2 * Math.PI);
+  context.fill();
   ask();
 }
 
