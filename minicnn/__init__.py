@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 # What a script may do without. `mc.models` and `from minicnn import models` find it all the same.
-__getattr__ = on_first_use(
+__getattr__, __dir__ = on_first_use(
     __name__,
     {
         "Trainer": "train.trainer",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["backprop_page", "diagnose", "graph_svg"]
 
-__getattr__ = on_first_use(
+__getattr__, __dir__ = on_first_use(
     __name__,
     {
         "backprop_page": "backprop.page",

@@ -138,6 +138,7 @@ def test_an_import_error_inside_the_kernels_is_not_disguised(tmp_path):
 def test_every_public_name_is_there():
     for name in mc.__all__:
         assert hasattr(mc, name)
+    assert set(mc.__all__) <= set(dir(mc))
     for name in mc.functional.__all__:
         assert callable(getattr(mc.functional, name))
 
