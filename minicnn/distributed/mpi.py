@@ -120,11 +120,6 @@ class MpiCommunicator(Communicator):
         if array.dtype.char not in "bBhHiIlLqQfd" or not array.dtype.isnative:
             raise ValueError(f"MPI has no sums of {array.dtype}: use float32, float64 or integers")
 
-    def _check_rank(self, name: str, rank: int, other: bool = False) -> None:
-        if not 0 <= rank < self.size or (other and rank == self.rank):
-            which = "another rank" if other else "a rank"
-            raise ValueError(f"{name} expected {which} of 0 to {self.size - 1}, got {rank} on rank {self.rank}")
-
 
 def _check(array: Array) -> None:
     """MPI takes the memory of an array as it lies."""
