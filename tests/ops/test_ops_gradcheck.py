@@ -278,6 +278,20 @@ def test_batch_norm_with_a_residual_and_relu(activation, training):
     assert mc.gradcheck(lambda x, gamma, beta: fn(x, gamma, beta, x), inputs[:3])  # one Tensor as both
 
 
+@pytest.mark.parametrize("shape", [(3, 2, 2, 2), (4, 3)])
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_sync_batch_norm_of_one_rank(shape, with_residual, activation):
+    """Of several: tests/distributed/test_sync_batch_norm.py."""
+    C, communicator = shape[-1], mc.distributed.init()
+
+    def fn(x, gamma, beta, residual):
+        running, added = (np.zeros(C), np.ones(C)), residual if with_residual else None
+        return F.sync_batch_norm(x, gamma, beta, *running, communicator, activation=activation, residual=added)
+
+    assert mc.gradcheck(fn, [normal(*shape), normal(C, seed=1), normal(C, seed=2), normal(*shape, seed=5)])
+
+
 @pytest.mark.parametrize("shape", [(2, 2, 2, 6), (3, 5), (2, 1, 1, 1)])
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
 def test_local_response_norm(shape, size):
