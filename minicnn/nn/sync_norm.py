@@ -62,7 +62,7 @@ class SyncBatchNorm(BatchNorm2d):
         return cast(M, cls._in_place_of(module, communicator)) if type(module) is BatchNorm2d else module
 
     @classmethod
-    def _in_place_of(cls, layer: BatchNorm2d, communicator: Communicator) -> SyncBatchNorm:
+    def _in_place_of(cls, layer: Module, communicator: Communicator) -> SyncBatchNorm:
         new = cls.__new__(cls)  # without new Parameters, which would shift the random numbers of layers made later
         vars(new).update(vars(layer), communicator=communicator)
         return new
