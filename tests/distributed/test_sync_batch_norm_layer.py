@@ -1,5 +1,6 @@
 """The layer of batch normalisation over all ranks: in networks, in training and evaluation, and in files."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -117,6 +118,21 @@ def test_conversion_of_shared_layers_and_of_layers_of_ones_own():
     assert model[1][1] is own
     assert model[2] is sync
     assert sync.communicator is ALONE
+
+
+def test_a_copy_of_a_network_is_on_the_same_ranks():
+    class Single(Silent):
+        def __deepcopy__(self, memo):
+            raise AssertionError("a communicator was copied")
+
+    model = nn.Sequential(nn.SyncBatchNorm(3, Single()), nn.Linear(3, 2))
+    other = copy.deepcopy(model)
+    assert other[0].communicator is model[0].communicator
+    other[0].running_mean += 1
+    other[0].weight.data[...] = 2
+    assert model[0].running_mean.tolist() == [0, 0, 0]
+    assert model[0].weight.data.tolist() == [1, 1, 1]
+    assert [name for name, _ in other.named_buffers()] == [name for name, _ in model.named_buffers()]
 
 
 def test_wrong_arguments_are_one_sentence():
