@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .. import _part
 from .. import functional as F
 from .._tensor import Tensor
 from .module import Module
@@ -41,7 +42,8 @@ class SyncBatchNorm(BatchNorm2d):
         if not self.training:
             return super()._normalised(x, momentum, activation, residual)
         settings = (self.running_mean, self.running_var, self.communicator, momentum, self.eps)
-        return F.sync_batch_norm(x, self.weight, self.bias, *settings, activation, residual)
+        counted = not _part.current().is_idle
+        return F.sync_batch_norm(x, self.weight, self.bias, *settings, activation, residual, counted)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SyncBatchNorm:
         """A copy is on the same ranks: there is no copying of a communicator."""

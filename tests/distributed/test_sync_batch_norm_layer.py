@@ -12,6 +12,7 @@ import minicnn as mc
 from minicnn import functional as F
 from minicnn import nn, optim
 from minicnn._function import observe
+from minicnn._part import Part, computing
 from minicnn.distributed.communicator import Alone
 from minicnn.models._residual import BasicBlock, cifar_network, projection
 from minicnn.ops.sync_norm import SyncBatchNorm
@@ -70,6 +71,22 @@ def test_a_relu_behind_it_is_computed_in_the_same_step():
         y = nn.Sequential(nn.SyncBatchNorm(3, ALONE), nn.ReLU())(x)
     assert called == [SyncBatchNorm]
     assert_array_equal(y.data, F.relu(nn.SyncBatchNorm(3, ALONE)(x)).data)
+
+
+def test_a_rank_that_has_no_sample_of_a_batch_leaves_the_statistics_alone():
+    """As the Trainer lets it go along with the others."""
+
+    def work(communicator):
+        layer = nn.SyncBatchNorm(3, communicator)
+        with computing(Part(is_idle=communicator.rank == 1)):
+            layer(mc.tensor(images(4, 2, 2, 3, seed=communicator.rank)))
+        return layer.state_dict()
+
+    expected = nn.BatchNorm2d(3)
+    expected(mc.tensor(images(4, 2, 2, 3, seed=0)))
+    for state in run_ranks(2, work):
+        for name, array in expected.state_dict().items():
+            assert_allclose(state[name], array, rtol=1e-6)
 
 
 def small_resnet():
