@@ -80,6 +80,7 @@ def curves(tmp_path_factory):
     return {size: results(size, CURVES, tmp_path_factory.mktemp(f"curves{size}")) for size in (1, 2, 4)}
 
 
+@pytest.mark.slow
 def test_after_200_steps_all_ranks_have_the_same_bits(curves):
     for size, told in curves.items():
         assert len(told[0]["losses"]) == 204
@@ -87,12 +88,14 @@ def test_after_200_steps_all_ranks_have_the_same_bits(curves):
         assert len({each["digest"] for each in told}) == len({each["digests"] for each in told}) == 1
 
 
+@pytest.mark.slow
 def test_every_rank_has_the_same_history_and_measures_the_same(curves):
     for told in curves.values():
         assert all(each == told[0] for each in told)
         assert set(told[0]["history"]) == {"loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds"}
 
 
+@pytest.mark.slow
 def test_any_number_of_ranks_follows_one_curve(curves):
     alone = curves[1][0]
     assert alone["losses"][-1] < 0.9 * alone["losses"][0]  # something is learnt
@@ -104,11 +107,13 @@ def test_any_number_of_ranks_follows_one_curve(curves):
             np.testing.assert_allclose(together["history"][name], alone["history"][name], rtol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_accumulated_and_clipped_steps_follow_it_too(curves):
     for size in (2, 4):
         np.testing.assert_allclose(curves[size][0]["more"]["loss"], curves[1][0]["more"]["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_sample_is_measured_once(curves):
     """Of 37 samples in batches of 7, shared by 4: an accuracy is a whole number of 37ths."""
     for told in curves.values():
