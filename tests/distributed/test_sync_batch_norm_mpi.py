@@ -1,6 +1,8 @@
-"""Batch normalisation over all ranks where they are processes that mpiexec has started."""
+"""Batch normalisation over all ranks where they are processes that mpiexec has started.
 
-import json
+With a Trainer, and with more ranks than samples: test_distributed_training.py.
+"""
+
 from pathlib import Path
 
 import numpy as np
@@ -91,44 +93,3 @@ def test_ranks_of_mpi_are_one_rank(size, tmp_path):
     for state in came["statistics"]:
         assert_allclose(state["running_mean"], mean, rtol=1e-6)
         assert_allclose(state["running_var"], ((means - mean) ** 2 + np.arange(size) + 1).mean(), rtol=1e-6)
-
-
-TRAINER = """
-import hashlib, json
-from minicnn import data, nn, optim
-mc.set_threads(1)
-ranks = distributed.init(timeout=60.0)
-mc.seed(0)
-rng = np.random.default_rng(0)
-images, labels = rng.integers(0, 256, (65, 8, 8, 1), np.uint8), rng.integers(0, 3, 65)  # the last batch: one image
-model = nn.Sequential(
-    nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3),
-    nn.Linear(36, 3))
-nn.SyncBatchNorm.convert_sync_batchnorm(model, ranks)
-losses = []
-
-class Watch(mc.train.Callback):
-    def on_step_end(self, trainer, record):
-        losses.append(record["loss"])
-
-trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.05, momentum=0.9), callbacks=[Watch()], communicator=ranks)
-trainer.fit(data.ArrayDataset(images, labels), epochs=2, batch_size=16, progress=False)
-content = b"".join(array.tobytes() for array in model.state_dict().values())
-digests = ranks.gather(hashlib.sha256(content).hexdigest())
-if ranks.is_main:
-    statistics = [model[1].running_mean.tolist(), model[1].running_var.tolist()]
-    print(json.dumps({"losses": losses, "digests": digests, "statistics": statistics}))
-"""
-
-
-def test_a_trainer_follows_one_curve_on_any_number_of_ranks_and_with_more_ranks_than_samples(tmp_path):
-    told = []
-    for size in (1, 3):
-        job = run(size, TRAINER, tmp_path)
-        assert job.status == 0, job.errors
-        told.append(json.loads(job.output))
-    one, three = told
-    assert len(one["losses"]) == 10
-    assert_allclose(three["losses"], one["losses"], rtol=1e-4)
-    assert_allclose(three["statistics"], one["statistics"], rtol=1e-4, atol=1e-6)
-    assert three["digests"] == three["digests"][:1] * 3
