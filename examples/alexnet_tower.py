@@ -71,9 +71,8 @@ def tower(
     Both ranks call it, after the same `mc.seed`. filters, hidden: of both towers together, even. side: rows and columns
     that the last pooling leaves, 6 of 227.
     """
-    if communicator.size != 2 or num_classes < 2:
-        raise ValueError(f"AlexNet's two towers expected two ranks and two classes or more, got {communicator.size} "
-                         f"and {num_classes}: start them with mpiexec -n 2")  # fmt: skip
+    if num_classes < 2:
+        raise ValueError(f"AlexNet's two towers expected two classes or more, got {num_classes}: each has a part")
     c, half = communicator, hidden // 2
     f1, f2, f3, f4, f5 = (number // 2 for number in filters)
     classes = num_classes // 2 if c.rank == 1 else num_classes - num_classes // 2
@@ -99,12 +98,12 @@ def tower(
 
 
 def _numbered(*modules: nn.Module) -> nn.Sequential:
-    """The modules under their numbers in the grouped network, which has no exchanges: these stand before a number."""
+    """The modules under their numbers in the grouped network; it has no exchanges: these get the next one's number."""
     names: dict[str, nn.Module] = {}
     number = 0
     for module in modules:
         exchanges = type(module) in (Both, Join)
-        names[f"before_{number}" if exchanges else str(number)] = module
+        names[f"exchange_{number}" if exchanges else str(number)] = module
         number += not exchanges
     return nn.Sequential(names)
 
@@ -126,15 +125,15 @@ def grouped_state(model: nn.Sequential, communicator: Communicator) -> dict[str,
     return {name: exchange_channels(mc.tensor(value), communicator).numpy() for name, value in state.items()}
 
 
-def exchanged(model: nn.Sequential, communicator: Communicator) -> list[tuple[str, int, int]]:
-    """What the two ranks have sent each other in the model's last forward pass, and send back: rows of a module's name,
-    bytes forward and bytes backward. Both ranks call it.
+def bytes_exchanged(model: nn.Sequential, communicator: Communicator, images: mc.Tensor) -> dict[str, tuple[int, int]]:
+    """What the two ranks send each other in a training step on these images (N, H, W, 3), together: for the name of
+    each module that exchanges, bytes forward and bytes backward. Both ranks call it; leaves the model in evaluation
+    mode.
 
-    Backwards goes the gradient in each number that came; the logits' is known to both, and Join sends nothing.
+    Backward goes the gradient in each number that came; that in the logits both know, and Join sends nothing.
     """
-    rows = []
-    for name, module in model.named_modules():
-        if isinstance(module, Both):
-            forward = sum(communicator.gather(module.received))
-            rows.append((name, forward, 0 if isinstance(module, Join) else forward))
-    return rows
+    with mc.no_grad():
+        model.eval()(images)
+    exchanges = {name: module for name, module in model.named_modules() if isinstance(module, Both)}
+    forward = {name: sum(communicator.gather(module.received)) for name, module in exchanges.items()}
+    return {name: (forward[name], 0 if isinstance(exchanges[name], Join) else forward[name]) for name in exchanges}
