@@ -67,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def begin(settings: argparse.Namespace) -> Communicator:
     """The two ranks."""
-    communicator = mc.distributed.init(timeout=settings.timeout)
+    communicator = mc.distributed.init(script.chosen_device(settings.device), settings.timeout)
     if communicator.size != 2:
         if not communicator.is_main:
             sys.exit(1)

@@ -1,8 +1,6 @@
 """Two ranks that exchange channels: against the definition, with threads as ranks, and through MPI."""
 
-import importlib.util
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ranks import MPIEXEC, needs_mpi
 
 import minicnn as mc
 from minicnn.distributed import Communicator, Request
@@ -228,13 +227,10 @@ def test_nonsense_is_refused_before_anything_is_sent():
                 raise error
 
 
+@needs_mpi
 def test_through_mpi_it_is_the_same(tmp_path):
-    mpiexec = Path(sys.executable).with_name("mpiexec")
-    mpiexec = str(mpiexec) if mpiexec.exists() else shutil.which("mpiexec")
-    if mpiexec is None or importlib.util.find_spec("mpi4py") is None:
-        pytest.skip('MPI is not installed: pip install "minicnn[mpi]"')
-    command = [mpiexec, "-n", "2", sys.executable, str(WORKER), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    command = [MPIEXEC, "-n", "2", sys.executable, WORKER, tmp_path]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     xs, weights = parts((3, 5), (2, 40, 40))
     reached = [weights[0][..., :5], weights[1][..., :7]]
