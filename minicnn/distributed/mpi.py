@@ -35,39 +35,36 @@ class MpiCommunicator(Communicator):
         self.rank, self.size = self._ranks.Get_rank(), self._ranks.Get_size()
         self._farewells = Farewells(MPI.COMM_WORLD.Dup())
         self._calls: Counter[Call] = Counter()
-        self._under_way: list[Request] = []
+        self._under_way: list[tuple[Request, Any]] = []
         self._everyone: dict[int, Call] = {rank: ("all", 0) for rank in range(self.size) if rank != self.rank}
         atexit.register(self._leave)
 
     def start_all_reduce(self, array: Array) -> Request:
         self._check_sum(array)
         what = f"a sum of {described(array)} over {self.size} ranks"
-        return self._collective(self._ranks.Iallreduce(self._MPI.IN_PLACE, array, self._MPI.SUM), what)
+        return self._collective(self._ranks.Iallreduce(self._MPI.IN_PLACE, array, self._MPI.SUM), array, what)
 
     def start_broadcast(self, array: Array, root: int = 0) -> Request:
         self._check_rank("start_broadcast", root)
         what = f"a broadcast of {described(array)} from rank {root}"
-        return self._collective(self._ranks.Ibcast(self._memory(array), root), what)
+        return self._collective(self._ranks.Ibcast(self._memory(array), root), array, what)
 
     def start_send(self, array: Array, to: int) -> Request:
         self._check_rank("start_send", to, other=True)
         what, needed = f"sending {described(array)} to rank {to}", {to: ("received", self.rank)}
-        return self._request(self._ranks.Isend(self._memory(array), to), what, ("sent", to), needed)
+        return self._request(self._ranks.Isend(self._memory(array), to), array, what, ("sent", to), needed)
 
     def start_receive(self, array: Array, source: int) -> Request:
         self._check_rank("start_receive", source, other=True)
         what, needed = f"receiving {described(array)} from rank {source}", {source: ("sent", self.rank)}
-        return self._request(self._ranks.Irecv(self._memory(array), source), what, ("received", source), needed)
+        return self._request(self._ranks.Irecv(self._memory(array), source), array, what, ("received", source), needed)
 
     def gather(self, value: Any) -> list[Any]:
         content = np.frombuffer(pickle.dumps(value), np.uint8)
-        sizes = np.zeros(self.size, np.int64)
-        what = f"gathering a value from each of {self.size} ranks"
-        self._collective(self._ranks.Iallgather(np.array([content.size]), sizes), what).wait()
+        sizes = self._gathered(np.array([content.size])).ravel()
         padded = np.zeros(sizes.max(), np.uint8)
         padded[: content.size] = content
-        rows = np.empty((self.size, padded.size), np.uint8)
-        self._collective(self._ranks.Iallgather(padded, rows), what).wait()
+        rows = self._gathered(padded)
         return [pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
     def abort(self, message: str) -> NoReturn:
@@ -78,22 +75,33 @@ class MpiCommunicator(Communicator):
             self._ranks.Abort(1)
         os._exit(1)  # the launcher that has a watcher then kills all; after Abort each would end by itself, unwatched
 
-    def _collective(self, started: Any, what: str) -> Request:
-        return self._request(started, what, ("all", 0), self._everyone)
+    def _gathered(self, part: Array) -> Array:
+        """The ranks' parts of one size, a row each."""
+        rows = np.empty((self.size, part.size), part.dtype)
+        what = f"gathering a value from each of {self.size} ranks"
+        self._collective(self._ranks.Iallgather(part, rows), (part, rows), what).wait()
+        return rows
 
-    def _request(self, started: Any, what: str, call: Call, needed: dict[int, Call]) -> Request:
-        """A request of mpi4py as one of ours. It is kept until it is done: MPI writes to its array until then."""
+    def _collective(self, started: Any, arrays: Any, what: str) -> Request:
+        return self._request(started, arrays, what, ("all", 0), self._everyone)
+
+    def _request(self, started: Any, arrays: Any, what: str, call: Call, needed: dict[int, Call]) -> Request:
+        """A request of mpi4py as one of ours.
+
+        It is kept with its arrays until it is done: MPI reads and writes their memory, and mpi4py alone would let them
+        go.
+        """
         self._calls[call] += 1
         number = self._calls[call]
         request = Request(started.Test, self.timeout, what, lambda: self._farewells.absent(needed, number))
-        self._under_way = [other for other in self._under_way if not other.was_done] + [request]
+        self._under_way = [other for other in self._under_way if not other[0].was_done] + [(request, arrays)]
         return request
 
     def _leave(self) -> None:
         """Wait for what is under way and for the ends of the other ranks, or end them if that takes too long."""
         self._farewells.say(self._calls)
         try:
-            for request in self._under_way:
+            for request, _ in self._under_way:
                 request.wait()
             Request(self._farewells.all_said, self.timeout, "what the other ranks still do after this one's end").wait()
         except (RuntimeError, TimeoutError) as error:
