@@ -83,9 +83,9 @@ def load_photos(settings: argparse.Namespace, communicator: Communicator) -> tup
     communicator.barrier()
     if not communicator.is_main:
         photos = folders.load_photos(settings)
-    found = communicator.gather(f"{len(photos[0])} photos and {len(photos[1])} for the test of {photos[0].classes}")
-    if found[0] != found[1]:
-        raise ValueError(f"both ranks need the same photos, and rank 0 found {found[0]}, rank 1 {found[1]}")
+    kept, tested = photos
+    found = {"classes": kept.classes, "training": len(kept), "test": len(tested)}
+    mc.distributed.check_same(communicator, "photos", found)
     return photos
 
 
@@ -125,6 +125,8 @@ def work(settings: argparse.Namespace, communicator: Communicator) -> None:
     mc.set_threads(settings.threads)
     if settings.out is not None and not settings.out.parent.is_dir():
         raise ValueError(f"--out expected a file in a folder that is there, got {settings.out}")
+    alike = ("lr", "weight_decay", "epochs", "batch_size", "seed", "out")  # or the towers grow apart, or one waits
+    mc.distributed.check_same(communicator, "settings", {name: str(getattr(settings, name)) for name in alike})
     photos, test = load_photos(settings, communicator)
     mc.seed(settings.seed)
     model = alexnet_tower.tower(communicator, len(photos.classes)).to(script.chosen_device(settings.device))

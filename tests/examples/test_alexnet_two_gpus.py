@@ -157,13 +157,24 @@ def test_nonsense_ends_both_ranks_with_a_sentence(tmp_path, options, said):
 
 
 @needs_mpi
-def test_a_rank_without_the_photos_is_named(pets, tmp_path):
-    """The two ranks are started in two folders, of which one has the photos."""
-    rank = ["-n", "1", "-wdir", str(pets.parent), sys.executable, str(SCRIPT), pets.name]
-    other = [*rank[:3], str(tmp_path), *rank[4:]]
-    done = subprocess.run([MPIEXEC, *rank, ":", *other], capture_output=True, text=True, timeout=60)
+@pytest.mark.parametrize(
+    ("pictures", "options", "said"),
+    [
+        (0, [], r"rank 1: .*: pets: there is no such folder"),
+        (20, [], r"photos\['training'\] must be the same .* rank 0 has 20 and rank 1 has 16"),
+        (0, ["--seed", "1"], r"settings\['seed'\] must be the same .* rank 0 has '0' and rank 1 has '1'"),
+    ],
+)
+def test_ranks_that_differ_are_named(pets, tmp_path, monkeypatch, pictures, options, said):
+    """The two are started in two folders, of which the second has other photos or none, or with other options."""
+    if pictures:
+        launch.module("drawn_pets", monkeypatch).draw_folder(tmp_path / "pets", pictures, seed=0)
+    zero = ["-n", "1", "-wdir", str(pets.parent), sys.executable, str(SCRIPT), "pets"]
+    one = ["-n", "1", "-wdir", str(tmp_path), *zero[4:], *options]
+    done = subprocess.run([MPIEXEC, *zero, ":", *one], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert f"rank 1: alexnet_two_gpus.py: {pets.name}: there is no such folder" in done.stderr
+    assert re.search(said, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @needs_mpi
