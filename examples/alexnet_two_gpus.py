@@ -90,7 +90,7 @@ def load_photos(settings: argparse.Namespace, communicator: Communicator) -> tup
 
 
 def print_towers(model: nn.Sequential, communicator: Communicator, batch_size: int) -> None:
-    """Which rank holds what, and what they exchange in a step. Both ranks call it, and rank 0 prints."""
+    """Which rank holds what, and what the two exchange in a step. Both call it, and rank 0 prints."""
     image = mc.tensor(np.zeros((1, SIZE, SIZE, 3), np.float32)).to(next(model.parameters()).device)
     exchanges = alexnet_tower.bytes_exchanged(model, communicator, image)
     shapes = {name: value.shape for name, value in model.named_parameters()}
@@ -98,18 +98,19 @@ def print_towers(model: nn.Sequential, communicator: Communicator, batch_size: i
     held = [sum(math.prod(shape) for shape in rank.values()) for rank in ranks]
     if not communicator.is_main:
         return
-    print(f"{'':22}{'weights of rank 0':>20}{'of rank 1':>20}   exchanged in a step")
+    print(f"{'':22}{'held by rank 0':>18}{'by rank 1':>18}  exchanged in a step")
     for name, _ in model.named_modules():
         if f"{name}.weight" in shapes:
-            print(f"{name:22}" + "".join(f"{' x '.join(map(str, rank[f'{name}.weight'])):>20}" for rank in ranks))
+            print(f"{name:22}" + "".join(f"{' x '.join(map(str, rank[f'{name}.weight'])):>18}" for rank in ranks))
         elif name in exchanges:
-            there, back = (batch_size * n / 1000 for n in exchanges[name])
-            print(f"{name:62}   {there:,.1f} kB forward, {back:,.1f} kB back")
-    exchanged = batch_size * sum(map(sum, exchanges.values()))
-    print(f"{'parameters':22}" + "".join(f"{n:>20,}" for n in held) + f"   {exchanged / 1000:,.1f} kB in all")
-    # Of which a sum on two ranks sends each gradient once in either direction.
-    print(f"\nTwo ranks with the whole network each, on half of the photos, would exchange the gradients of its "
-          f"{sum(held):,} parameters: {2 * 4 * sum(held) / 1000:,.1f} kB.\n", flush=True)  # fmt: skip
+            forward, back = (batch_size * n / 1000 for n in exchanges[name])
+            print(f"{name:58}  {forward:,.1f} + {back:,.1f} kB")
+    exchanged = batch_size * sum(map(sum, exchanges.values())) / 1000
+    print(f"{'parameters':22}" + "".join(f"{n:>18,}" for n in held) + f"  {exchanged:,.1f} kB")
+    gradients = 2 * 4 * sum(held) / 1000  # a sum on two ranks sends each once in either direction, in four bytes
+    print("\nThat is activations forward + gradients back, of both ranks together. Had each the\n"
+          f"whole network, and half of the photos, it would be {gradients:,.1f} kB: the gradients\n"
+          f"of all {sum(held):,} parameters.\n", flush=True)  # fmt: skip
 
 
 def keep(state: Mapping[str, np.ndarray], K: int, path: Path) -> None:
