@@ -15,7 +15,7 @@ import pytest
 from tower_worker import trained
 
 import minicnn as mc
-from minicnn import data, models, nn, optim
+from minicnn import data, kernels, models, nn, optim
 from minicnn.data import transforms
 from minicnn.nn import init
 
@@ -82,7 +82,8 @@ def compared(folder, model, images, labels, settings, tolerance):
     (folder / "settings.json").write_text(json.dumps(settings))
     done = ranks(Path(__file__).with_name("tower_worker.py"), folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    expected = trained(model, images, labels, settings["steps"])
+    with kernels.use(settings["room"]):
+        expected = trained(model, images, labels, settings["steps"])
     expected |= {f"whole {name}": value for name, value in model.state_dict().items()}
     with np.load(folder / "0.npz") as zero, np.load(folder / "1.npz") as one:
         assert set(zero.files) == set(one.files) == {*expected, *(f"begun {name}" for name in begun)}
@@ -106,7 +107,8 @@ def test_two_narrow_towers_are_the_grouped_network(tmp_path):
     model.to(dtype=np.float64)
     rng = np.random.default_rng(0)
     images, labels = 100 * rng.normal(size=(6, 67, 67, 3)), rng.integers(0, 5, 6)
-    compared(tmp_path, model, images, labels, {"seed": 3, "classes": 5, "sizes": SIZES, "steps": 4}, 1e-10)
+    settings = {"seed": 3, "classes": 5, "sizes": SIZES, "steps": 4, "room": "reference"}
+    compared(tmp_path, model, images, labels, settings, 1e-10)
     # Of 6 images, in float64: two channels at the border, then what each half has, there and back; the logits there.
     numbers = {"features.2": 15 * 15 * 4, "features.6": 7 * 7 * 4, "features.exchange_8": 3 * 3 * 16,
                "features.exchange_15": 16, "classifier.exchange_2": 16, "classifier.exchange_5": 16}  # fmt: skip
@@ -222,4 +224,5 @@ def test_the_towers_of_2012_are_the_grouped_network(tmp_path):
     model = models.alexnet(variant="2012").to(dtype=np.float64)
     rng = np.random.default_rng(0)
     images, labels = rng.normal(size=(2, 227, 227, 3)), rng.integers(0, 1000, 2)
-    compared(tmp_path, model, images, labels, {"seed": 1, "classes": 1000, "sizes": {}, "steps": 2}, 1e-10)
+    settings = {"seed": 1, "classes": 1000, "sizes": {}, "steps": 2, "room": "cpu"}
+    compared(tmp_path, model, images, labels, settings, 1e-10)

@@ -43,9 +43,10 @@ def main(folder):
         images, labels = given["images"], given["labels"]
     model.to(dtype=images.dtype)
     begun = {f"begun {name}": value for name, value in model.state_dict().items()}
-    result = trained(model, images, labels, settings["steps"])
+    with mc.kernels.use(settings["room"]):
+        result = trained(model, images, labels, settings["steps"])
+        sent = alexnet_tower.bytes_exchanged(model, communicator, mc.tensor(images))
     whole = alexnet_tower.grouped_state(model, communicator)
-    sent = alexnet_tower.bytes_exchanged(model, communicator, mc.tensor(images))
     (folder / f"{communicator.rank}.json").write_text(json.dumps(sent))
     np.savez(folder / f"{communicator.rank}.npz", **begun, **result, **{f"whole {n}": w for n, w in whole.items()})
 
