@@ -151,7 +151,7 @@ def test_three_ranks_are_one_too_many_and_one_of_them_says_so(tmp_path):
 )
 def test_nonsense_ends_both_ranks_with_a_sentence(tmp_path, options, said):
     done = ranks(SCRIPT, *options, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert said in done.stderr
     assert re.search(r"^rank [01]: alexnet_two_gpus\.py: ", done.stderr, re.MULTILINE), "whoever finds it first"
     assert "Traceback" not in done.stderr
@@ -174,7 +174,7 @@ def test_ranks_that_differ_are_named(pets, tmp_path, monkeypatch, pictures, opti
     zero = ["-n", "1", "-wdir", str(pets.parent), sys.executable, str(SCRIPT), "pets"]
     one = ["-n", "1", "-wdir", str(tmp_path), *zero[4:], *options]
     done = subprocess.run([MPIEXEC, *zero, ":", *one], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert re.search(said, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
 
