@@ -99,8 +99,8 @@ def exchange_channels(x: Tensor, communicator: Communicator, reach: int | None =
         the rank's own slice of dy, to which what comes back for the two is added.
 
     Both ranks have to call it, and backward, with equal shapes but C and one dtype. Raises ValueError where these
-    differ, where there are not two ranks and for a wrong reach, RuntimeError where one rank records no graph, TypeError
-    for what is no Tensor of floats, TimeoutError where the other rank does not come.
+    differ, where there are not two ranks and for a wrong reach, RuntimeError where one rank records no graph or has
+    ended, TypeError for what is no Tensor of floats, TimeoutError where the other rank does not come.
     """
     _check(x, communicator, "exchange_channels")
     if reach is not None and (not is_whole(reach) or reach < 1):
