@@ -8,7 +8,7 @@ the others the sums are handed round. So
 
 The first term hardly grows: with many ranks it is twice the time of the array itself. The second grows with each rank.
 
-Source: Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations", section 4.
+Source: Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations".
 What is left out makes it slower: adding the numbers, links that are shared, and ranks that wait for the slowest one.
 Other algorithms have fewer rounds (trees: 2 log2 p), so where the latency is what bends, a library does better.
 """
