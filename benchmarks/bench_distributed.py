@@ -59,6 +59,8 @@ def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
     harness.start(options)
+    from minicnn import models
+
     if missing := launch_ranks.why_no_mpi():
         sys.exit(missing)
     pace = Pace(options.rounds, 0.02, calls=1) if options.quick else Pace(options.rounds, 3.0, calls=5)
@@ -66,13 +68,15 @@ def main() -> int:
     jobs = [(name, ranks) for name in contenders for ranks in (1, options.ranks)]
     results = []
     for model in options.model or TRAINED:
-        from minicnn import models
-
         task = Task(model, options.batch_size or MODELS[model][0], models.input_shape(model)[0])
-        results.append(measure(task, jobs, options.threads, pace))
+        try:
+            results.append(measure(task, jobs, options.threads, pace))
+        except RuntimeError as error:  # of a job, with what it said
+            sys.exit(f"{model}: {error}")
         _print(results[-1], options.threads)
     print("\n" + "\n".join(report.filled(f"{link.name}: {link.source}.") for link in LINKS))
-    described = {**report.machine(options.threads), "mpi": results[-1].said[results[-1].most][-1]["mpi"]}
+    last = results[-1].said[results[-1].most][-1]
+    described = {**report.machine(options.threads), **{name: last[name] for name in ("numba threads", "mpi")}}
     print(f"\n{report.describe(described)}")
     if options.json:
         settings = {"rounds": options.rounds, "quick": options.quick, "ranks": options.ranks}

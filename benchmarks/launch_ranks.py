@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import report
 from harness import Pace
 from networks import Task
 from rank_work import measure
@@ -96,6 +97,7 @@ def _main() -> None:
         rank = MinicnnRank(task)
         work = rank.work()
         answer = measure(work, pace)
+        answer["numba threads"] = report.machine(said["threads"])["numba threads"]
         if said["ranks"] == 1:
             answer["step"] = asdict(rank.observed())
         else:

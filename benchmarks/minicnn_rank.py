@@ -73,7 +73,8 @@ class MinicnnRank:
         self.summed(*self.batches[0])
         (begin, backward, end), trace = self.clocks, self.buckets.trace
         buckets = tuple(Bucket(sent.bytes, backward - begin + sent.started) for sent in trace.buckets)
-        return Step(end - begin, backward - begin + trace.pass_ended, buckets)
+        # What is left when the pass is over is sent a little later: until then the rank is at work, too.
+        return Step(end - begin, max(backward - begin + trace.pass_ended, buckets[-1].ready), buckets)
 
 
 def median_step(steps: list[Step]) -> Step:
