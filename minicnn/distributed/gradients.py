@@ -197,19 +197,11 @@ class GradientBuckets:
             sent.done = self._now()
 
     def _make_buckets(self) -> None:
-        """Buckets in the order of rank 0's pass; behind them what it did not reach. One has one dtype."""
+        """Buckets in the order of rank 0's pass, behind them what it did not reach."""
         order = self.communicator.gather(self._completed)[0]
         order += [i for i, trained in enumerate(self._trained) if trained and i not in set(order)]
-        parts: list[list[int]] = []
-        for i in order:
-            last = [self.parameters[j].data for j in parts[-1]] if parts else []
-            w = self.parameters[i].data
-            fits = last and last[0].dtype == w.dtype and sum(each.nbytes for each in last) < self.bucket_bytes
-            if fits and w.nbytes < self.bucket_bytes:
-                parts[-1].append(i)
-            else:
-                parts.append([i])
-        self._buckets = [Bucket(places, self.parameters) for places in parts]
+        places = in_buckets(order, [parameter.data for parameter in self.parameters], self.bucket_bytes)
+        self._buckets = [Bucket(some, self.parameters) for some in places]
         self._bucket_of = {i: bucket for bucket in self._buckets for i in bucket.places}
 
     def _give(self) -> None:
@@ -223,3 +215,21 @@ class GradientBuckets:
 
     def _now(self) -> float:
         return time.perf_counter() - self._start
+
+
+def in_buckets(order: Sequence[int], ws: Sequence[Array], bucket_bytes: int) -> list[list[int]]:
+    """The numbers of the arrays ws in buckets of one dtype, in which they come in this order, the first full one first.
+
+    Large arrays have a bucket of their own each; small ones are collected meanwhile, until there is enough of them.
+    """
+    buckets: list[list[int]] = []
+    small: dict[Any, list[int]] = {}  # by dtype: the bucket that is being filled
+    for i in order:
+        if ws[i].nbytes >= bucket_bytes:
+            buckets.append([i])
+            continue
+        filling = small.setdefault(ws[i].dtype, [])
+        filling.append(i)
+        if sum(ws[j].nbytes for j in filling) >= bucket_bytes:
+            buckets.append(small.pop(ws[i].dtype))
+    return buckets + list(small.values())

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 Array = Any
+STATISTICS = ("running_mean", "running_var")
 Done = tuple[int, dict[str, float], float]  # of a batch: its samples, its loss and metrics, the learning rate
 
 
@@ -108,12 +109,21 @@ class Ranks:
         return RunningMeans(dict(zip(names, values, strict=True)), int(samples))
 
     def average_statistics(self) -> None:
-        """Give every rank's batch normalisation the mean of all ranks' running statistics: that of all samples seen."""
-        for layer in self.trainer.model.modules():
-            if type(layer) is nn.BatchNorm2d:
-                for array in _statistics(layer):
-                    self.communicator.all_reduce(array)
-                    array /= self.communicator.size
+        """Give every rank's batch normalisation the mean of all ranks' running statistics: that of all samples seen.
+
+        They are means over time already, of every rank's batches alike, so that it does not matter when it is done. An
+        average of the weights has followed those of its rank.
+        """
+        layers = {name: layer for name, layer in self.trainer.model.named_modules() if type(layer) is nn.BatchNorm2d}
+        arrays = [array for layer in layers.values() for array in _statistics(layer)]
+        average = self.trainer.average
+        averages = average.state_dict() if average is not None and layers else {}
+        arrays += [averages[f"{name}.{of}"] for name in layers for of in STATISTICS if f"{name}.{of}" in averages]
+        for array in arrays:
+            self.communicator.all_reduce(array)
+            array /= self.communicator.size
+        if average is not None and averages:
+            average.load_state_dict(averages)
 
     def of_main(self, record: Mapping[str, float]) -> dict[str, float]:
         """Rank 0's record of an epoch: seconds are not alike everywhere."""
@@ -135,4 +145,4 @@ def ranks_of(trainer: Trainer, communicator: Any) -> Ranks | None:
 
 def _statistics(layer: nn.Module) -> list[Array]:
     """What a batch normalisation remembers of the samples that it saw."""
-    return [array for array in layer.buffers() if array.dtype.kind == "f"]
+    return [getattr(layer, name) for name in STATISTICS]
