@@ -41,7 +41,8 @@ columns:
                           over the rounds
   sums %                  how much of the step would be gone without sums
   wait %                  in how much of the step a rank waited for sums with
-                          nothing left to compute
+                          nothing left to compute: for the network, or for a
+                          rank that is slower
   MB/step                 gradients of which a rank has the sum, in 10**6 bytes;
                           in a ring of p ranks it sends 2 (p - 1) / p of it
 

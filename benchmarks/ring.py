@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import report
+
 MOST_RANKS = 1 << 20
 
 
@@ -140,16 +142,16 @@ def why(step: Step, link: Link, overlapped: bool, least: float = 0.9) -> str:
     if ranks is None:
         return f"{link.name}: never below {percent}, with up to {MOST_RANKS:,} ranks."
     cost, room = step.cost(ranks, link), step.backward_end - step.buckets[0].ready if overlapped else 0.0
-    hidden = f", of which at most {room * 1e3:.3g} ms fit behind the backward pass" if overlapped else ""
+    hidden = f", of which at most {report.duration(room)} fit behind the backward pass" if overlapped else ""
     if cost.transfer >= cost.latency:
         reason = (
-            f"bandwidth: {step.size / 1e6:.3g} MB take {cost.transfer * 1e3:.3g} ms to send{hidden}; the waits of "
-            f"{2 * (ranks - 1)} rounds a bucket take {cost.latency * 1e3:.3g} ms, and the longer from "
+            f"bandwidth: {step.size / 1e6:.3g} MB take {report.duration(cost.transfer)} to send{hidden}; the waits of "
+            f"{2 * (ranks - 1):,} rounds a bucket take {report.duration(cost.latency)}, and the longer from "
             f"{step.turning(link):,.0f} ranks on"
         )
     else:
         reason = (
-            f"latency: the waits of {2 * (ranks - 1)} rounds for each of {len(step.buckets)} buckets take "
-            f"{cost.latency * 1e3:.3g} ms{hidden}; their bytes take {cost.transfer * 1e3:.3g} ms"
+            f"latency: the waits of {2 * (ranks - 1):,} rounds for each of {len(step.buckets)} buckets take "
+            f"{report.duration(cost.latency)}{hidden}; their bytes take {report.duration(cost.transfer)}"
         )
     return f"{link.name}: below {percent} from {ranks:,} ranks on, by {reason}."

@@ -118,7 +118,7 @@ def test_a_sentence_names_the_term_that_bends(slow, quick):
     assert "never below 90 %" in why(step((50, 8.0)), quick, overlapped=False)
     # Two ranks: 400 bytes take 4 seconds to send and 4 of latency; a byte more, and the bytes are to blame.
     text = why(step((404, 4.0)), slow, overlapped=True)
-    assert "by bandwidth: 0.000404 MB take 4.04e+03 ms to send, of which at most 4e+03 ms fit" in text
+    assert "by bandwidth: 0.000404 MB take 4.04 s to send, of which at most 4.00 s fit" in text
 
 
 def test_the_links_are_as_fast_as_their_names_say():
