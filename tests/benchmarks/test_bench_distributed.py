@@ -92,7 +92,7 @@ def test_jobs_that_disagree_are_refused(harness):
 
     near, far = {"losses": [2.0, 1.0001]}, {"losses": [2.0, 1.01]}
     one = {"losses": [9.0, 9.0]}  # on one rank the batch is another, and so are the losses
-    check({("minicnn", 1): [one], ("minicnn", 2): [far, near], ("torch nchw", 2): [near]})
+    check({("minicnn", 2): [far, near], ("torch nchw", 2): [near], ("minicnn", 1): [one]})
     with pytest.raises(harness.Disagreement, match="torch nchw and minicnn"):
         check({("minicnn", 1): [one], ("minicnn", 2): [near], ("torch nchw", 2): [far]})
 
