@@ -6,7 +6,8 @@ communicator = mc.distributed.init()
 trainer = mc.Trainer(model, optimizer, communicator=communicator)
 """
 
+from .agreement import check_same
 from .communicator import Communicator, Request
 from .launching import init
 
-__all__ = ["Communicator", "Request", "init"]
+__all__ = ["Communicator", "Request", "check_same", "init"]

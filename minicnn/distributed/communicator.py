@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import numpy as np
 
 Array = Any
 Done = Callable[[], bool]
+Absent = Callable[[], str | None]
+PATIENCE = 0.001  # seconds of waiting with nothing but looking
 
 
 class Request:
     """A message or a reduction under way: its array belongs to it until it is done.
 
-    what: for the error of a wait that takes too long.
+    what: for the error of a wait that takes too long. absent: a sentence if a rank that it needs has ended, else None.
     """
 
-    def __init__(self, done: Done, timeout: float, what: str) -> None:
-        self._done, self._timeout, self._what = done, timeout, what
-        self._is_done = False
+    def __init__(self, done: Done, timeout: float, what: str, absent: Absent = lambda: None) -> None:
+        self._done, self._timeout, self._what, self.absent = done, timeout, what, absent
+        self.was_done = False
 
     def done(self) -> bool:
         """Whether it is done; looking drives it on, as MPI works only inside its own calls."""
-        self._is_done = self._is_done or self._done()
-        return self._is_done
+        self.was_done = self.was_done or self._done()
+        return self.was_done
 
     def wait(self) -> None:
-        """Return when it is done. Raises TimeoutError if that takes more than the communicator's timeout."""
-        end = time.monotonic() + self._timeout
+        """Return when it is done.
+
+        Raises TimeoutError if that takes more than the communicator's timeout, RuntimeError if it can never be.
+        """
+        start = time.monotonic()
         while not self.done():
-            if time.monotonic() > end:
+            waited = time.monotonic() - start
+            absent = self.absent() if waited > PATIENCE else None
+            if absent is not None and not self.done():
+                raise RuntimeError(f"{self._what} cannot be done: {absent}")
+            if waited > self._timeout:
                 raise TimeoutError(
                     f"{self._what} was not done within {self._timeout:g} s: another rank does something else, hangs or "
                     "is gone; look at its output, or give init a larger timeout"
                 )
+            _give_way(waited)
+
+
+def _give_way(waited: float) -> None:
+    """Let other processes have this processor: at once those that want it; after a while sleep, as the wait is long."""
+    if waited > 1:
+        time.sleep(0.001)
+    elif waited > PATIENCE:
+        os.sched_yield()
 
 
 class Communicator(ABC):
@@ -67,11 +87,21 @@ class Communicator(ABC):
 
     @abstractmethod
     def start_send(self, array: Array, to: int) -> Request:
-        """Send an array to a rank, which receives one of the same shape and dtype; keep it until the request is done."""
+        """Send an array to a rank, which receives one of the same shape and dtype."""
 
     @abstractmethod
     def start_receive(self, array: Array, source: int) -> Request:
         """array = what a rank sends, when the request is done."""
+
+    def start_exchange(self, sent: Array, received: Array, partner: int) -> Request:
+        """Send one array to a rank and receive another from it; both are done when the request is."""
+        parts = [self.start_receive(received, partner), self.start_send(sent, partner)]
+        return Request(
+            lambda: all([part.done() for part in parts]),
+            self.timeout,
+            f"exchanging {described(sent)} with rank {partner}",
+            lambda: next((said for part in parts if (said := part.absent()) is not None), None),
+        )
 
     @abstractmethod
     def gather(self, value: Any) -> list[Any]:
@@ -91,9 +121,7 @@ class Communicator(ABC):
 
     def exchange(self, sent: Array, received: Array, partner: int) -> None:
         """Send one array to a rank and receive another from it, without either waiting for the other to begin."""
-        requests = [self.start_receive(received, partner), self.start_send(sent, partner)]
-        for request in requests:
-            request.wait()
+        self.start_exchange(sent, received, partner).wait()
 
     def barrier(self) -> None:
         """Return when every rank is here."""
@@ -125,3 +153,11 @@ class Alone(Communicator):
 
     def abort(self, message: str) -> NoReturn:
         raise SystemExit(f"rank 0: {message}")
+
+
+def described(array: Any) -> str:
+    """dtype and shape of an array, for errors; the type of anything else."""
+    if not hasattr(array, "dtype"):
+        return f"a {type(array).__name__}"
+    kind = "" if isinstance(array, np.ndarray) else f"{type(array).__module__.partition('.')[0]} "
+    return f"{kind}{array.dtype} {array.shape}"

@@ -2,69 +2,138 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import pickle
 import sys
+from collections import Counter
 from typing import Any, NoReturn
 
 import numpy as np
-from mpi4py import MPI
 
-from .communicator import Communicator, Request
+from .communicator import Array, Communicator, Request, described
+from .failures import Watcher
+from .leaving import Call, Farewells
 
-Array = Any
+MAX_BYTES = 2**31 - 1  # MPI counts in C's int
 
 
 class MpiCommunicator(Communicator):
     """All ranks that a launcher of MPI, such as `mpiexec`, has started.
 
     Sums: MPI_Iallreduce, whose result MPI's standard recommends to be the same on all ranks (MPI 4.1, section 6.9.1).
+
+    As the process ends, its last words are: what it took part in, to all other ranks. Then it waits for theirs, because
+    MPI must not be shut down while messages are under way; so a script ends on all ranks together.
+
+    MPI: mpi4py's module, started. watcher: it is told when the process ends by itself.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, MPI: Any, timeout: float, watcher: Watcher) -> None:
+        self._MPI, self._watcher, self.timeout = MPI, watcher, timeout
         self._ranks = MPI.COMM_WORLD.Dup()  # messages of its own, apart from those of a script that uses MPI too
-        self.rank, self.size, self.timeout = self._ranks.Get_rank(), self._ranks.Get_size(), timeout
+        self.rank, self.size = self._ranks.Get_rank(), self._ranks.Get_size()
+        self._farewells = Farewells(MPI.COMM_WORLD.Dup())
+        self._calls: Counter[Call] = Counter()
+        self._under_way: list[tuple[Request, Any]] = []
+        self._everyone: dict[int, Call] = {rank: ("all", 0) for rank in range(self.size) if rank != self.rank}
+        atexit.register(self._leave)
 
     def start_all_reduce(self, array: Array) -> Request:
-        request = self._ranks.Iallreduce(MPI.IN_PLACE, _whole(array), MPI.SUM)
-        return Request(request.Test, self.timeout, f"a sum of {_described(array)} over {self.size} ranks")
+        self._check_sum(array)
+        what = f"a sum of {described(array)} over {self.size} ranks"
+        return self._collective(self._ranks.Iallreduce(self._MPI.IN_PLACE, array, self._MPI.SUM), array, what)
 
     def start_broadcast(self, array: Array, root: int = 0) -> Request:
-        request = self._ranks.Ibcast(_whole(array), root)
-        return Request(request.Test, self.timeout, f"a broadcast of {_described(array)} from rank {root}")
+        self._check_rank("start_broadcast", root)
+        what = f"a broadcast of {described(array)} from rank {root}"
+        return self._collective(self._ranks.Ibcast(self._memory(array), root), array, what)
 
     def start_send(self, array: Array, to: int) -> Request:
-        request = self._ranks.Isend(_whole(array), to)
-        return Request(request.Test, self.timeout, f"sending {_described(array)} to rank {to}")
+        self._check_rank("start_send", to, other=True)
+        what, needed = f"sending {described(array)} to rank {to}", {to: ("received", self.rank)}
+        return self._request(self._ranks.Isend(self._memory(array), to), array, what, ("sent", to), needed)
 
     def start_receive(self, array: Array, source: int) -> Request:
-        request = self._ranks.Irecv(_whole(array), source)
-        return Request(request.Test, self.timeout, f"receiving {_described(array)} from rank {source}")
+        self._check_rank("start_receive", source, other=True)
+        what, needed = f"receiving {described(array)} from rank {source}", {source: ("sent", self.rank)}
+        return self._request(self._ranks.Irecv(self._memory(array), source), array, what, ("received", source), needed)
 
     def gather(self, value: Any) -> list[Any]:
-        sizes = np.zeros(self.size, np.int64)
-        content = np.frombuffer(MPI.pickle.dumps(value), np.uint8)
-        self._gather(np.array([content.size]), sizes)
+        content = np.frombuffer(pickle.dumps(value), np.uint8)
+        sizes = self._gathered(np.array([content.size])).ravel()
         padded = np.zeros(sizes.max(), np.uint8)
         padded[: content.size] = content
-        rows = np.empty((self.size, padded.size), np.uint8)
-        self._gather(padded, rows)
-        return [MPI.pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
+        rows = self._gathered(padded)
+        return [pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
     def abort(self, message: str) -> NoReturn:
         print(f"rank {self.rank}: {message}", file=sys.stderr, flush=True)
-        self._ranks.Abort(1)
-        raise SystemExit(1)  # where MPI does not end the process at once
+        sys.stdout.flush()
+        self._watcher.dismiss()
+        if not self._watcher.is_there:
+            self._ranks.Abort(1)
+        os._exit(1)  # the launcher that has a watcher then kills all; after Abort each would end by itself, unwatched
 
-    def _gather(self, part: Array, whole: Array) -> None:
-        request = self._ranks.Iallgather(part, whole)
-        Request(request.Test, self.timeout, f"gathering a value from each of {self.size} ranks").wait()
+    def _gathered(self, part: Array) -> Array:
+        """The ranks' parts of one size, a row each."""
+        rows = np.empty((self.size, part.size), part.dtype)
+        what = f"gathering a value from each of {self.size} ranks"
+        self._collective(self._ranks.Iallgather(part, rows), (part, rows), what).wait()
+        return rows
+
+    def _collective(self, started: Any, arrays: Any, what: str) -> Request:
+        return self._request(started, arrays, what, ("all", 0), self._everyone)
+
+    def _request(self, started: Any, arrays: Any, what: str, call: Call, needed: dict[int, Call]) -> Request:
+        """A request of mpi4py as one of ours.
+
+        It is kept with its arrays until it is done: MPI reads and writes their memory, and mpi4py alone would let them
+        go.
+        """
+        self._calls[call] += 1
+        number = self._calls[call]
+        request = Request(started.Test, self.timeout, what, lambda: self._farewells.absent(needed, number))
+        self._under_way = [other for other in self._under_way if not other[0].was_done] + [(request, arrays)]
+        return request
+
+    def _leave(self) -> None:
+        """Wait for what is under way and for the ends of the other ranks, or end them if that takes too long."""
+        self._farewells.say(self._calls)
+        try:
+            for request, _ in self._under_way:
+                request.wait()
+            Request(self._farewells.all_said, self.timeout, "what the other ranks still do after this one's end").wait()
+        except (RuntimeError, TimeoutError) as error:
+            missing = self._farewells.missing()
+            self.abort(f"{error} (ranks that have not ended: {missing})" if missing else str(error))
+        self._MPI.Finalize()
+        self._watcher.dismiss()
+
+    def _memory(self, array: Array) -> list[Any]:
+        """The array as bytes, in which MPI sends arrays of all dtypes."""
+        _check(array)
+        return [array, array.nbytes, self._MPI.BYTE]
+
+    def _check_sum(self, array: Array) -> None:
+        _check(array)
+        if array.dtype.char not in "bBhHiIlLqQfd" or not array.dtype.isnative:
+            raise ValueError(f"MPI has no sums of {array.dtype}: use float32, float64 or integers")
+
+    def _check_rank(self, name: str, rank: int, other: bool = False) -> None:
+        if not 0 <= rank < self.size or (other and rank == self.rank):
+            which = "another rank" if other else "a rank"
+            raise ValueError(f"{name} expected {which} of 0 to {self.size - 1}, got {rank} on rank {self.rank}")
 
 
-def _whole(array: Array) -> Array:
-    """The array, of which MPI sends the memory as it lies."""
-    if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
-        raise ValueError(f"MPI expected a C-contiguous NumPy array, got {_described(array)}: use np.ascontiguousarray")
-    return array
-
-
-def _described(array: Array) -> str:
-    return f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}".strip()
+def _check(array: Array) -> None:
+    """MPI takes the memory of an array as it lies."""
+    if not isinstance(array, np.ndarray):
+        cure = "init(device='cuda') sums arrays on GPUs" if hasattr(array, "get") else "use np.asarray"
+        raise ValueError(f"MPI expected a NumPy array, got {described(array)}: {cure}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"MPI expected a C-contiguous array, got {described(array)}: use np.ascontiguousarray")
+    if not array.flags.writeable or array.dtype.hasobject:
+        raise ValueError(f"MPI expected an array of numbers that can be written, got {described(array)}: send a copy")
+    if array.nbytes > MAX_BYTES:
+        raise ValueError(f"MPI expected at most {MAX_BYTES} bytes a call, got {described(array)}: send it in parts")
