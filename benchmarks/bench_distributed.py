@@ -25,6 +25,7 @@ from distributed_result import OURS, PAPER, Job, Result, Said, paper
 from harness import Pace
 from networks import MODELS, STEPS, TOLERANCE, Task
 from ring import LINKS
+from timeline import timeline
 
 TRAINED = ("lenet5", "resnet18")
 WITHOUT_DROPOUT = ("lenet5", "resnet20", "resnet18", "resnet50")  # the libraries draw other random numbers
@@ -51,7 +52,7 @@ than {TOLERANCE:g} times the largest of them.
 
 examples:
   python benchmarks/bench_distributed.py
-  python benchmarks/bench_distributed.py --model resnet18 --rounds 3
+  python benchmarks/bench_distributed.py --model resnet18 --rounds 3 --trace
   python benchmarks/bench_distributed.py --model lenet5 --batch-size 16
 """
 
@@ -75,6 +76,9 @@ def main() -> int:
         except RuntimeError as error:  # of a job, with what it said
             sys.exit(f"{model}: {error}")
         _print(results[-1], options.threads)
+        if options.trace:
+            print("\na step of rank 0, from the beginning of its backward pass to the last sum")
+            print(timeline(results[-1].said[results[-1].most][-1]["trace"]))
     print("\n" + "\n".join(report.filled(f"{link.name}: {link.source}.") for link in LINKS))
     last = results[-1].said[results[-1].most][-1]
     described = {**report.machine(options.threads), **{name: last[name] for name in ("numba threads", "mpi")}}
@@ -96,6 +100,8 @@ def _options() -> argparse.Namespace:
                         f"{', '.join(f'{MODELS[name][0]} for {name}' for name in TRAINED)})")  # fmt: skip
     result.add_argument("--ranks", type=_several, default=2, metavar="N", help="of the larger jobs, on this machine "
                         "(default: %(default)s)")  # fmt: skip
+    result.add_argument("--trace", action="store_true", help="draw when each bucket of a step of minicnn was sent and "
+                        "when it was summed, beside the backward pass")  # fmt: skip
     return result.parse_args()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from networks import MODELS, MOMENTUM, Task
 from rank_work import WARM_UP, RankWork, share
 from ring import Bucket, Step
+from timeline import Trace
 
 import minicnn as mc
 from minicnn import functional as F
@@ -60,9 +61,14 @@ class MinicnnRank:
             summed=self.silent if alone else self.summed,
             silent=self.silent,
             gather=self.communicator.gather,
-            waited=None if alone else lambda: self.buckets.trace.waited,
+            trace=None if alone else self._trace,
             size=sum(parameter.data.nbytes for parameter in self.optimizer.params),
         )
+
+    def _trace(self) -> Trace:
+        trace = self.buckets.trace
+        sent = [{"bytes": each.bytes, "started": each.started, "done": each.done} for each in trace.buckets]
+        return {"pass ended": trace.pass_ended, "sums ended": trace.sums_ended, "buckets": sent}
 
     def observed(self) -> Step:
         """When the buckets of a step are ready, on a rank that is alone: the medians over some steps."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from harness import Pace
 from networks import STEPS, Batch, Task
+from timeline import Trace
 
 WARM_UP = 2  # steps: in the first the buckets are made
 
@@ -26,8 +27,8 @@ class RankWork:
     """What a rank does, and how it hears of the others.
 
     summed(x, labels): a step with the gradients of all ranks, which returns this rank's loss. silent: without theirs.
-    gather(number): those of all ranks. waited: seconds of the last step in which this rank had nothing to compute; None
-    where nobody knows. size: bytes of the gradients of a step.
+    gather(number): those of all ranks. trace: of the last summed step, as `timeline.py` draws it; None where nobody
+    keeps one. size: bytes of the gradients of a step.
     """
 
     rank: int
@@ -35,7 +36,7 @@ class RankWork:
     summed: Callable[[Any, Any], Any]
     silent: Callable[[Any, Any], Any]
     gather: Callable[[float], list[float]]
-    waited: Callable[[], float] | None
+    trace: Callable[[], Trace] | None
     size: int
 
 
@@ -46,7 +47,9 @@ def share(task: Task, rank: int, ranks: int) -> list[Batch]:
 
 
 def measure(work: RankWork, pace: Pace) -> dict[str, Any]:
-    """{"losses" of the first steps, mean over the ranks; "seconds", "silent", "waited" of a step; "bytes"}.
+    """{"losses" of the first steps, mean over the ranks; "seconds", "silent", "waited" of a step; "bytes"; "trace"}.
+
+    waited: the seconds in which a rank had nothing to compute; trace: rank 0's, of the last step.
 
     Of each rank the median step counts, and of the ranks the slowest.
     """
@@ -56,27 +59,30 @@ def measure(work: RankWork, pace: Pace) -> dict[str, Any]:
     _steps(work, work.summed, WARM_UP)
     wanted = max(pace.calls, math.ceil(pace.burst * WARM_UP / (time.perf_counter() - begin)))
     count = int(work.gather(wanted)[0])  # rank 0 says for all
-    seconds, waits = _steps(work, work.summed, count)
+    seconds, traces = _steps(work, work.summed, count)
     silent, _ = _steps(work, work.silent, count)
+    waits = [trace["sums ended"] - trace["pass ended"] for trace in traces]
     return {
         "losses": means,
         "seconds": _slowest(work, seconds),
         "silent": _slowest(work, silent),
-        "waited": _slowest(work, waits) if work.waited else None,
+        "waited": _slowest(work, waits) if waits else None,
         "bytes": work.size,
+        "trace": traces[-1] if traces else None,
     }
 
 
-def _steps(work: RankWork, step: Callable[[Any, Any], Any], count: int) -> tuple[list[float], list[float]]:
-    """Seconds, and seconds of waiting, of each of `count` steps, which all ranks begin together."""
-    seconds, waits = [], []
+def _steps(work: RankWork, step: Callable[[Any, Any], Any], count: int) -> tuple[list[float], list[Trace]]:
+    """Seconds of each of `count` steps, which all ranks begin together, and what was sent in it."""
+    seconds, traces = [], []
     work.gather(0.0)
     for number in range(count):
         begin = time.perf_counter()
         step(*work.batches[number % len(work.batches)])
         seconds.append(time.perf_counter() - begin)
-        waits.append(work.waited() if work.waited else 0.0)
-    return seconds, waits
+        if work.trace is not None:
+            traces.append(work.trace())
+    return seconds, traces
 
 
 def _slowest(work: RankWork, seconds: list[float]) -> float:

@@ -109,7 +109,8 @@ def work(losses, gathered, pause=0.0):
         gathered.append(number)
         return [number, number + 1]
 
-    return RankWork(0, [(None, None)], step, step, gather, lambda: 0.25, 8)
+    trace = {"pass ended": 1.0, "sums ended": 1.25, "buckets": []}
+    return RankWork(0, [(None, None)], step, step, gather, lambda: trace, 8)
 
 
 def test_a_rank_measures_what_all_agreed_on(harness):
@@ -124,6 +125,25 @@ def test_a_rank_measures_what_all_agreed_on(harness):
     assert answer["bytes"] == 8
     assert 1.001 < answer["seconds"] < 1.1
     assert next(losses) == STEPS + WARM_UP + 2 * 4
+
+
+def test_the_trace_is_drawn_from_left_to_right():
+    from timeline import timeline
+
+    buckets = [{"bytes": 4000, "started": 0.2, "done": 0.6}, {"bytes": 8, "started": 0.5, "done": 1.0}]
+    text = timeline({"pass ended": 0.5, "sums ended": 1.0, "buckets": buckets})
+    assert text.splitlines()[1:] == [
+        "the pass" + 30 * " " + "500 ms " + 18 * "#",
+        "bucket 1           4,000    200 ms    600 ms " + 7 * " " + 14 * "=",
+        "bucket 2               8    500 ms    1.00 s " + 17 * " " + 18 * "=",
+    ]
+
+
+def test_a_bar_has_at_least_one_mark():
+    from timeline import WIDTHS, bar
+
+    assert bar(1.0, 1.0, 1.0, "=").rstrip() == (WIDTHS[-1] - 1) * " " + "="
+    assert bar(0.0, 1.0, 1.0, "=") == WIDTHS[-1] * "="
 
 
 def test_ranks_have_batches_of_their_own():
@@ -204,12 +224,14 @@ def test_fewer_than_two_ranks_are_refused():
 def test_two_ranks_of_minicnn(tmp_path):
     path = tmp_path / "a.json"
     text = run("bench_distributed.py", "--quick", "--rounds", 1, "--no-torch", "--model", "lenet5", "--batch-size", 4,
-               "--json", path)  # fmt: skip
+               "--trace", "--json", path)  # fmt: skip
     assert max(map(len, text.splitlines())) <= 80
     (result,) = json.loads(path.read_text())["results"]
     one, two = result["jobs"]
     assert (one["ranks"], two["ranks"]) == (1, 2)
     assert two["rounds"][0]["waited"] > 0
+    assert all(sent["started"] <= sent["done"] for sent in two["rounds"][0]["trace"]["buckets"])
+    assert "bucket 1" in text
     assert one["rounds"][0]["bytes"] == 4 * 61_706
     assert 0 < result["on paper"]["links"][0]["efficiency"]["overlapped"]["512"] < 1
 
