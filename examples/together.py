@@ -9,6 +9,8 @@ import platform
 import sys
 from collections.abc import Iterator
 
+import script
+
 import minicnn as mc
 
 
@@ -20,7 +22,9 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 def ranks(settings: argparse.Namespace) -> mc.distributed.Communicator | None:
     """With --distributed the ranks of this job; scripts that do not train have no such option."""
-    return mc.distributed.init() if getattr(settings, "distributed", False) else None
+    if not getattr(settings, "distributed", False):
+        return None
+    return mc.distributed.init(script.chosen_device(settings.device))
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import autograd
+from .. import _part, autograd
 from ..device import array_module
 from ..nn import Parameter
 from .communicator import Communicator, Request
@@ -118,7 +118,7 @@ class GradientBuckets:
 
     The order is that of rank 0's first pass, in which nothing is sent before the end, and then that of all ranks, which
     have to start their sums in one order. A Parameter without a gradient on this rank (unused) adds 0; one without on
-    any rank keeps None.
+    any rank keeps None. An idle rank (`_part`) adds nothing of its pass.
     """
 
     def __init__(
@@ -135,8 +135,12 @@ class GradientBuckets:
         """`with buckets.summing():` one backward pass; afterwards `.grad` is the sum over the ranks of what it is now
         and what the pass adds."""
         self._begin()
+        before = [parameter.grad for parameter in self.parameters]
         with autograd.observe(after=lambda function, dxs: self._progress(), complete=self._complete):
             yield
+        if _part.current().is_idle:
+            for parameter, dw in zip(self.parameters, before, strict=True):
+                parameter.grad = dw
         self.trace.pass_ended = self._now()
         self._send_rest()
         self.trace.sums_ended = self._now()
@@ -161,7 +165,8 @@ class GradientBuckets:
         self._completed.append(place)
         if self._buckets:
             parameter = self.parameters[place]
-            self._bucket_of[place].put(place, dw, parameter.grad, parameter.data)
+            own = None if _part.current().is_idle else dw
+            self._bucket_of[place].put(place, own, parameter.grad, parameter.data)
             self._send_full()
 
     def _send_full(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import kernels
+from .. import _part, kernels
 from .._function import Function
 from .._tensor import Tensor
 from ..device import array_module
@@ -114,9 +114,12 @@ def merged_moments(communicator: "Communicator", count: int, mean: Array, var: A
 
 
 def _moments(x: Array, dtype: np.dtype[Any]) -> tuple[int, Array, Array]:
-    """How many values a channel has, their mean and variance, which are zeros where there is no value."""
+    """How many values a channel has, their mean and variance, which are zeros where there is no value.
+
+    A rank that the batch has no sample for goes along with something in its place, which does not count.
+    """
     C = x.shape[-1]
-    if x.size == 0:
+    if x.size == 0 or _part.current().is_idle:
         none = array_module(x).zeros(C, dtype)
         return 0, none, none
     return x.size // C, *kernels.room(x).batch_norm_statistics(x)

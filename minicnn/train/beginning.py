@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import _random, nn
 from ..device import device_of, is_array, to_device
-from ..distributed.communicator import Communicator
+from ..distributed import Communicator, check_same
 from .evaluation import evaluating
 from .plan import Plan
 
@@ -22,10 +22,10 @@ def begin_together(trainer: Trainer, plan: Plan, communicator: Communicator) -> 
 
     Raises ValueError, on every rank, that names two ranks and what differs between them.
     """
-    check_same(communicator, _described(trainer, plan))
+    check_same(communicator, "fit: ", _described(trainer, plan))
     _share_streams(trainer, plan, communicator)
     _fill(trainer, plan)
-    check_same(communicator, _layouts(trainer))
+    check_same(communicator, "fit: the array ", _layouts(trainer))
     device = device_of(next(trainer.model.parameters()).data)
     _broadcast(_arrays(trainer), communicator, device)
     for part in (trainer.optimizer, trainer.average):
@@ -35,54 +35,37 @@ def begin_together(trainer: Trainer, plan: Plan, communicator: Communicator) -> 
             part.load_state_dict(state)
 
 
-def check_same(communicator: Communicator, values: Mapping[str, Any]) -> None:
-    """Raise ValueError, on every rank, where another rank has another value than rank 0 under some name."""
-    all_values = communicator.gather(dict(values))
-    for rank, others in enumerate(all_values[1:], 1):
-        for name in [*all_values[0], *(name for name in others if name not in all_values[0])]:
-            here, there = (each.get(name, "none") for each in (all_values[0], others))
-            if here != there:
-                raise ValueError(
-                    f"rank 0 and rank {rank} cannot train together: {name} is {here} on rank 0 and {there} on rank "
-                    f"{rank}; every rank has to run the same script with the same files"
-                )
-
-
 def _described(trainer: Trainer, plan: Plan) -> dict[str, Any]:
     """What has to be alike, by the names under which an error shows it."""
-    data = {name: value for name, value in plan.data().items() if name != "seed"}
-    tests = plan.tests
+    tests, schedule, average = plan.tests, trainer.schedule, trainer.average
     return {
-        "the number of training samples": data.pop("samples"),
-        **data,
-        "the number of validation samples": None if tests is None else len(tests.dataset),
-        "the batch size of validation": None if tests is None else tests.batch_size,
-        "the epochs done": trainer.epoch,
-        "the batches done": trainer.batch,
-        "the last epoch": plan.last,
+        "training data": {name: value for name, value in plan.data().items() if name != "seed"},
+        "validation data": tests and {"samples": len(tests.dataset), "batch_size": tests.batch_size},
+        "epochs done": trainer.epoch,
+        "batches done": trainer.batch,
+        "last epoch": plan.last,
         "validate_every": plan.validate_every,
-        "whether a checkpoint is saved": plan.checkpoint is not None,
+        "checkpoint": "none" if plan.checkpoint is None else "a file",
         "checkpoint_every": plan.checkpoint_every,
         "precision": trainer.precision,
         "clip_norm": trainer.clip_norm,
-        "the metrics": list(trainer.metrics),
-        "the callbacks": [type(callback).__name__ for callback in trainer.callbacks],
-        "the optimizer": type(trainer.optimizer).__name__,
-        **{f"group {k} of the optimizer": group.settings for k, group in enumerate(trainer.optimizer.groups)},
-        "the schedule": type(trainer.schedule).__name__,
-        "the average": type(trainer.average).__name__,
-        "the Dropout layers": [name for name, _ in _dropouts(trainer.model)],
+        "metrics": list(trainer.metrics),
+        "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
+        "optimizer": [type(trainer.optimizer).__name__, *(group.settings for group in trainer.optimizer.groups)],
+        "schedule": schedule and [type(schedule).__name__, schedule.state_dict()],
+        "schedule_interval": trainer.schedule_interval,
+        "average": average and average.decay,
+        "Dropout layers": [name for name, _ in _dropouts(trainer.model)],
     }
 
 
-def _layouts(trainer: Trainer) -> dict[str, Any]:
-    """Shape and dtype of every array that ranks exchange, by name."""
-    arrays = dict(trainer.model.named_parameters()) | dict(trainer.model.named_buffers())
-    layouts = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
-    trained = {f"whether {name} is trained": p.requires_grad for name, p in trainer.model.named_parameters()}
-    state = {f"the optimizer's {n}": f"{a.dtype} {a.shape}" for n, a in trainer.optimizer.state_dict().items()
-             if is_array(a)}  # fmt: skip
-    return layouts | trained | state
+def _layouts(trainer: Trainer) -> dict[str, str]:
+    """Shape and dtype of every array that ranks exchange, by name; a Parameter is trained or frozen."""
+    parameters, state = dict(trainer.model.named_parameters()), trainer.optimizer.state_dict()
+    arrays = {**parameters, **dict(trainer.model.named_buffers())}
+    arrays |= {f"optimizer.{name}": array for name, array in state.items() if is_array(array)}
+    frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
+    return {n: f"{a.dtype} {tuple(a.shape)}" + (" frozen" if n in frozen else "") for n, a in arrays.items()}
 
 
 def _share_streams(trainer: Trainer, plan: Plan, communicator: Communicator) -> None:

@@ -19,6 +19,8 @@ from ..data import DataLoader
 from ..device import array_module, to_device
 from ..distributed.communicator import Communicator
 from ..distributed.gradients import GradientBuckets
+from ..distributed.statistics import average_statistics
+from ..ops.sync_norm import merged_moments
 from .beginning import begin_together
 from .epoch import Share
 from .metrics import RunningMeans
@@ -83,15 +85,18 @@ class Ranks:
         """A batch too small for this rank: it does with black images what the others do with theirs, at weight 0.
 
         So it takes part in what synchronised layers say to each other, and its dropout counts on. Two images, since
-        batch normalisation needs more than one value. What it learns of them by itself it forgets.
+        batch normalisation needs more than one value. What it learns of them it forgets.
         """
+        gradients = [(parameter, parameter.grad) for parameter in self.trainer.model.parameters()]
         layers = [layer for layer in self.trainer.model.modules() if type(layer) is nn.BatchNorm2d]
-        before = [(array, array.copy()) for layer in layers for array in _statistics(layer)]
+        before = [(array, array.copy()) for layer in layers for array in (layer.running_mean, layer.running_var)]
         outputs = self.trainer._outputs(np.zeros((2, *x.shape[1:]), x.dtype))
         heads = [head.sum() for head in (outputs if isinstance(outputs, tuple) else (outputs,))]
         self.trainer.update(sum(heads[1:], heads[0]), share)
         for array, values in before:
             array[...] = values
+        for parameter, dw in gradients if not share.is_last else ():  # the sums of the last are those of all ranks
+            parameter.grad = dw if not share.is_first else None
 
     def parts(self, loader: DataLoader) -> Iterator[tuple[Array, Array]]:
         """As an iteration over a loader, of this rank's parts; those without samples are left out."""
@@ -109,21 +114,16 @@ class Ranks:
         return RunningMeans(dict(zip(names, values, strict=True)), int(samples))
 
     def average_statistics(self) -> None:
-        """Give every rank's batch normalisation the mean of all ranks' running statistics: that of all samples seen.
-
-        They are means over time already, of every rank's batches alike, so that it does not matter when it is done. An
-        average of the weights has followed those of its rank.
-        """
-        layers = {name: layer for name, layer in self.trainer.model.named_modules() if type(layer) is nn.BatchNorm2d}
-        arrays = [array for layer in layers.values() for array in _statistics(layer)]
-        average = self.trainer.average
-        averages = average.state_dict() if average is not None and layers else {}
-        arrays += [averages[f"{name}.{of}"] for name in layers for of in STATISTICS if f"{name}.{of}" in averages]
-        for array in arrays:
-            self.communicator.all_reduce(array)
-            array /= self.communicator.size
-        if average is not None and averages:
-            average.load_state_dict(averages)
+        """Give every rank's batch normalisation the running statistics of all ranks, also those that a WeightAverage
+        has of them; see `distributed.statistics`."""
+        average_statistics(self.trainer.model, self.communicator)
+        layers = [name for name, layer in self.trainer.model.named_modules() if type(layer) is nn.BatchNorm2d]
+        averages = {} if self.trainer.average is None else self.trainer.average.state_dict()
+        if self.trainer.average is not None and averages and layers:
+            for layer in layers:
+                mean, var = (averages[f"{layer}.{name}"] for name in STATISTICS)
+                _, mean[...], var[...] = merged_moments(self.communicator, 1, mean, var)
+            self.trainer.average.load_state_dict(averages)
 
     def of_main(self, record: Mapping[str, float]) -> dict[str, float]:
         """Rank 0's record of an epoch: seconds are not alike everywhere."""
@@ -141,8 +141,3 @@ def ranks_of(trainer: Trainer, communicator: Any) -> Ranks | None:
             f"Trainer expected communicator to be what distributed.init() returns, got {type(communicator).__name__}"
         )
     return None if communicator is None or communicator.size == 1 else Ranks(trainer, communicator)
-
-
-def _statistics(layer: nn.Module) -> list[Array]:
-    """What a batch normalisation remembers of the samples that it saw."""
-    return [getattr(layer, name) for name in STATISTICS]

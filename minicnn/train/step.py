@@ -64,6 +64,23 @@ class TrainingStep:
         self.epoch, self.under_way = 0, EpochState()
         self._buckets: GradientBuckets | None = None  # while several ranks make the steps together
 
+    def _train_on(
+        self, x: Array, labels: Array, batch: int, share: Share, check: Callable[[int], None] | None
+    ) -> dict[str, float]:
+        """Forward, loss, backward, step; returns the loss and the metrics before the step.
+
+        check: of all labels, given the number of outputs.
+        """
+        outputs = self._outputs(x)
+        if check is not None:
+            check(main_output(outputs).shape[1])
+        loss = self._loss(outputs, labels)
+        value = self.check_loss(loss.item(), batch)
+        if not loss.requires_grad:
+            raise RuntimeError("the loss does not depend on the weights: is fit inside no_grad, or a layer detached?")
+        self.update(loss, share)
+        return self.measure(main_output(outputs).numpy(), labels, value)
+
     def update(self, loss: Tensor, share: Share = ALONE) -> None:
         """Add the gradients of this loss to those of the step, and make it if the batch is the last of the step."""
         if share.is_first:

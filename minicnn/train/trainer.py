@@ -20,7 +20,7 @@ from ..optim import Optimizer, Schedule, WeightAverage
 from .callbacks.callback import Callback, checked
 from .checkpoint import load_checkpoint, save_checkpoint
 from .ensemble import Views, checked_views, log_mean_softmax
-from .epoch import EpochState, Share, extended
+from .epoch import EpochState, extended
 from .evaluation import BATCH_SIZE, as_loader, evaluating, loaders
 from .gpu_steps import GpuSteps, source_of
 from .metrics import Metric, RunningMeans, main_output
@@ -280,23 +280,6 @@ class Trainer(TrainingStep):
         """Whether somebody looks at the weights right after a batch: then a GPU has to be waited for."""
         watching = any(type(each).on_step_end is not Callback.on_step_end for each in self.callbacks)
         return lambda batch: plan.saves_after(batch) or (watching and plan.share(batch).is_last)
-
-    def _train_on(
-        self, x: Array, labels: Array, batch: int, share: Share, check: Callable[[int], None] | None
-    ) -> Record:
-        """Forward, loss, backward, step; returns the loss and the metrics before the step.
-
-        check: of all labels, given the number of outputs.
-        """
-        outputs = self._outputs(x)
-        if check is not None:
-            check(main_output(outputs).shape[1])
-        loss = self._loss(outputs, labels)
-        value = self.check_loss(loss.item(), batch)
-        if not loss.requires_grad:
-            raise RuntimeError("the loss does not depend on the weights: is fit inside no_grad, or a layer detached?")
-        self.update(loss, share)
-        return self.measure(main_output(outputs).numpy(), labels, value)
 
     def _validated(self, plan: Plan) -> Record:
         """The loss and the metrics of the validation set as "val_loss" and so on: NaN in an epoch without."""
