@@ -211,6 +211,13 @@ def test_what_is_missing_is_named(monkeypatch):
     assert launch_ranks.why_no_mpi() == 'mpi4py and mpiexec not found: pip install "minicnn[mpi]"'
 
 
+def test_help_fits_the_screen_of_ranks_too():
+    text = run("bench_distributed.py", "--help")
+    assert all(word in text for word in ("columns:", "examples:", "--ranks", "--rounds", "--json", "--no-torch"))
+    assert "alike (default: 1)" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_fewer_than_two_ranks_are_refused():
     from bench_distributed import _several
 
