@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .communicator import Array, Communicator, Request, described
+from .communicator import Array, Communicator, Done, Request, described
 from .failures import Watcher
 from .leaving import Call, Farewells
 
@@ -37,7 +37,8 @@ class MpiCommunicator(Communicator):
         self._farewells = Farewells(MPI.COMM_WORLD.Dup())
         self._calls: Counter[Call] = Counter()
         self._under_way: list[tuple[Request, Any]] = []
-        self._everyone: dict[int, Call] = {rank: ("all", 0) for rank in range(self.size) if rank != self.rank}
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        self.all_ranks: tuple[Call, dict[int, Call]] = ("all", 0), {rank: ("all", 0) for rank in others}
         atexit.register(self._leave)
 
     def start_all_reduce(self, array: Array) -> Request:
@@ -53,12 +54,14 @@ class MpiCommunicator(Communicator):
     def start_send(self, array: Array, to: int) -> Request:
         self._check_rank("start_send", to, other=True)
         what, needed = f"sending {described(array)} to rank {to}", {to: ("received", self.rank)}
-        return self._request(self._ranks.Isend(self._memory(array), to), array, what, ("sent", to), needed)
+        return self.request(self._ranks.Isend(self._memory(array), to).Test, array, what, ("sent", to), needed)
 
     def start_receive(self, array: Array, source: int) -> Request:
         self._check_rank("start_receive", source, other=True)
         what, needed = f"receiving {described(array)} from rank {source}", {source: ("sent", self.rank)}
-        return self._request(self._ranks.Irecv(self._memory(array), source), array, what, ("received", source), needed)
+        return self.request(
+            self._ranks.Irecv(self._memory(array), source).Test, array, what, ("received", source), needed
+        )
 
     def gather(self, value: Any) -> list[Any]:
         content = np.frombuffer(pickle.dumps(value), np.uint8)
@@ -87,17 +90,17 @@ class MpiCommunicator(Communicator):
         return rows
 
     def _collective(self, started: Any, arrays: Any, what: str) -> Request:
-        return self._request(started, arrays, what, ("all", 0), self._everyone)
+        return self.request(started.Test, arrays, what, *self.all_ranks)
 
-    def _request(self, started: Any, arrays: Any, what: str, call: Call, needed: dict[int, Call]) -> Request:
-        """A request of mpi4py as one of ours.
+    def request(self, done: Done, arrays: Any, what: str, call: Call, needed: dict[int, Call]) -> Request:
+        """A call that this rank has started, and for which it needs calls of other ranks, as a request.
 
         It is kept with its arrays until it is done: MPI reads and writes their memory, and mpi4py alone would let them
         go.
         """
         self._calls[call] += 1
         number = self._calls[call]
-        request = Request(started.Test, self.timeout, what, lambda: self._farewells.absent(needed, number))
+        request = Request(done, self.timeout, what, lambda: self._farewells.absent(needed, number))
         self._under_way = [other for other in self._under_way if not other[0].was_done] + [(request, arrays)]
         return request
 

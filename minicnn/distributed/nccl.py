@@ -6,6 +6,8 @@ import socket
 from typing import Any, NoReturn
 
 from .communicator import Array, Communicator, Request, described
+from .leaving import Call
+from .mpi import MpiCommunicator
 
 MAX_BYTES = 2**31 - 1  # older versions of CuPy pass a count as C's int
 
@@ -28,7 +30,7 @@ class NcclCommunicator(Communicator):
     Raises RuntimeError where CuPy has no NCCL, or two ranks share a GPU.
     """
 
-    def __init__(self, ranks: Communicator, local_rank: int) -> None:
+    def __init__(self, ranks: MpiCommunicator, local_rank: int) -> None:
         import cupy
 
         self._cupy, self._nccl = cupy, _nccl()
@@ -47,28 +49,30 @@ class NcclCommunicator(Communicator):
         kind, place = getattr(self._nccl, f"NCCL_{array.dtype.name.upper()}"), array.data.ptr
         self._await_current_work()
         self._group.allReduce(place, place, array.size, kind, self._nccl.NCCL_SUM, self._stream.ptr)
-        return self._request((array,), f"a sum of {described(array)} over {self.size} ranks")
+        return self._request(array, f"a sum of {described(array)} over {self.size} ranks", *self._ranks.all_ranks)
 
     def start_broadcast(self, array: Array, root: int = 0) -> Request:
         self._check_rank("start_broadcast", root)
         self._check(array)
         self._await_current_work()
         self._group.bcast(array.data.ptr, array.nbytes, self._nccl.NCCL_UINT8, root, self._stream.ptr)
-        return self._request((array,), f"a broadcast of {described(array)} from rank {root}")
+        return self._request(array, f"a broadcast of {described(array)} from rank {root}", *self._ranks.all_ranks)
 
     def start_send(self, array: Array, to: int) -> Request:
         self._check_rank("start_send", to, other=True)
         self._check(array)
         self._await_current_work()
         self._group.send(array.data.ptr, array.nbytes, self._nccl.NCCL_UINT8, to, self._stream.ptr)
-        return self._request((array,), f"sending {described(array)} to rank {to}")
+        what, needed = f"sending {described(array)} to rank {to}", {to: ("received", self.rank)}
+        return self._request(array, what, ("sent", to), needed)
 
     def start_receive(self, array: Array, source: int) -> Request:
         self._check_rank("start_receive", source, other=True)
         self._check(array)
         self._await_current_work()
         self._group.recv(array.data.ptr, array.nbytes, self._nccl.NCCL_UINT8, source, self._stream.ptr)
-        return self._request((array,), f"receiving {described(array)} from rank {source}")
+        what, needed = f"receiving {described(array)} from rank {source}", {source: ("sent", self.rank)}
+        return self._request(array, what, ("received", source), needed)
 
     def start_exchange(self, sent: Array, received: Array, partner: int) -> Request:
         self._check_rank("start_exchange", partner, other=True)
@@ -79,7 +83,9 @@ class NcclCommunicator(Communicator):
         self._group.recv(received.data.ptr, received.nbytes, self._nccl.NCCL_UINT8, partner, self._stream.ptr)
         self._group.send(sent.data.ptr, sent.nbytes, self._nccl.NCCL_UINT8, partner, self._stream.ptr)
         self._nccl.groupEnd()
-        return self._request((sent, received), f"exchanging {described(sent)} with rank {partner}")
+        what = f"exchanging {described(sent)} with rank {partner}"
+        self._request(sent, what, ("sent", partner), {partner: ("received", self.rank)})
+        return self._request(received, what, ("received", partner), {partner: ("sent", self.rank)})
 
     def gather(self, value: Any) -> list[Any]:
         return self._ranks.gather(value)
@@ -91,15 +97,15 @@ class NcclCommunicator(Communicator):
         """What follows in the stream of messages waits for what makes their arrays."""
         self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
 
-    def _request(self, arrays: tuple[Array, ...], what: str) -> Request:
-        """Done when the stream has come this far. The arrays are kept until then: CuPy would give away their memory."""
+    def _request(self, array: Array, what: str, call: Call, needed: dict[int, Call]) -> Request:
+        """Done when the stream has come this far."""
         event = self._stream.record()
 
-        def done(arrays: tuple[Array, ...] = arrays) -> bool:
+        def done() -> bool:
             self._group.check_async_error()
             return bool(event.done)
 
-        return Request(done, self.timeout, what)
+        return self._ranks.request(done, array, what, call, needed)
 
     def _check(self, array: Array) -> None:
         if not isinstance(array, self._cupy.ndarray):

@@ -34,15 +34,17 @@ class Event:
 
     @property
     def done(self):
-        self._stream.advance(self._place)
-        return True
+        return self._stream.has_come_to(self._place)
+
+    def Test(self):
+        return self.done
 
 
 class Stream:
     def __init__(self, non_blocking=False):
         self.ptr = len(_streams) + 1
         _streams[self.ptr] = self
-        self._works, self._done = [], 0
+        self._works, self._done, self._under_way = [], 0, None
 
     def put(self, work):
         self._works.append(work)
@@ -51,12 +53,17 @@ class Stream:
         return Event(self, len(self._works))
 
     def wait_event(self, event):
-        self.put(lambda: event.done)
+        self.put(lambda: event)
 
-    def advance(self, place):
+    def has_come_to(self, place):
+        """Do what is in the queue, as far as other ranks do their part."""
         while self._done < place:
-            self._done += 1
-            self._works[self._done - 1]()
+            if self._under_way is None:
+                self._under_way = self._works[self._done]()
+            if hasattr(self._under_way, "Test") and not self._under_way.Test():
+                return False
+            self._done, self._under_way = self._done + 1, None
+        return True
 
 
 class Communicator:
@@ -74,10 +81,10 @@ class Communicator:
         assert op == SUM
         assert count <= 2**31 - 1
         array = _at(recvbuf, count, datatype)
-        _streams[stream].put(lambda: self._ranks.Allreduce(MPI.IN_PLACE, array, MPI.SUM))
+        _streams[stream].put(lambda: self._ranks.Iallreduce(MPI.IN_PLACE, array, MPI.SUM))
 
     def bcast(self, buff, count, datatype, root, stream):
-        _streams[stream].put(lambda: self._ranks.Bcast(_at(buff, count, datatype), root))
+        _streams[stream].put(lambda: self._ranks.Ibcast(_at(buff, count, datatype), root))
 
     def send(self, sendbuf, count, datatype, peer, stream):
         self._message(self._ranks.Issend, sendbuf, count, datatype, peer, stream)
@@ -93,7 +100,7 @@ class Communicator:
             return call(_at(place, count, datatype), peer)
 
         if _group is None:
-            _streams[stream].put(lambda: start().Wait())
+            _streams[stream].put(start)
         else:
             _group.append((stream, start))
 
@@ -102,6 +109,16 @@ def _at(place, count, datatype):
     """The array at a place in memory."""
     dtype = np.dtype(next(name for name, code in CODES.items() if code == datatype))
     return np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(place), dtype)
+
+
+class Together:
+    """The messages of a group."""
+
+    def __init__(self, requests):
+        self._requests = requests
+
+    def Test(self):
+        return MPI.Request.Testall(self._requests)
 
 
 def groupStart():
@@ -113,7 +130,7 @@ def groupEnd():
     global _group
     (stream,) = {stream for stream, _ in _group}
     starts, _group = [start for _, start in _group], None
-    _streams[stream].put(lambda: MPI.Request.Waitall([start() for start in starts]))
+    _streams[stream].put(lambda: Together([start() for start in starts]))
 
 
 class Device:

@@ -99,6 +99,12 @@ def test_an_exception_on_a_gpu_rank_ends_the_job(tmp_path):
     assert done.said == "rank 1: ValueError: no such image"
 
 
+def test_a_gpu_rank_that_ends_before_the_others_is_named(tmp_path):
+    code = "array = cupy.asarray(np.ones(3))\nif not ranks.rank: ranks.all_reduce(array)"
+    said = job(2, code, tmp_path).said
+    assert "over 2 ranks cannot be done: rank 1 has ended its script without taking part in it" in said
+
+
 @pytest.mark.skipif(not mc.cuda_available(), reason="no GPU")
 def test_one_rank_on_a_real_gpu(tmp_path):
     code = """
