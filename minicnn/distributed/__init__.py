@@ -1,10 +1,4 @@
-"""More than one process, on one machine or on many: ranks, and what they say to each other.
-
-mpiexec -n 4 python train.py
-
-communicator = mc.distributed.init()
-trainer = mc.Trainer(model, optimizer, communicator=communicator)
-"""
+"""More than one process, on one machine or on many: ranks, and what they say to each other."""
 
 from .agreement import check_same
 from .communicator import Communicator, Request

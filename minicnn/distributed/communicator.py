@@ -127,6 +127,12 @@ class Communicator(ABC):
         """Return when every rank is here."""
         self.gather(None)
 
+    def _check_rank(self, call: str, rank: int, other: bool = False) -> None:
+        """Raise ValueError unless it is a rank of the job, and another one than this where it has to be."""
+        if not 0 <= rank < self.size or (other and rank == self.rank):
+            which = "another rank" if other else "a rank"
+            raise ValueError(f"{call} expected {which} of 0 to {self.size - 1}, got {rank} on rank {self.rank}")
+
 
 class Alone(Communicator):
     """The one rank of a job of one process: every sum is the array itself, and nothing is sent."""

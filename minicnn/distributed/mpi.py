@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 import pickle
+import signal
 import sys
 from collections import Counter
 from typing import Any, NoReturn
 
 import numpy as np
 
-from .communicator import Array, Communicator, Request, described
+from .communicator import Array, Communicator, Done, Request, described
 from .failures import Watcher
 from .leaving import Call, Farewells
 
@@ -36,7 +37,8 @@ class MpiCommunicator(Communicator):
         self._farewells = Farewells(MPI.COMM_WORLD.Dup())
         self._calls: Counter[Call] = Counter()
         self._under_way: list[tuple[Request, Any]] = []
-        self._everyone: dict[int, Call] = {rank: ("all", 0) for rank in range(self.size) if rank != self.rank}
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        self.all_ranks: tuple[Call, dict[int, Call]] = ("all", 0), {rank: ("all", 0) for rank in others}
         atexit.register(self._leave)
 
     def start_all_reduce(self, array: Array) -> Request:
@@ -52,12 +54,14 @@ class MpiCommunicator(Communicator):
     def start_send(self, array: Array, to: int) -> Request:
         self._check_rank("start_send", to, other=True)
         what, needed = f"sending {described(array)} to rank {to}", {to: ("received", self.rank)}
-        return self._request(self._ranks.Isend(self._memory(array), to), array, what, ("sent", to), needed)
+        return self.request(self._ranks.Isend(self._memory(array), to).Test, array, what, ("sent", to), needed)
 
     def start_receive(self, array: Array, source: int) -> Request:
         self._check_rank("start_receive", source, other=True)
         what, needed = f"receiving {described(array)} from rank {source}", {source: ("sent", self.rank)}
-        return self._request(self._ranks.Irecv(self._memory(array), source), array, what, ("received", source), needed)
+        return self.request(
+            self._ranks.Irecv(self._memory(array), source).Test, array, what, ("received", source), needed
+        )
 
     def gather(self, value: Any) -> list[Any]:
         content = np.frombuffer(pickle.dumps(value), np.uint8)
@@ -73,7 +77,10 @@ class MpiCommunicator(Communicator):
         self._watcher.dismiss()
         if not self._watcher.is_there:
             self._ranks.Abort(1)
-        os._exit(1)  # the launcher that has a watcher then kills all; after Abort each would end by itself, unwatched
+        # MPICH's mpiexec ends all ranks when one is killed; but MPI_Abort lets each end by itself, which their watchers
+        # would take for a crash, and of a status alone it takes no notice if the rank is on another machine.
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise SystemExit(1)
 
     def _gathered(self, part: Array) -> Array:
         """The ranks' parts of one size, a row each."""
@@ -83,17 +90,17 @@ class MpiCommunicator(Communicator):
         return rows
 
     def _collective(self, started: Any, arrays: Any, what: str) -> Request:
-        return self._request(started, arrays, what, ("all", 0), self._everyone)
+        return self.request(started.Test, arrays, what, *self.all_ranks)
 
-    def _request(self, started: Any, arrays: Any, what: str, call: Call, needed: dict[int, Call]) -> Request:
-        """A request of mpi4py as one of ours.
+    def request(self, done: Done, arrays: Any, what: str, call: Call, needed: dict[int, Call]) -> Request:
+        """A call that this rank has started, and for which it needs calls of other ranks, as a request.
 
         It is kept with its arrays until it is done: MPI reads and writes their memory, and mpi4py alone would let them
         go.
         """
         self._calls[call] += 1
         number = self._calls[call]
-        request = Request(started.Test, self.timeout, what, lambda: self._farewells.absent(needed, number))
+        request = Request(done, self.timeout, what, lambda: self._farewells.absent(needed, number))
         self._under_way = [other for other in self._under_way if not other[0].was_done] + [(request, arrays)]
         return request
 
@@ -119,11 +126,6 @@ class MpiCommunicator(Communicator):
         _check(array)
         if array.dtype.char not in "bBhHiIlLqQfd" or not array.dtype.isnative:
             raise ValueError(f"MPI has no sums of {array.dtype}: use float32, float64 or integers")
-
-    def _check_rank(self, name: str, rank: int, other: bool = False) -> None:
-        if not 0 <= rank < self.size or (other and rank == self.rank):
-            which = "another rank" if other else "a rank"
-            raise ValueError(f"{name} expected {which} of 0 to {self.size - 1}, got {rank} on rank {self.rank}")
 
 
 def _check(array: Array) -> None:

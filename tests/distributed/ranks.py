@@ -38,14 +38,17 @@ class Job:
         return "\n".join(line for line in self.errors.splitlines() if line.startswith("rank "))
 
 
-def run(size, code, cwd, *options, **environment):
-    """Run code on so many ranks, after BEGIN; the Job. Nothing of it may be left running."""
+def run(size, code, cwd, *options, before=(), **environment):
+    """Run code on so many ranks, after BEGIN; the Job. Nothing of it may be left running.
+
+    options: of mpiexec. before: a command that starts mpiexec.
+    """
     script = cwd / "script.py"
     script.write_text(BEGIN + code)
-    command = [MPIEXEC, *options, "-n", str(size), sys.executable, script]
+    command = [*before, MPIEXEC, *options, "-n", str(size), sys.executable, script]
     start = time.monotonic()
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=100, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )  # fmt: skip
     seconds = time.monotonic() - start

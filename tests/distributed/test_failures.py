@@ -92,6 +92,13 @@ print(array.sum())
     assert (job.status, job.output, job.errors) == (0, "200000.0\n", "")
 
 
+def test_a_message_that_nobody_waits_for_and_that_never_comes_is_named_at_the_end(tmp_path):
+    code = "ranks = distributed.init()\nif ranks.rank: ranks.start_receive(np.ones(3), 0)"
+    job = run(2, code, tmp_path)
+    assert job.status != 0
+    assert "rank 1: receiving float64 (3,) from rank 0 cannot be done: rank 0 has ended" in job.said
+
+
 def test_a_rank_that_has_ended_waits_for_the_others_no_longer_than_the_timeout(tmp_path):
     job = run(2, "ranks = distributed.init(timeout=1)\nif ranks.is_main: time.sleep(60)", tmp_path)
     assert job.seconds < 10
