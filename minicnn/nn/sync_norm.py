@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+import copy
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from .. import _part
 from .. import functional as F
 from .._tensor import Tensor
 from .module import Module
@@ -40,7 +42,15 @@ class SyncBatchNorm(BatchNorm2d):
         if not self.training:
             return super()._normalised(x, momentum, activation, residual)
         settings = (self.running_mean, self.running_var, self.communicator, momentum, self.eps)
-        return F.sync_batch_norm(x, self.weight, self.bias, *settings, activation, residual)
+        counted = not _part.current().is_idle
+        return F.sync_batch_norm(x, self.weight, self.bias, *settings, activation, residual, counted)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SyncBatchNorm:
+        """A copy is on the same ranks: there is no copying of a communicator."""
+        memo[id(self.communicator)] = self.communicator
+        memo[id(self)] = new = type(self).__new__(type(self))
+        vars(new).update(copy.deepcopy(vars(self), memo))
+        return new
 
     @classmethod
     def convert_sync_batchnorm(cls, module: M, communicator: Communicator) -> M:

@@ -128,6 +128,27 @@ def test_the_gradient_by_central_differences():
         assert_allclose(dx[i], (higher - lower) / (2 * step), rtol=1e-6, atol=1e-8)
 
 
+def test_stand_ins_do_not_count(room):
+    """Rank 1 has none of the samples: it goes along with two others, whose loss has weight 0."""
+    given, other = (Given(n, (2, 1, 3), "float64", with_residual=True, seed=n) for n in (4, 2))
+    other.gamma, other.beta, other.dy = given.gamma, given.beta, 0 * other.dy
+
+    def work(communicator):
+        def batch_norm(x, gamma, beta, mean, var, residual):
+            return F.sync_batch_norm(x, gamma, beta, mean, var, communicator, residual=residual,
+                                     counted=communicator.rank == 0, momentum=1.0)  # fmt: skip
+
+        return (given, other)[communicator.rank].run(batch_norm)
+
+    samples, (y, *gradients, mean, var) = run_ranks(2, work)
+    for got, right in zip(samples, on_one(given, momentum=1.0), strict=True):
+        assert_allclose(got, right, **TOLERANCE["float64"])
+    assert not any(gradient.any() for gradient in gradients)
+    assert_array_equal([mean, var], samples[5:])
+    xn = (other.x - mean) / np.sqrt(var * 7 / 8 + 1e-5)  # four samples of two pixels
+    assert_allclose(y, given.gamma * xn + given.beta + other.residual, rtol=1e-11)
+
+
 @pytest.mark.parametrize(("split", "got"), [((1, 0), 1), ((0, 0, 0), 0)])
 def test_a_single_value_of_a_channel_is_refused_on_every_rank(split, got):
     refused = []
@@ -160,3 +181,5 @@ def test_arguments_are_checked():
         call(2, 3, eps=-1.0)
     with pytest.raises(TypeError, match=r"^SyncBatchNorm expected momentum to be"):
         call(2, 3, momentum="0.1")
+    with pytest.raises(TypeError, match=r"^SyncBatchNorm expected counted to be True or False"):
+        call(2, 3, counted=1)

@@ -1,5 +1,6 @@
 """The layer of batch normalisation over all ranks: in networks, in training and evaluation, and in files."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ import minicnn as mc
 from minicnn import functional as F
 from minicnn import nn, optim
 from minicnn._function import observe
+from minicnn._part import Part, computing
 from minicnn.distributed.communicator import Alone
 from minicnn.models._residual import BasicBlock, cifar_network, projection
 from minicnn.ops.sync_norm import SyncBatchNorm
@@ -71,6 +73,22 @@ def test_a_relu_behind_it_is_computed_in_the_same_step():
     assert_array_equal(y.data, F.relu(nn.SyncBatchNorm(3, ALONE)(x)).data)
 
 
+def test_a_rank_that_has_no_sample_of_a_batch_leaves_the_statistics_alone():
+    """As the Trainer lets it go along with the others."""
+
+    def work(communicator):
+        layer = nn.SyncBatchNorm(3, communicator)
+        with computing(Part(is_idle=communicator.rank == 1)):
+            layer(mc.tensor(images(4, 2, 2, 3, seed=communicator.rank)))
+        return layer.state_dict()
+
+    expected = nn.BatchNorm2d(3)
+    expected(mc.tensor(images(4, 2, 2, 3, seed=0)))
+    for state in run_ranks(2, work):
+        for name, array in expected.state_dict().items():
+            assert_allclose(state[name], array, rtol=1e-6)
+
+
 def small_resnet():
     """Six layers with a shortcut of each kind."""
     mc.seed(0)
@@ -117,6 +135,21 @@ def test_conversion_of_shared_layers_and_of_layers_of_ones_own():
     assert model[1][1] is own
     assert model[2] is sync
     assert sync.communicator is ALONE
+
+
+def test_a_copy_of_a_network_is_on_the_same_ranks():
+    class Single(Silent):
+        def __deepcopy__(self, memo):
+            raise AssertionError("a communicator was copied")
+
+    model = nn.Sequential(nn.SyncBatchNorm(3, Single()), nn.Linear(3, 2))
+    other = copy.deepcopy(model)
+    assert other[0].communicator is model[0].communicator
+    other[0].running_mean += 1
+    other[0].weight.data[...] = 2
+    assert model[0].running_mean.tolist() == [0, 0, 0]
+    assert model[0].weight.data.tolist() == [1, 1, 1]
+    assert [name for name, _ in other.named_buffers()] == [name for name, _ in model.named_buffers()]
 
 
 def test_wrong_arguments_are_one_sentence():

@@ -1,22 +1,45 @@
-"""Batch normalisation over all ranks where they are processes that mpiexec has started."""
+"""Batch normalisation over all ranks where they are processes that mpiexec has started.
 
-import importlib.util
-import os
-import subprocess
-import sys
+With a Trainer, and with more ranks than samples: test_distributed_training.py.
+"""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from ranks import needs_mpi, run
 from test_sync_batch_norm import TOLERANCE, Given, on_one
 from test_sync_batch_norm_layer import small_resnet, trained
 
 from minicnn import nn
 from minicnn.distributed.communicator import Alone
 
-WORKER = Path(__file__).with_name("sync_batch_norm_worker.py")
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
+pytestmark = needs_mpi
+
+# What each rank does with its part of the arrays below; its results go into the folder.
+OPERATIONS = f"""
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_sync_batch_norm_layer import trained
+from test_sync_batch_norm_mpi import batches, case, model, split, statistics
+from minicnn import functional as F, nn
+from minicnn.distributed.statistics import average_statistics
+
+mc.set_threads(1)
+communicator = distributed.init(timeout=60.0)
+
+def batch_norm(x, gamma, beta, mean, var, residual):
+    return F.sync_batch_norm(x, gamma, beta, mean, var, communicator, activation="relu", residual=residual)
+
+parts, rank = split(communicator.size), communicator.rank
+start, stop = np.cumsum((0, *parts))[rank:][:2]
+network = nn.SyncBatchNorm.convert_sync_batchnorm(model(), communicator)
+layer = statistics(rank)
+average_statistics(layer, communicator)
+np.savez(f"call{{rank}}.npz", *case().run(batch_norm, start, stop))
+np.savez(f"network{{rank}}.npz", **trained(network, communicator, batches(), parts))
+np.savez(f"statistics{{rank}}.npz", **layer.state_dict())
+"""
 
 
 def split(ranks):
@@ -44,19 +67,11 @@ def statistics(rank):
     return layer
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("mpi4py") is None or not MPIEXEC.exists(),
-    reason='mpi4py or mpiexec is missing: pip install "minicnn[mpi]"',
-)
-@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
-def test_ranks_of_mpi_are_one_rank(ranks, tmp_path):
-    command = [MPIEXEC, "-n", ranks, sys.executable, WORKER, tmp_path]
-    done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    came = {what: [np.load(tmp_path / f"{what}{rank}.npz") for rank in range(ranks)]
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
+def test_ranks_of_mpi_are_one_rank(size, tmp_path):
+    job = run(size, OPERATIONS, tmp_path)
+    assert job.status == 0, job.errors
+    came = {what: [np.load(tmp_path / f"{what}{rank}.npz") for rank in range(size)]
             for what in ("call", "network", "statistics")}  # fmt: skip
 
     expected, calls = on_one(case(), activation="relu"), [list(call.values()) for call in came["call"]]
@@ -74,7 +89,7 @@ def test_ranks_of_mpi_are_one_rank(ranks, tmp_path):
             assert_allclose(state[name], array, rtol=1e-7, atol=1e-9, err_msg=name)
             assert_array_equal(state[name], came["network"][0][name], err_msg=name)
 
-    means, mean = 2.0 ** np.arange(ranks), (2.0**ranks - 1) / ranks
+    means, mean = 2.0 ** np.arange(size), (2.0**size - 1) / size
     for state in came["statistics"]:
         assert_allclose(state["running_mean"], mean, rtol=1e-6)
-        assert_allclose(state["running_var"], ((means - mean) ** 2 + np.arange(ranks) + 1).mean(), rtol=1e-6)
+        assert_allclose(state["running_var"], ((means - mean) ** 2 + np.arange(size) + 1).mean(), rtol=1e-6)
