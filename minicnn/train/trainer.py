@@ -219,7 +219,7 @@ class Trainer(TrainingStep):
 
         Model, optimizer, schedule, average and callbacks are made as they were for the run that was saved; their
         numbers, and the engine's seed, are then those of the file. A DataLoader keeps the seed that was in force when
-        it was made.
+        it was made. Of several ranks each reads the file, which may have been saved by another number of them.
         """
         load_checkpoint(path, self)
 
