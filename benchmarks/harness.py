@@ -38,13 +38,17 @@ GROUP = 0.002  # seconds of calls on a GPU before one waits for them
 # Options and threads
 
 
-def plain_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options of every benchmark, also of one that times nothing in turns."""
+def plain_parser(description: str, threads: int | None = None) -> argparse.ArgumentParser:
+    """A parser with the options of every benchmark, also of one that times nothing in turns.
+
+    threads: the default of --threads; None for all cores.
+    """
     result = argparse.ArgumentParser(
         description=wrapped(description), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument("--threads", type=positive, default=report.cores(), metavar="N",
-                        help="threads of Numba, BLAS and PyTorch alike (default: %(default)s, all cores)")  # fmt: skip
+    default = "%(default)s" if threads else "%(default)s, all cores"
+    result.add_argument("--threads", type=positive, default=threads or report.cores(), metavar="N",
+                        help=f"threads of Numba, BLAS and PyTorch alike (default: {default})")  # fmt: skip
     return result
 
 
@@ -56,9 +60,9 @@ def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     return result
 
 
-def race_parser(description: str, rounds: int) -> argparse.ArgumentParser:
-    """A parser with the options that all races share; `rounds` is the default of --rounds."""
-    result = plain_parser(description)
+def race_parser(description: str, rounds: int, threads: int | None = None) -> argparse.ArgumentParser:
+    """A parser with the options that all races share; `rounds` is the default of --rounds, `threads` of --threads."""
+    result = plain_parser(description, threads)
     result.add_argument("--rounds", type=positive, metavar="N",
                         help=f"rounds of one burst a contender (default: {rounds}, with --quick 2)")  # fmt: skip
     result.add_argument("--quick", action="store_true", help="short bursts and 2 rounds: shows that it runs, no more")

@@ -141,6 +141,7 @@ def batch_norms(shapes: Sequence[Shape]) -> Iterator[Case]:
             return normal(rng, *shape), *given(rng), 1e-5, None
 
         yield Case("batch_norm_forward", joined(shape), lambda rng, g=given: (*g(rng)[:3], 1e-5, None, None))
+        yield Case("batch_norm_statistics", joined(shape), lambda rng, s=shape: (normal(rng, *s),))
         yield Case("batch_norm_backward", joined(shape), backward)
         yield Case("batch_norm_inference_forward", joined(shape), lambda rng, g=given: (*g(rng), 1e-5, None, None))
         yield Case("batch_norm_inference_backward", joined(shape), backward)

@@ -190,6 +190,11 @@ def _adaptive_pool(kernel: str, arguments: tuple[Any, ...], layout: str) -> Cont
 
 
 def _batch_norm(kernel: str, arguments: tuple[Any, ...], layout: str) -> Contender | None:
+    if kernel == "batch_norm_statistics":
+        images = _image(arguments[0], layout)
+        return Contender(
+            lambda: torch.var_mean(images, (0, 2, 3), correction=0), lambda r: (_plain(r[1]), _plain(r[0]))
+        )
     training = "inference" not in kernel
     if training and arguments[0].numel() == arguments[0].shape[-1]:
         return None  # PyTorch refuses to train on one value a channel

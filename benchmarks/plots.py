@@ -22,7 +22,7 @@ def draw_ratios(path: Path, ratios: Mapping[str, Mapping[str, Sequence[float]]],
 
     The mean is the geometric one: a shape that takes twice the time and one that takes half of it cancel out.
     """
-    figure = _figure(1.4 + 0.22 * len(ratios))
+    figure = new_figure(1.4 + 0.22 * len(ratios))
     axes = figure.add_subplot()
     series = list(dict.fromkeys(name for known in ratios.values() for name in known))
     height = 0.8 / max(1, len(series))
@@ -39,7 +39,7 @@ def draw_ratios(path: Path, ratios: Mapping[str, Mapping[str, Sequence[float]]],
     axes.set_xlabel("time ratio; left of 1, the one named first is faster", fontsize=8)
     axes.set_title(title, fontsize=9)
     axes.legend(fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_roofline(
@@ -50,7 +50,7 @@ def draw_roofline(
     points: {contender: [(kernel, operations a byte, operations a second), ...]}; each contender has a marker, and each
     kernel a colour. roofs: {label: `roofs.Roofs`}.
     """
-    figure = _figure(5.5)
+    figure = new_figure(5.5)
     axes = figure.add_subplot()
     every = [point for each in points.values() for point in each]
     low, high = min(x for _, x, _ in every) / 2, max(x for _, x, _ in every) * 2
@@ -73,12 +73,12 @@ def draw_roofline(
     axes.set_title(title, fontsize=9)
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_scaling(path: Path, lines: Mapping[str, Sequence[tuple[int, float, int | None]]], title: str) -> None:
     """Draw {label: [(multiply-adds, seconds, peak bytes), ...]}: time above, memory below, both over the work."""
-    figure = _figure(7)
+    figure = new_figure(7)
     above, below = figure.subplots(2, 1, sharex=True)
     for label, points in lines.items():
         work, seconds, peaks = zip(*points, strict=True)
@@ -93,14 +93,14 @@ def draw_scaling(path: Path, lines: Mapping[str, Sequence[tuple[int, float, int 
     below.set_xlabel("10**9 multiply-adds of the forward pass", fontsize=8)
     above.set_title(title, fontsize=9)
     above.legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_race(path: Path, outcome: Any, title: str) -> None:
     """Draw a `race_run.Outcome`: times and errors of the contenders side by side, and below them the roofline."""
     above = 1.2 + 0.24 * len(outcome.finished)
     below = 3.6 if outcome.finished and outcome.work.operations else 0
-    figure = _figure(above + below)
+    figure = new_figure(above + below)
     parts = figure.subfigures(2, 1, height_ratios=(above, below)) if below else [figure.subfigures(1, 1)]
     figure.suptitle(f"{outcome.case.kernel} {outcome.case.shape}\n{title}", fontsize=9)
     if outcome.finished:
@@ -111,7 +111,7 @@ def draw_race(path: Path, outcome: Any, title: str) -> None:
         parts[0].text(0.5, 0.4, "nobody has a time", ha="center", fontsize=9)
     if below:
         _draw_points(parts[1].add_subplot(), outcome)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_times(axes: Any, outcome: Any) -> None:
@@ -211,7 +211,7 @@ def spread(places: Sequence[float], apart: float, last: float) -> list[float]:
     return [round(place, 2) for place in moved]
 
 
-def _figure(height: float) -> Any:
+def new_figure(height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(8, height), layout="constrained")
@@ -228,7 +228,7 @@ def _logarithmic(set_scale: Any, axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix[1:], dpi=120)
     report.write(path, picture.getvalue())

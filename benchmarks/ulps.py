@@ -102,8 +102,13 @@ def _called(case: Case, arguments: tuple[Any, ...]) -> tuple[Array, ...]:
 
 def _batch_norm_forward(x: Array, gamma: Array, beta: Array, eps: float, *_: Any) -> tuple[Array, ...]:
     axes = tuple(range(x.ndim - 1))
-    mean, var = x.mean(axes), x.var(axes)
-    return *_batch_norm_inference_forward(x, gamma, beta, mean, var, eps), np.abs(x).mean(axes), var
+    y = _batch_norm_inference_forward(x, gamma, beta, x.mean(axes), x.var(axes), eps)
+    return *y, *_batch_norm_statistics(x)
+
+
+def _batch_norm_statistics(x: Array) -> tuple[Array, ...]:
+    axes = tuple(range(x.ndim - 1))
+    return np.abs(x).mean(axes), x.var(axes)
 
 
 def _batch_norm_inference_forward(
@@ -156,6 +161,7 @@ def _cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, ...]:
 
 _OWN_TERMS: dict[str, Callable[..., tuple[Array, ...]]] = {
     "batch_norm_forward": _batch_norm_forward,
+    "batch_norm_statistics": _batch_norm_statistics,
     "batch_norm_backward": _batch_norm_backward,
     "batch_norm_inference_forward": _batch_norm_inference_forward,
     "batch_norm_inference_backward": _batch_norm_inference_backward,

@@ -131,6 +131,8 @@ OPERATIONS: dict[str, Callable[..., int]] = {
     "adaptive_avg_pool2d_backward": lambda dy, x_shape, *, y: _adaptive(x_shape, dy.shape),
     # mean 1, variance 3, x_hat 2, scale and shift 2; of a channel: two divisions by m, + eps, sqrt.
     "batch_norm_forward": _channels(8, 4, x=0),
+    # mean 1, variance 3; of a channel: two divisions by m.
+    "batch_norm_statistics": _channels(4, 2, x=0),
     # x_hat 2, dbeta 1, dgamma 2, dx 4; of a channel: + eps, sqrt, gamma / sqrt, two divisions by m.
     "batch_norm_backward": _channels(9, 5, x=1),
     "batch_norm_inference_forward": _channels(4, 2, x=0),

@@ -87,6 +87,8 @@ def line(name: str, trainer: mc.Trainer) -> str:
 
 def keep(trainers: Mapping[str, mc.Trainer], folder: Path) -> None:
     """The picture and the numbers so far."""
+    if not all(trainer.is_main for trainer in trainers.values()):
+        return
     histories = {name: trainer.history for name, trainer in trainers.items() if trainer.epoch}
     plots.error_curves(histories, folder / "errors.png")
     training.write_text(folder / "history.json", json.dumps(histories, indent=2))

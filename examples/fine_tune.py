@@ -23,6 +23,7 @@ import argparse
 
 import folders
 import script
+import together
 import training
 
 import minicnn as mc
@@ -64,7 +65,8 @@ def make_trainer(settings: argparse.Namespace, K: int) -> mc.Trainer:
     groups = parameter_groups(model, folders.new_head(model, K), settings)
     optimizer = optim.SGD(groups, settings.lr, momentum=0.9, weight_decay=1e-4)
     schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
-    return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision))
+    return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision),
+                      communicator=together.ranks(settings))  # fmt: skip
 
 
 def parameter_groups(model: nn.Module, head: nn.Module, settings: argparse.Namespace) -> list[dict[str, object]]:

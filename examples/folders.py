@@ -9,6 +9,7 @@ from pathlib import Path
 import drawn_pets
 import numpy as np
 import script  # noqa: F401  before minicnn: it says what to do where that is missing
+import together
 
 import minicnn as mc
 from minicnn import data, nn
@@ -54,7 +55,8 @@ def load_photos(settings: argparse.Namespace) -> tuple[Part, Part]:
     if not 0 < settings.validation < 1:
         raise ValueError(f"--validation expected a share between 0 and 1, got {settings.validation:g}")
     if settings.demo:
-        settings.dataset = str(drawn_pets.draw_folder(Path("runs") / "drawn_pets", DRAWN, seed=0))
+        with together.main_first(settings):
+            settings.dataset = str(drawn_pets.draw_folder(Path("runs") / "drawn_pets", DRAWN, seed=0))
     photos = data.ImageFolder(settings.dataset)
     rng, kept, tested = np.random.default_rng(settings.seed), [], []
     for label, name in enumerate(photos.classes):

@@ -17,6 +17,7 @@ import argparse
 from functools import partial
 
 import script
+import together
 import training
 
 import minicnn as mc
@@ -95,6 +96,7 @@ def make_trainer(settings: argparse.Namespace, device: str, batches: int) -> mc.
         schedule_interval="step",
         average=optim.WeightAverage(model, decay=0.998),
         precision=script.storage(settings.precision),
+        communicator=together.ranks(settings),
     )
 
 

@@ -19,6 +19,7 @@ import argparse
 
 import folders
 import script
+import together
 import training
 
 import minicnn as mc
@@ -49,7 +50,8 @@ def make_trainer(settings: argparse.Namespace, K: int) -> mc.Trainer:
     folders.new_head(model, K)
     optimizer = optim.SGD(model.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay)
     schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
-    return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision))
+    return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision),
+                      communicator=together.ranks(settings))  # fmt: skip
 
 
 def work(settings: argparse.Namespace) -> None:

@@ -28,6 +28,7 @@ and LeNet with sigmoids, as a textbook has it, on Fashion-MNIST:
 import argparse
 
 import script
+import together
 import training
 
 import minicnn as mc
@@ -76,7 +77,8 @@ def make_trainer(settings: argparse.Namespace) -> mc.Trainer:
         optimizer = optim.Adadelta(model.parameters(), lr, weight_decay=decay)
     loss = models.map_criterion if settings.model == "lenet5:1998" else F.cross_entropy
     schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
-    return mc.Trainer(model, optimizer, loss, schedule=schedule, precision=script.storage(settings.precision))
+    return mc.Trainer(model, optimizer, loss, schedule=schedule, precision=script.storage(settings.precision),
+                      communicator=together.ranks(settings))  # fmt: skip
 
 
 def work(settings: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import script
+import together
 
 import minicnn as mc
 from minicnn import data, models, nn, optim
@@ -36,7 +37,8 @@ def load_data(settings: argparse.Namespace) -> Pair:
     if settings.dataset == "mnist":
         return data.mnist()
     read = {"cifar10": data.cifar10, "fashion-mnist": data.fashion_mnist, "kmnist": data.kmnist}[settings.dataset]
-    return read(settings.data_folder)
+    with together.main_first(settings):
+        return read(settings.data_folder)
 
 
 def load_photographs(settings: argparse.Namespace) -> Pair:
@@ -50,7 +52,8 @@ def find_photographs(settings: argparse.Namespace, download: bool) -> None:
     if settings.dataset is not None:
         return
     try:
-        data.cifar10(settings.data_folder, download)
+        with together.main_first(settings):
+            data.cifar10(settings.data_folder, download)
         settings.dataset = "cifar10"
     except OSError as error:
         if settings.data_folder is not None:
@@ -103,17 +106,19 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     add("--kernels", default="cpu", choices=mc.kernels.ROOMS, help="compiled kernels (cpu), or the plain NumPy ones "
         "that are written to be read (reference), many times slower (default: cpu)")  # fmt: skip
     add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core)")
+    together.add_option(parser)
     add("--debug", action="store_true", help="look at every number that is computed, and name the layer, operation and "
         "sample that made the first NaN or infinity; slower (see mc.detect_anomaly)")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", help="where to write (default: a new folder below runs/)")
     add("--resume", type=Path, metavar="FOLDER", help="go on with the run in FOLDER, with its settings; "
-        "all other options but --debug are ignored")  # fmt: skip
+        "all other options but --debug and --distributed are ignored")  # fmt: skip
     arguments = parser.parse_args()
     if not arguments.resume:
         return arguments
     # An option that the script did not have when the run was begun has the value that it has now.
     settings = argparse.Namespace(**{**vars(arguments), **vars(saved_settings(arguments.resume))})
-    settings.debug = arguments.debug  # no setting of the run: it changes no result
+    # No settings of the run: they change no result.
+    settings.debug, settings.distributed = arguments.debug, arguments.distributed
     return settings
 
 
@@ -140,7 +145,8 @@ def paper_trainer(settings: argparse.Namespace, name: str) -> mc.Trainer:
     optimizer = optim.SGD(model.parameters(), settings.lr, momentum=0.9, weight_decay=1e-4)
     milestones = sorted({max(1, settings.epochs // 2), max(1, 3 * settings.epochs // 4)})
     schedule = optim.MultiStepLR(optimizer, milestones)
-    return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision))
+    return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision),
+                      communicator=together.ranks(settings))  # fmt: skip
 
 
 def saved_settings(folder: Path) -> argparse.Namespace:
@@ -155,6 +161,13 @@ def run_folder(settings: argparse.Namespace, name: str) -> Path:
     """The folder to write to; a new one unless it is named, and never one that holds another run."""
     if settings.resume:
         return Path(settings.out)
+    ranks = together.ranks(settings)
+    if ranks is None:
+        return _new_folder(settings, name)
+    return Path(ranks.gather(str(_new_folder(settings, name)) if ranks.is_main else None)[0])
+
+
+def _new_folder(settings: argparse.Namespace, name: str) -> Path:
     stem = name.replace(":", "-")
     number, folder = 1, settings.out or Path("runs") / stem
     while settings.out is None and folder.exists():
@@ -162,7 +175,9 @@ def run_folder(settings: argparse.Namespace, name: str) -> Path:
     if any((folder / file).exists() for file in ("run.json", CHECKPOINT)):
         raise ValueError(f"{folder} holds a run already: go on with --resume {folder}, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in vars(settings).items() if name not in ("out", "resume", "debug")}
+    kept = {
+        name: value for name, value in vars(settings).items() if name not in ("out", "resume", "debug", "distributed")
+    }
     write_text(folder / "run.json", json.dumps(kept, indent=2))
     return folder
 
@@ -182,10 +197,12 @@ def run(file: str, parse_arguments: Callable[[], argparse.Namespace], work: Call
     with script.faults_in_one_sentence(file):
         settings = parse_arguments()
         script.need_matplotlib()
-        if settings.threads is not None:
-            mc.set_threads(settings.threads)
         debug = getattr(settings, "debug", False)  # scripts that do not train have no such option
-        with mc.kernels.use(settings.kernels), mc.detect_anomaly() if debug else contextlib.nullcontext():
+        with (
+            together.begun(settings),
+            mc.kernels.use(settings.kernels),
+            mc.detect_anomaly() if debug else contextlib.nullcontext(),
+        ):
             work(settings)
 
 
@@ -198,7 +215,7 @@ def train_and_report(
 
 
 def train(settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataLoader, test: Tests) -> Path:
-    """Train for the epochs that are left, saving after each; returns the folder of the run."""
+    """Train for the epochs that are left, saving after each; returns the folder of the run, on rank 0 alone."""
     folder = run_folder(settings, f"{settings.model}-{Path(settings.dataset).name}")
     if (folder / CHECKPOINT).exists():
         trainer.load(folder / CHECKPOINT)
@@ -206,6 +223,7 @@ def train(settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataLo
         _train(settings, trainer, loader, test, folder)
     except KeyboardInterrupt:
         sys.exit(f"\nstopped after {trainer.epoch} finished epochs, which are kept: go on with --resume {folder}")
+    together.end_others(trainer)
     return folder
 
 

@@ -27,7 +27,7 @@ from .device import cuda_available
 from .kernels import set_float32_matmul_precision, set_threads
 
 if TYPE_CHECKING:
-    from . import data, graph, models, study, train
+    from . import data, distributed, graph, models, study, train
     from .graph.inference import optimize_for_inference
     from .onnx.export import export_onnx
     from .onnx.importing import import_onnx
@@ -46,6 +46,7 @@ __all__ = [
     "data",
     "detect_anomaly",
     "device",
+    "distributed",
     "export_onnx",
     "functional",
     "gradcheck",
@@ -73,6 +74,7 @@ __getattr__, __dir__ = on_first_use(
         "Trainer": "train.trainer",
         "data": ".",
         "detect_anomaly": "study.anomaly.detecting",
+        "distributed": ".",
         "export_onnx": "onnx.export",
         "gradcheck": "study.gradient_check.check",
         "graph": ".",

@@ -21,20 +21,28 @@ if TYPE_CHECKING:
 Array = Any
 Before = Callable[["Function", Array], None]
 After = Callable[["Function", tuple[Array | None, ...]], None]
+Complete = Callable[[Tensor, Array], None]
 
 # Whom each Function's backward tells about itself; see `observe`.
 _observers: list[observe] = []
 
 
 class observe:
-    """`with observe(before, after):` shows each step of a backward pass, in the order in which they run.
+    """`with observe(before, after, complete):` shows each step of a backward pass, in the order in which they run.
 
     before(function, dy): with the gradient in its result complete; after(function, dxs): with what its `backward` has
     returned for its inputs. The arrays are the pass's own: whoever wants to keep one copies it.
+    complete(leaf, dx): as soon as every Function that reads a leaf has added its part to the leaf's gradient dx, which
+    the pass adds to `.grad` when it ends, and nobody reads until then. A leaf without a gradient is not shown.
     """
 
-    def __init__(self, before: Before, after: After = lambda function, dxs: None) -> None:
-        self.before, self.after = before, after
+    def __init__(
+        self,
+        before: Before = lambda function, dy: None,
+        after: After = lambda function, dxs: None,
+        complete: Complete | None = None,
+    ) -> None:
+        self.before, self.after, self.complete = before, after, complete
 
     def __enter__(self) -> None:
         _observers.append(self)
@@ -63,12 +71,29 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
     gradients: dict[Function, Array] = {root.creator: dy}
     leaves: dict[Tensor, Array] = {}
     del dy  # from here on every array is held only by what still needs it
+    completing = [observer.complete for observer in _observers if observer.complete is not None]
+    last_uses = _last_uses(order) if completing else {}
     while order:
         function = order.pop()
         if function in gradients:  # else what was made from its result has no gradient in it
             _propagate(function, gradients, leaves)
         function.release()
+        for leaf in last_uses.get(function, ()):
+            for complete in completing if leaf in leaves else ():
+                complete(leaf, leaves[leaf])
     _accumulate(leaves)
+
+
+def _last_uses(order: list[Function]) -> dict[Function, list[Tensor]]:
+    """For each Function the leaves that the pass meets there for the last time: it was the first to read them."""
+    found: set[Tensor] = set()
+    uses: dict[Function, list[Tensor]] = {}
+    for function in order:
+        for x in function.inputs:
+            if isinstance(x, Tensor) and x not in found:
+                found.add(x)
+                uses.setdefault(function, []).append(x)
+    return uses
 
 
 def _propagate(function: Function, gradients: dict[Function, Array], leaves: dict[Tensor, Array]) -> None:

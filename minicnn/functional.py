@@ -11,6 +11,7 @@ from .ops.loss import cross_entropy, half_squared_error, mean_squared_error
 from .ops.movement import concatenate, pad, upsample
 from .ops.norm import batch_norm, local_response_norm
 from .ops.pool import adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d, sum_pool2d
+from .ops.sync_norm import sync_batch_norm
 
 __all__ = [
     "adaptive_avg_pool2d",
@@ -33,6 +34,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "sum_pool2d",
+    "sync_batch_norm",
     "tanh",
     "upsample",
 ]

@@ -35,12 +35,17 @@ def batch_norm_forward(
     x: Array, gamma: Array, beta: Array, eps: float, residual: Array | None, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
+    mean, var = batch_norm_statistics(x)
+    return _normalised(x, dense(gamma), dense(beta), mean, var, eps, residual, activation, BLOCK), mean, var
+
+
+def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
+    """As the reference."""
     numbers, C = flat(x), x.shape[-1]
     W = wide(x.size, C)
     pivot, sums = _pivot(numbers, C, W), no_sums(x.size, 2, W)
     _sum_squares(numbers, pivot, sums, _jit.threads_for(x.size))
-    mean, var = _moments(pivot, sums, x.size // C, C)
-    return _normalised(x, dense(gamma), dense(beta), mean, var, eps, residual, activation, BLOCK), mean, var
+    return _moments(pivot, sums, x.size // C, C)
 
 
 def batch_norm_backward(

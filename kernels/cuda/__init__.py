@@ -20,6 +20,7 @@ from .batch_norm import (
     batch_norm_forward,
     batch_norm_inference_backward,
     batch_norm_inference_forward,
+    batch_norm_statistics,
 )
 from .conv2d import conv2d_backward_input, conv2d_backward_weight, conv2d_forward
 from .dropout import dropout_backward, dropout_forward, philox4x32
@@ -59,6 +60,7 @@ __all__ = [
     "batch_norm_forward",
     "batch_norm_inference_backward",
     "batch_norm_inference_forward",
+    "batch_norm_statistics",
     "bias_backward",
     "col2im",
     "conv2d_backward_input",

@@ -18,13 +18,20 @@ def batch_norm_forward(
     x: Array, gamma: Array, beta: Array, eps: float, residual: Array | None, activation: str | None
 ) -> tuple[Array, Array, Array]:
     """As the reference."""
+    x = dense(x)
+    mean, var = batch_norm_statistics(x)
+    return batch_norm_inference_forward(x, gamma, beta, mean, var, eps, residual, activation), mean, var
+
+
+def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
+    """As the reference."""
     x, C = dense(x), x.shape[-1]
     M = x.size // C
     parts = column_grid(M, C)[0][1]
     sums, mean, var = empty((2, C, parts), np.float64), empty((C,), wide(x.dtype)), empty((C,), wide(x.dtype))
     _launch("batch_norm_parts", x, x, sums)
     launch("batch_norm", "batch_norm_statistics", x.dtype, (C,), fold_block(parts), M, C, parts, x, sums, mean, var)
-    return batch_norm_inference_forward(x, gamma, beta, mean, var, eps, residual, activation), mean, var
+    return mean, var
 
 
 def batch_norm_backward(

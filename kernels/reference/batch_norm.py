@@ -36,6 +36,21 @@ def batch_norm_forward(
     return activated(y if residual is None else y + residual, activation), mean, var
 
 
+def batch_norm_statistics(x: Array) -> tuple[Array, Array]:
+    """The mean and the variance of each channel, as batch_norm_forward takes them.
+
+    Where a batch lies in parts on several processes, each begins with those of its own part: the mean and variance of
+    the whole batch, which batch_norm_inference_forward can normalise with, follow from them (`ops/sync_norm.py`).
+
+    x: (..., C), two axes or more, not empty. Results mean, var: (C,), var biased.
+
+        mean = sum of x / m,  var = sum of (x - mean)^2 / m           over all axes but the last
+    """
+    m = x.size // x.shape[-1]
+    mean = channel_sum(x) / m
+    return mean, channel_sum((x - mean) ** 2) / m
+
+
 def batch_norm_backward(
     dy: Array, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, activation: str | None
 ) -> tuple[Array, Array, Array]:

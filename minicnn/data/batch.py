@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minicnn import _random
+from minicnn import _part, _random
 from minicnn.data import loader_checks as checks
 from minicnn.data.datasets import IMAGE_TYPES, ArrayDataset
 from minicnn.data.mapped import gather
@@ -29,15 +29,32 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a batch is made of, beside the numbers of its samples; `DataLoader` says what each part is."""
+    """All that a batch is made of, beside the numbers of its samples; `DataLoader` says what each part is.
+
+    part: (rank, size): of each batch only what that rank computes.
+    """
 
     dataset: Dataset
     transform: Augmentation | None
     batch_transform: BatchTransform | None
     seed: int
+    part: tuple[int, int] = (0, 1)
 
     def batch(self, epoch: int, number: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `number` of an epoch, of the samples `indices` (n,): x (n, H, W, C) float32, and targets."""
+        """Batch `number` of an epoch, of the samples `indices` (n,): x (n, H, W, C) float32, and targets.
+
+        Of several ranks each makes its own samples; all of them where a batch_transform mixes them. One without samples
+        makes the first and drops it: x (0, H, W, C) has the shape of the others.
+        """
+        begin, end = _part.bounds(len(indices), *self.part)
+        if self.batch_transform is None:
+            indices = indices[begin:end] if end > begin else indices[:1]
+            begin, end = 0, end - begin
+        x, targets = self._whole(epoch, number, indices)
+        return (x, targets) if end - begin == len(x) else (x[begin:end], targets[begin:end])
+
+    def _whole(self, epoch: int, number: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images and targets of all the samples `indices`."""
         images, labels = self._samples(indices)
         x = to_input(self._augmented(images, epoch, indices), indices)
         if self.batch_transform is None:

@@ -97,11 +97,18 @@ class DataLoader:
         epoch, self.epoch = self.epoch, self.epoch + 1
         return self.batches(epoch)
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of an epoch, from number `start` on; those before are not made. `loader.epoch` stays as it is."""
+    def batches(
+        self, epoch: int, start: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of an epoch, from number `start` on; those before are not made. `loader.epoch` stays as it is.
+
+        part: (rank, size) yields of each batch the part that rank 0, 1, ..., size - 1 computes, see `_part.bounds`. A
+        small last batch may have none for the last ranks: x (0, H, W, C). The samples are what they are in the whole
+        batch, and only those of the part are made, unless there is a batch_transform, which sees the whole batch.
+        """
         epoch = checks.whole(epoch, "epoch", 0)
         start = checks.whole(start, "start", 0, len(self))
-        recipe = Recipe(self.dataset, self.transform, self.batch_transform, self.seed)
+        recipe = Recipe(self.dataset, self.transform, self.batch_transform, self.seed, checks.part(part))
         numbered = list(enumerate(self.indices(epoch)))[start:]
         jobs = ((epoch, number, indices) for number, indices in numbered)
         if self.workers == 0:

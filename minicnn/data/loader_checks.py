@@ -34,6 +34,14 @@ def whole(value: Any, name: str, least: int, most: int | None = None) -> int:
     return int(value)
 
 
+def part(value: Any) -> tuple[int, int]:
+    """A rank and the number of ranks."""
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"DataLoader expected part to be (rank, size), got {value!r}")
+    size = whole(value[1], "the size of part", 1)
+    return whole(value[0], "the rank of part", 0, size - 1), size
+
+
 def flag(value: Any, name: str) -> bool:
     """True or False and nothing else: a misplaced number must not pass for one."""
     if not isinstance(value, bool):

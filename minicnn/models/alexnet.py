@@ -99,7 +99,8 @@ def _paper(num_classes: int, groups: int, hidden: int = 4096) -> nn.Sequential:
     |            | logits                                           | 1,000       |  4,097,000 |     4,096,000 |
 
     groups: 2 for two towers, 1 for one (62,378,344 parameters, 1,135,256,096 multiply-adds). hidden: as in `_torch`.
-    Normalisation runs over the border between the towers, as in most programs after the paper's own.
+    Normalisation runs over the border between the towers, as in most programs after the paper's own. Each tower on a
+    rank of its own: examples/alexnet_two_gpus.py.
     Weights: normal with standard deviation 0.01; biases 1 in the second, fourth and fifth convolution and in the
     hidden fully connected layers, so that their ReLUs begin with positive inputs, and 0 elsewhere (section 5).
     """

@@ -11,6 +11,7 @@ from .norm import BatchNorm2d, LocalResponseNorm
 from .parameter import Parameter
 from .pool import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool2d, MaxPool2d, SumPool2d
 from .shape import Flatten, Upsample
+from .sync_norm import SyncBatchNorm
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -33,6 +34,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "SumPool2d",
+    "SyncBatchNorm",
     "Tanh",
     "Upsample",
     "init",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _random
+from .. import _part, _random
 from .. import functional as F
 from .._tensor import Tensor
 from . import checks
@@ -38,7 +38,8 @@ class Dropout(Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        y = F.dropout(x, self.p, layer=self.layer, step=int(self.counter), seed=self.seed)
+        first = _part.current().first  # of several ranks each draws for its samples what one rank would
+        y = F.dropout(x, self.p, self.layer, int(self.counter), first, self.seed)
         self.counter[...] += 1
         return y
 

@@ -64,11 +64,14 @@ class BatchNorm2d(Module):
     def forward_with(self, activation: str | None, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """`forward` with that activation; see `Sequential`."""
         momentum = 1 / (int(self.num_batches_tracked) + 1) if self.momentum is None else self.momentum
-        settings = (self.running_mean, self.running_var, self.training, momentum, self.eps)
-        y = F.batch_norm(x, self.weight, self.bias, *settings, activation, residual)
+        y = self._normalised(x, momentum, activation, residual)
         if self.training:
             self.num_batches_tracked[...] += 1
         return y
+
+    def _normalised(self, x: Tensor, momentum: float, activation: str | None, residual: Tensor | None) -> Tensor:
+        settings = (self.running_mean, self.running_var, self.training, momentum, self.eps)
+        return F.batch_norm(x, self.weight, self.bias, *settings, activation, residual)
 
     def extra_repr(self) -> str:
         text = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"

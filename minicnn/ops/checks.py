@@ -131,8 +131,8 @@ def _check_others(what: str, x: Tensor, dtype: np.dtype[Any], others: Mapping[st
             )
 
 
-def check_images(x: Tensor, what: str, channels: int | None = None) -> None:
-    """Raise unless x is (N, H, W, C), not empty, with `channels` channels if given."""
+def check_images(x: Tensor, what: str, channels: int | None = None, least: int = 1) -> None:
+    """Raise unless x is (N, H, W, C), not empty (but for N where `least` is 0), with `channels` channels if given."""
     check_float(x, what)
     if x.ndim != 4:
         raise ValueError(
@@ -144,7 +144,7 @@ def check_images(x: Tensor, what: str, channels: int | None = None) -> None:
         raise ValueError(
             f"{what} expected {channels} input channels (last axis), got an array of shape {x.shape}{hint}"
         )
-    if 0 in x.shape:
+    if 0 in x.shape[1:] or len(x) < least:
         raise ValueError(f"{what} expected at least one element, got an array of shape {x.shape}")
 
 

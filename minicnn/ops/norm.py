@@ -42,7 +42,7 @@ class BatchNorm(Function):
     def backward(self, dy: Array) -> tuple[Array, ...]:
         x, gamma, beta, y = self.saved
         kernel = kernels.room(dy).batch_norm_backward
-        return _backward(kernel, dy, y, (x, gamma, beta, self.mean, self.var, self.eps), self.activation)
+        return batch_norm_gradients(kernel, dy, y, (x, gamma, beta, self.mean, self.var, self.eps), self.activation)
 
 
 class BatchNormInference(Function):
@@ -62,11 +62,12 @@ class BatchNormInference(Function):
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         x, gamma, beta, mean, var, y = self.saved
         kernel = kernels.room(dy).batch_norm_inference_backward
-        dx, dgamma, dbeta, *dresidual = _backward(kernel, dy, y, (x, gamma, beta, mean, var, self.eps), self.activation)
+        arguments = (x, gamma, beta, mean, var, self.eps)
+        dx, dgamma, dbeta, *dresidual = batch_norm_gradients(kernel, dy, y, arguments, self.activation)
         return dx, dgamma, dbeta, None, None, *dresidual
 
 
-def _backward(
+def batch_norm_gradients(
     kernel: Callable[..., tuple[Array, ...]], dy: Array, y: Array | None, arguments: tuple[Any, ...],
     activation: str | None,
 ) -> tuple[Array, ...]:  # fmt: skip
@@ -101,34 +102,13 @@ def batch_norm(
     Raises ValueError for shapes that do not fit, and in training for a single value per channel, which has no variance.
     Source: Ioffe and Szegedy 2015, section 3.
     """
-    check_dtypes("BatchNorm2d", x, residual=residual)
-    check_channels("BatchNorm2d", x, gamma=gamma, beta=beta)
-    check_activation(activation, "BatchNorm2d", ("relu",))
+    statistics = running_mean, running_var
+    momentum, eps = check_batch_norm("BatchNorm2d", x, gamma, beta, statistics, momentum, eps, activation, residual)
     check_flag(training, "BatchNorm2d", "training")
-    momentum, eps = real(momentum, "BatchNorm2d", "momentum"), real(eps, "BatchNorm2d", "eps")
-    if eps < 0:
-        raise ValueError(f"BatchNorm2d expected eps >= 0, got {eps}")
-    if gamma.ndim != 1:
-        raise ValueError(f"BatchNorm2d expected gamma of shape (C,), got {gamma.shape}")
-    C = gamma.shape[0]
-    if x.ndim == 4:
-        check_images(x, "BatchNorm2d", channels=C)
-    elif x.ndim != 2 or x.shape[-1] != C or x.size == 0:
-        raise ValueError(f"BatchNorm2d expected (N, H, W, {C}) or (N, {C}), got shape {x.shape}")
-    for name, array in (("beta", beta.data), ("running_mean", running_mean), ("running_var", running_var)):
-        if not is_array(array):
-            raise TypeError(f"BatchNorm2d expected {name} as an array, got {type(array).__name__}")
-        if array.shape != (C,) or array.dtype != channel_dtype(x):
-            raise ValueError(
-                f"BatchNorm2d expected {name} as {channel_dtype(x)} of shape ({C},), got {array.dtype} {array.shape}"
-            )
-    if residual is not None and residual.shape != x.shape:
-        raise ValueError(f"BatchNorm2d expected a residual of the input's shape {x.shape}, got {residual.shape}")
     added = () if residual is None else (residual,)
     if not training:
-        statistics = (Tensor(running_mean), Tensor(running_var))
-        return BatchNormInference(eps, activation)(x, gamma, beta, *statistics, *added)
-    M = x.size // C
+        return BatchNormInference(eps, activation)(x, gamma, beta, *map(Tensor, statistics), *added)
+    M = x.size // x.shape[-1]
     if M == 1:
         raise ValueError(
             f"BatchNorm2d in training expected more than one value for each channel, got shape {x.shape}: "
@@ -139,6 +119,39 @@ def batch_norm(
     running_mean += momentum * (operation.mean - running_mean)
     running_var += momentum * (operation.var * (M / (M - 1)) - running_var)
     return y
+
+
+def check_batch_norm(
+    what: str, x: Tensor, gamma: Tensor, beta: Tensor, statistics: tuple[Array, Array], momentum: float, eps: float,
+    activation: str | None, residual: Tensor | None, least: int = 1,
+) -> tuple[float, float]:  # fmt: skip
+    """momentum and eps, if these are arguments of `batch_norm` for a layer named `what`.
+
+    least: how many samples x has at least, 1 or 0. Raises TypeError and ValueError as `batch_norm` does.
+    """
+    check_dtypes(what, x, residual=residual)
+    check_channels(what, x, gamma=gamma, beta=beta)
+    check_activation(activation, what, ("relu",))
+    momentum, eps = real(momentum, what, "momentum"), real(eps, what, "eps")
+    if eps < 0:
+        raise ValueError(f"{what} expected eps >= 0, got {eps}")
+    if gamma.ndim != 1:
+        raise ValueError(f"{what} expected gamma of shape (C,), got {gamma.shape}")
+    C = gamma.shape[0]
+    if x.ndim == 4:
+        check_images(x, what, channels=C, least=least)
+    elif x.ndim != 2 or x.shape[-1] != C or C == 0 or len(x) < least:
+        raise ValueError(f"{what} expected (N, H, W, {C}) or (N, {C}), got shape {x.shape}")
+    for name, array in zip(("beta", "running_mean", "running_var"), (beta.data, *statistics), strict=True):
+        if not is_array(array):
+            raise TypeError(f"{what} expected {name} as an array, got {type(array).__name__}")
+        if array.shape != (C,) or array.dtype != channel_dtype(x):
+            raise ValueError(
+                f"{what} expected {name} as {channel_dtype(x)} of shape ({C},), got {array.dtype} {array.shape}"
+            )
+    if residual is not None and residual.shape != x.shape:
+        raise ValueError(f"{what} expected a residual of the input's shape {x.shape}, got {residual.shape}")
+    return momentum, eps
 
 
 class LocalResponseNorm(Function):

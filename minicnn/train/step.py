@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from ..nn.checks import real
 from ..optim import Optimizer, Schedule, WeightAverage, clip_grad_norm
 from .epoch import ALONE, EpochState, Share
 from .metrics import Metric, main_output, named_metrics
+
+if TYPE_CHECKING:
+    from ..distributed.gradients import GradientBuckets
 
 Array = Any
 Outputs = Any  # a Tensor (N, K), or a tuple that begins with it
@@ -58,12 +62,31 @@ class TrainingStep:
         self.schedule, self.schedule_interval = schedule, schedule_interval
         self.precision, self.clip_norm, self.average = precision, clip_norm, average
         self.epoch, self.under_way = 0, EpochState()
+        self._buckets: GradientBuckets | None = None  # while several ranks make the steps together
+
+    def _train_on(
+        self, x: Array, labels: Array, batch: int, share: Share, check: Callable[[int], None] | None
+    ) -> dict[str, float]:
+        """Forward, loss, backward, step; returns the loss and the metrics before the step.
+
+        check: of all labels, given the number of outputs.
+        """
+        outputs = self._outputs(x)
+        if check is not None:
+            check(main_output(outputs).shape[1])
+        loss = self._loss(outputs, labels)
+        value = self.check_loss(loss.item(), batch)
+        if not loss.requires_grad:
+            raise RuntimeError("the loss does not depend on the weights: is fit inside no_grad, or a layer detached?")
+        self.update(loss, share)
+        return self.measure(main_output(outputs).numpy(), labels, value)
 
     def update(self, loss: Tensor, share: Share = ALONE) -> None:
         """Add the gradients of this loss to those of the step, and make it if the batch is the last of the step."""
         if share.is_first:
             self.optimizer.zero_grad()
-        self._backward(loss, share.weight)
+        with self._buckets.summing() if self._buckets is not None and share.is_last else nullcontext():
+            self._backward(loss, share.weight)
         if share.is_last:
             self._step()
 

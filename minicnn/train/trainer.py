@@ -13,18 +13,20 @@ from .. import functional as F
 from .._files import PathLike, claimed
 from ..data import DataLoader, to_input
 from ..data.loader import Dataset
+from ..distributed import Communicator
 from ..nn import Module
 from ..nn.checks import flag, positive
 from ..optim import Optimizer, Schedule, WeightAverage
 from .callbacks.callback import Callback, checked
 from .checkpoint import load_checkpoint, save_checkpoint
 from .ensemble import Views, checked_views, log_mean_softmax
-from .epoch import EpochState, Share, extended
+from .epoch import EpochState, extended
 from .evaluation import BATCH_SIZE, as_loader, evaluating, loaders
 from .gpu_steps import GpuSteps, source_of
 from .metrics import Metric, RunningMeans, main_output
 from .plan import Plan
 from .progress import EpochBar
+from .ranks import ranks_of
 from .step import Loss, TrainingStep
 
 Array = Any
@@ -58,6 +60,8 @@ class Trainer(TrainingStep):
         BatchNorm2d does. The last step of an epoch has the batches that remain. Such steps are not recorded.
     clip_norm: bound of the norm of all gradients together, see `optim.clip_grad_norm`; None leaves them alone.
     average: a WeightAverage of this model, updated after each step; `evaluate` and `predict` then use the averages.
+    communicator: the ranks of the job (`distributed.init()`), which then train together, see `ranks.Ranks`. Each runs
+        the same script; a batch is split among them, and `fit`, `evaluate` and `save` have to be called by all.
 
     epoch: how many epochs are done. batch: how many batches of the next one. history: one number an epoch under "loss",
     "accuracy", "val_loss", "val_accuracy", "lr" (what its last step was made with) and "seconds"; NaN where an epoch
@@ -81,14 +85,21 @@ class Trainer(TrainingStep):
         accumulate: int = 1,
         clip_norm: float | None = None,
         average: WeightAverage | None = None,
+        communicator: Communicator | None = None,
     ) -> None:
         super().__init__(model, optimizer, loss, metrics, schedule, schedule_interval, precision, clip_norm, average)
         self.callbacks = checked(callbacks)
         self.accumulate = positive(accumulate, "Trainer", "accumulate")
         self.capture = flag(capture, "Trainer", "capture")
         self._gpu_steps: GpuSteps | None = None
+        self._ranks = ranks_of(self, communicator)
         self.history: dict[str, list[float]] = {}
         self._stopping = False
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints: rank 0, or the only one."""
+        return self._ranks is None or self._ranks.communicator.is_main
 
     @property
     def batch(self) -> int:
@@ -132,15 +143,20 @@ class Trainer(TrainingStep):
             raise RuntimeError("fit found nothing to train: no Parameter of the optimizer has requires_grad=True")
         self._gpu_steps, self._stopping = None, False
         with ExitStack() as at_the_end:
-            if checkpoint is not None:
+            if checkpoint is not None and self.is_main:
                 at_the_end.enter_context(claimed(checkpoint, "the checkpoint"))
+            if self._ranks is not None:
+                at_the_end.enter_context(self._ranks.together(plan))
             for callback in self.callbacks:
                 at_the_end.callback(callback.on_fit_end, self)
                 callback.on_fit_begin(self)
             at_the_end.callback(self._forget_epoch)
-            while self.epoch < plan.last and not self._stopping:
+            while self.epoch < plan.last and not self._shall_stop():
                 self._run_epoch(plan)
         return {name: list(values) for name, values in self.history.items()}
+
+    def _shall_stop(self) -> bool:
+        return self._stopping if self._ranks is None else self._ranks.any(self._stopping)
 
     def stop(self) -> None:
         """Ask `fit` to end after this epoch; for callbacks."""
@@ -155,11 +171,11 @@ class Trainer(TrainingStep):
         loader = as_loader(dataset, batch_size, shuffle=False)
         means = RunningMeans()
         with self._evaluating():
-            for x, labels in loader:
+            for x, labels in loader if self._ranks is None else self._ranks.parts(loader):
                 outputs = self._outputs(x)
                 loss = self._loss(outputs, labels).item()
                 means.add(self.measure(main_output(outputs).numpy(), labels, loss), len(labels))
-        return means.values()
+        return (means if self._ranks is None else self._ranks.total(means)).values()
 
     def predict(self, images: Array, batch_size: int | None = None, views: Views | None = None) -> Array:
         """The model's outputs (N, K) for images (N, H, W, C), uint8 or floats, in evaluation mode, as a NumPy array.
@@ -193,25 +209,31 @@ class Trainer(TrainingStep):
         Between epochs; a callback may do so after any step. After an interrupted epoch the weights are ahead of
         `epoch`, which is then trained again.
         """
-        save_checkpoint(path, self)
+        if self._ranks is not None:
+            self._ranks.average_statistics()
+        if self.is_main:
+            save_checkpoint(path, self)
 
     def load(self, path: PathLike) -> None:
         """Go on where a file was saved, bit for bit as if the run had never stopped; see `checkpoint.load_checkpoint`.
 
         Model, optimizer, schedule, average and callbacks are made as they were for the run that was saved; their
         numbers, and the engine's seed, are then those of the file. A DataLoader keeps the seed that was in force when
-        it was made.
+        it was made. Of several ranks each reads the file, which may have been saved by another number of them.
         """
         load_checkpoint(path, self)
 
     def _run_epoch(self, plan: Plan) -> None:
         """Train on every batch that is left, measure, and keep what came of it."""
-        with EpochBar(self.epoch + 1, plan.last, len(plan.loader), plan.images, plan.progress) as bar:
+        with EpochBar(self.epoch + 1, plan.last, len(plan.loader), plan.images, plan.progress and self.is_main) as bar:
             bar.begin(self.batch, plan.images_before(self.batch))
             self._train(plan, bar)
             self.check_weights()
+            if self._ranks is not None:
+                self._ranks.average_statistics()
             record = {**self.under_way.means.values(), **self._validated(plan)}
-            self._finish_epoch({**record, "lr": self.under_way.lr, "seconds": self.under_way.seconds})
+            record |= {"lr": self.under_way.lr, "seconds": self.under_way.seconds}
+            self._finish_epoch(record if self._ranks is None else self._ranks.of_main(record))
             if plan.checkpoint is not None:
                 self.save(plan.checkpoint)
             bar.finish({name: values[-1] for name, values in self.history.items()})
@@ -239,6 +261,9 @@ class Trainer(TrainingStep):
 
     def _steps(self, plan: Plan) -> Generator[tuple[int, Record, float], None, None]:
         """Train on the batches that are left; yields for each its samples, its loss and metrics, the learning rate."""
+        if self._ranks is not None:
+            yield from self._ranks.steps(plan)
+            return
         start, loader = self.batch, plan.loader
         if self._gpu_steps is None and (source := source_of(self, loader)) is not None:
             self._gpu_steps = GpuSteps(self, source, plan.check_labels)
@@ -255,23 +280,6 @@ class Trainer(TrainingStep):
         """Whether somebody looks at the weights right after a batch: then a GPU has to be waited for."""
         watching = any(type(each).on_step_end is not Callback.on_step_end for each in self.callbacks)
         return lambda batch: plan.saves_after(batch) or (watching and plan.share(batch).is_last)
-
-    def _train_on(
-        self, x: Array, labels: Array, batch: int, share: Share, check: Callable[[int], None] | None
-    ) -> Record:
-        """Forward, loss, backward, step; returns the loss and the metrics before the step.
-
-        check: of all labels, given the number of outputs.
-        """
-        outputs = self._outputs(x)
-        if check is not None:
-            check(main_output(outputs).shape[1])
-        loss = self._loss(outputs, labels)
-        value = self.check_loss(loss.item(), batch)
-        if not loss.requires_grad:
-            raise RuntimeError("the loss does not depend on the weights: is fit inside no_grad, or a layer detached?")
-        self.update(loss, share)
-        return self.measure(main_output(outputs).numpy(), labels, value)
 
     def _validated(self, plan: Plan) -> Record:
         """The loss and the metrics of the validation set as "val_loss" and so on: NaN in an epoch without."""

@@ -229,7 +229,7 @@ def test_points_and_roofs_of_a_roofline_have_one_unit(monkeypatch, tmp_path):
     from roofs import Roofs
 
     drawn = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure.axes[0]))
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure.axes[0]))
     points = {"ours": [("conv", 4.0, 6e9), ("linear", 16.0, 9e9)], "theirs": [("conv", 4.0, 5e9)]}
     plots.draw_roofline(tmp_path / "a.png", points, {"roof": Roofs(peak=10e9, bandwidth=2e9)}, "title")
     (axes,) = drawn

@@ -186,7 +186,7 @@ def test_the_picture_has_bars_errors_and_roof(page, outcome, monkeypatch, tmp_pa
     import plots
 
     drawn = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure))
     plots.draw_race(tmp_path / "a.png", outcome, "a machine")
     plots.draw_race(tmp_path / "a.png", replace(outcome, work=replace(outcome.work, operations=0)), "a machine")
     times, errors, roof = drawn[0].axes

@@ -53,6 +53,7 @@ CALLS = [
     ("adaptive_avg_pool2d_backward", (IMAGE, IMAGE.shape)),
     ("batch_norm_forward", (IMAGE, POSITIVE, BIAS, 1e-5, None, None)),
     ("batch_norm_forward", (IMAGE, POSITIVE, BIAS, 1e-5, IMAGE * IMAGE - 1, "relu")),
+    ("batch_norm_statistics", (IMAGE,)),
     ("batch_norm_backward", (IMAGE, IMAGE * 2 + 1, POSITIVE, BIAS, BIAS, POSITIVE, 1e-5, None)),
     ("batch_norm_backward", (IMAGE, IMAGE * 2 + 1, POSITIVE, BIAS, BIAS, POSITIVE, 1e-5, "relu")),
     ("batch_norm_inference_forward", (IMAGE, POSITIVE, BIAS, BIAS, POSITIVE, 1e-5, None, None)),

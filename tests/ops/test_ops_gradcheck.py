@@ -7,6 +7,7 @@ import pytest
 
 import minicnn as mc
 from minicnn import functional as F
+from minicnn.distributed.communicator import Alone
 
 # Differences of a function of size 1 with the step 1e-6 are right to about 1e-9; the check allows 1e-5 of the value
 # and 1e-7. Values that decide (relu, max) lie at least 0.01 apart or from 0, ten thousand steps.
@@ -276,6 +277,20 @@ def test_batch_norm_with_a_residual_and_relu(activation, training):
     assert mc.gradcheck(fn, inputs[:3])
     assert mc.gradcheck(fn, inputs)
     assert mc.gradcheck(lambda x, gamma, beta: fn(x, gamma, beta, x), inputs[:3])  # one Tensor as both
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2, 2), (4, 3)])
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_sync_batch_norm_of_one_rank(shape, with_residual, activation):
+    """Of several: tests/distributed/test_sync_batch_norm.py."""
+    C, communicator = shape[-1], Alone(20.0)
+
+    def fn(x, gamma, beta, residual):
+        running, added = (np.zeros(C), np.ones(C)), residual if with_residual else None
+        return F.sync_batch_norm(x, gamma, beta, *running, communicator, activation=activation, residual=added)
+
+    assert mc.gradcheck(fn, [normal(*shape), normal(C, seed=1), normal(C, seed=2), normal(*shape, seed=5)])
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 2, 6), (3, 5), (2, 1, 1, 1)])

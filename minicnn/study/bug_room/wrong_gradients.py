@@ -183,7 +183,7 @@ BROADCASTING = Bug(
 def _batch_norm_backward(self: Any, dy: Array) -> tuple[Array, ...]:
     x, gamma, beta, y = self.saved
     kernel = kernels.room(dy).batch_norm_inference_backward
-    return norm._backward(kernel, dy, y, (x, gamma, beta, self.mean, self.var, self.eps), self.activation)
+    return norm.batch_norm_gradients(kernel, dy, y, (x, gamma, beta, self.mean, self.var, self.eps), self.activation)
 
 
 def _check_batch_statistics() -> None:

@@ -22,6 +22,9 @@ class Callback:
 
     A callback may read everything of the Trainer, save it (`trainer.save(path)`) and end the run (`trainer.stop()`).
     What it raises ends the run too.
+
+    Of several ranks every one calls its own, with the numbers of all; one that writes or prints asks `trainer.is_main`
+    first. `save` and `evaluate` have to be called on every rank; `stop` on any one ends the run of all.
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
@@ -61,7 +64,7 @@ def checked(callbacks: Any) -> tuple[Callback, ...]:
 
 
 class FileCallback(Callback):
-    """A callback that writes a file, which no other run may write meanwhile.
+    """A callback that writes a file, which no other run may write meanwhile; of several ranks the main one does.
 
     path: the file; its folder has to be there. what: it is, for an error. Raises TypeError for what is no path.
     """
@@ -76,7 +79,8 @@ class FileCallback(Callback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Take the file; raises as `claimed`."""
-        self._claim.enter_context(claimed(self.path, self.what))
+        if trainer.is_main:
+            self._claim.enter_context(claimed(self.path, self.what))
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Let go of it."""

@@ -38,7 +38,8 @@ class HistoryLog(FileCallback):
         self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        write_whole(self.path, self.text(trainer.history).encode(), self.what)
+        if trainer.is_main:
+            write_whole(self.path, self.text(trainer.history).encode(), self.what)
 
     def text(self, history: History) -> str:
         """What the file has for this history."""

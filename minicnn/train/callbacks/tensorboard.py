@@ -40,6 +40,8 @@ class TensorBoardLog(FileCallback):
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Begin anew, with the epochs that were."""
+        if not trainer.is_main:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         super().on_fit_begin(trainer)
         for file in self.folder.glob(f"events.out.tfevents.*{SUFFIX}"):
@@ -52,8 +54,9 @@ class TensorBoardLog(FileCallback):
 
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """A point more on every curve."""
-        self._add(record, trainer.epoch)
-        self._writer.flush()
+        if trainer.is_main:
+            self._add(record, trainer.epoch)
+            self._writer.flush()
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Close the file."""

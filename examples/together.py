@@ -1,0 +1,63 @@
+"""What the training scripts beside this file do where mpiexec has started several of them: --distributed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+
+import script
+
+import minicnn as mc
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """The option --distributed."""
+    parser.add_argument("--distributed", action="store_true", help="train on all ranks together that mpiexec or srun "
+                        "has started, in the manner of `mpiexec -n 4 python ...`; they share each batch")  # fmt: skip
+
+
+def ranks(settings: argparse.Namespace) -> mc.distributed.Communicator | None:
+    """With --distributed the ranks of this job; scripts that do not train have no such option."""
+    if not getattr(settings, "distributed", False):
+        return None
+    return mc.distributed.init(script.chosen_device(settings.device))
+
+
+@contextlib.contextmanager
+def begun(settings: argparse.Namespace) -> Iterator[None]:
+    """The ranks have found each other, rank 0 alone prints, and those of one machine share its cores."""
+    communicator = ranks(settings)
+    if settings.threads is not None:
+        mc.set_threads(settings.threads)
+    elif communicator is not None:
+        here = communicator.gather(platform.node()).count(platform.node())
+        mc.set_threads(max(1, len(os.sched_getaffinity(0)) // here))
+    if communicator is None or communicator.size == 1:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(sys.stdout if communicator.is_main else nowhere):
+        try:
+            yield
+        except Exception as error:  # the others would wait for this rank
+            communicator.abort(f"{type(error).__name__}: {error}")
+
+
+@contextlib.contextmanager
+def main_first(settings: argparse.Namespace) -> Iterator[None]:
+    """What rank 0 downloads or draws the others find: they wait for it."""
+    communicator = ranks(settings)
+    if communicator is not None and not communicator.is_main:
+        communicator.barrier()
+    yield
+    if communicator is not None and communicator.is_main:
+        communicator.barrier()
+
+
+def end_others(trainer: mc.Trainer) -> None:
+    """Only rank 0 goes on from here: it reports."""
+    if not trainer.is_main:
+        sys.exit()

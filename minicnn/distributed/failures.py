@@ -1,0 +1,80 @@
+"""What happens when a rank fails: the others would wait for it, so the whole job ends, and says which it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from types import TracebackType
+
+from .communicator import Communicator
+
+# Variables with the open files by which MPICH's mpiexec sees that a process has ended.
+CONTROL = ("PMI_FD", "HYDI_CONTROL_FD")
+WATCH = """
+trap '' INT
+say() { sleep 1; echo "$0 $1" >&2; sleep 1; exit; }
+read started || say "ended while MPI started: another rank did not come to mc.distributed.init within $1 s, or it was \
+killed"
+[ "$started" = end ] || read end || say "ended without a word: it was killed, as Linux does when memory runs out, or \
+crashed"
+"""
+
+
+def end_with_name(ranks: Communicator) -> None:
+    """From now on an exception that nothing catches, in any thread, is printed and then ends all ranks."""
+    show, show_of_thread = sys.excepthook, threading.excepthook
+
+    def end(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        show(kind, error or kind(), trace)
+        ranks.abort(_sentence(kind, error))
+
+    def end_of_thread(arguments: threading.ExceptHookArgs) -> None:
+        show_of_thread(arguments)
+        if arguments.exc_type is not SystemExit:
+            ranks.abort(_sentence(arguments.exc_type, arguments.exc_value))
+
+    sys.excepthook, threading.excepthook = end, end_of_thread
+
+
+def _sentence(kind: type[BaseException], error: BaseException | None) -> str:
+    said = str(error) if error is not None else ""
+    return f"{kind.__name__}: {said}" if said else kind.__name__
+
+
+class Watcher:
+    """A small process beside a rank that says its name if it is killed, when the rank itself can say nothing.
+
+    MPICH's mpiexec names only the process, and at once kills all the others, so that none of them could tell. But it
+    takes a process for ended only when the files by which it speaks with it are closed: the watcher holds them open
+    until it has spoken. It notices the end of the rank by the end of its input. The launchers of Open MPI and Slurm
+    name the rank themselves.
+    """
+
+    def __init__(self, rank: int, timeout: float) -> None:
+        files = [int(os.environ[name]) for name in CONTROL if name in os.environ]
+        self.is_there = bool(files)
+        self._process: subprocess.Popen[bytes] | None = None
+        if self.is_there:
+            name = f"rank {rank} (process {os.getpid()} on {os.environ.get('PMI_HOSTNAME', 'this machine')})"
+            command = ["/bin/sh", "-c", WATCH, name, f"{timeout:g}"]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=files)
+
+    def says_started(self) -> None:
+        """MPI has started."""
+        self._tell("started")
+
+    def dismiss(self) -> None:
+        """The rank ends by itself, and has said what there is to say."""
+        if self._process is not None:
+            self._tell("end")
+            self._process.communicate()
+
+    def _tell(self, word: str) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            try:
+                self._process.stdin.write(f"{word}\n".encode())
+                self._process.stdin.flush()
+            except (BrokenPipeError, ValueError):  # it was killed, or was dismissed before
+                self._process = None

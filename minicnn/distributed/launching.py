@@ -1,0 +1,94 @@
+"""How a process finds out that it is one of several."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from minicnn.device import check_device
+
+from .communicator import Alone, Communicator
+
+# Of each launcher the variables for: how many processes, which of them this is, which of those on its machine.
+# mpiexec inside a Slurm job comes before Slurm, which has started mpiexec's own helpers and not the processes.
+LAUNCHERS = {
+    "mpiexec of MPICH": ("PMI_SIZE", "PMI_RANK", ("MPI_LOCALRANKID", "SLURM_LOCALID")),
+    "mpiexec of Open MPI": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", ("OMPI_COMM_WORLD_LOCAL_RANK",)),
+    "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", ("SLURM_LOCALID",)),
+}
+
+_started: tuple[str, float, Communicator] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a launcher has put a process: the rank-th of `size`, the local_rank-th on its machine."""
+
+    launcher: str
+    size: int
+    rank: int
+    local_rank: int
+
+
+def init(device: str = "cpu", timeout: float = 300.0) -> Communicator:
+    """The ranks of this job: the processes that a launcher (`mpiexec`, `srun`) has started, or this one alone.
+
+    device: "cpu" for sums of NumPy arrays by MPI, "cuda" for sums of CuPy arrays by NCCL, each rank on a GPU of its
+    own. timeout: seconds that any wait for other ranks may take.
+
+    Called again it returns the same communicator. From here on an exception that nothing catches, on any rank, ends
+    the whole job with that rank's name. Call it first: a rank that ends before it leaves the others waiting here for
+    `timeout` seconds.
+
+    Raises ValueError for another device, for a timeout that is no positive number, and where it was called before with
+    others; ImportError without mpi4py; RuntimeError if no MPI library loads, if it is not the launcher's, and in a
+    batch script of Slurm without srun.
+    """
+    global _started
+    _check(device, timeout)
+    if _started is None:
+        _started = (device, timeout, _start(device, timeout))
+    if _started[:2] != (device, timeout):
+        raise ValueError(
+            f"init expected device {_started[0]!r} and timeout {_started[1]:g} as at its first call, "
+            f"got {device!r} and {timeout:g}: a process has one communicator"
+        )
+    return _started[2]
+
+
+def place(environment: Mapping[str, str]) -> Place | None:
+    """What the launcher says in the environment; None without one. Raises RuntimeError for sbatch without srun."""
+    for launcher, (size, rank, local_ranks) in LAUNCHERS.items():
+        if size in environment and rank in environment:
+            local_rank = next((environment[name] for name in local_ranks if name in environment), environment[rank])
+            return Place(launcher, int(environment[size]), int(environment[rank]), int(local_rank))
+    tasks = environment.get("SLURM_NTASKS", "1")
+    if "SLURM_JOB_ID" in environment and tasks != "1":
+        raise RuntimeError(
+            f"Slurm has given this job {tasks} tasks, but srun did not start this process: write `srun python ...` in "
+            "the job script"
+        )
+    return None
+
+
+def _start(device: str, timeout: float) -> Communicator:
+    here = place(os.environ)
+    if here is None:
+        return Alone(timeout)
+    from .starting import start_mpi
+
+    ranks = start_mpi(here, timeout)
+    if device == "cpu":
+        return ranks
+    from .nccl import NcclCommunicator
+
+    return NcclCommunicator(ranks, here.local_rank)
+
+
+def _check(device: str, timeout: float) -> None:
+    check_device(device)
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not number or not 0 < timeout < math.inf:
+        raise ValueError(f"init expected a timeout of more than 0 seconds, and an end to it, got {timeout!r}")

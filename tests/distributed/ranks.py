@@ -1,0 +1,62 @@
+"""Starting the ranks of a job as a person does: by mpiexec."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+needs_mpi = pytest.mark.skipif(
+    importlib.util.find_spec("mpi4py") is None or not MPIEXEC.exists(),
+    reason='mpi4py or mpiexec is missing: pip install "minicnn[mpi]"',
+)
+BEGIN = """
+import os, sys, time
+import numpy as np
+import minicnn as mc
+from minicnn import distributed
+"""
+
+
+@dataclass
+class Job:
+    """What a job has printed, how it ended, and how long it took."""
+
+    status: int
+    output: str
+    errors: str
+    seconds: float
+
+    @property
+    def said(self) -> str:
+        """The errors without mpiexec's own report and the traceback: the lines that name a rank."""
+        return "\n".join(line for line in self.errors.splitlines() if line.startswith("rank "))
+
+
+def run(size, code, cwd, *options, before=(), **environment):
+    """Run code on so many ranks, after BEGIN; the Job. Nothing of it may be left running.
+
+    options: of mpiexec. before: a command that starts mpiexec.
+    """
+    script = cwd / "script.py"
+    script.write_text(BEGIN + code)
+    command = [*before, MPIEXEC, *options, "-n", str(size), sys.executable, script]
+    start = time.monotonic()
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=100, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )  # fmt: skip
+    seconds = time.monotonic() - start
+    assert not processes_of(script), "processes of the job are left"
+    return Job(done.returncode, done.stdout, done.stderr, seconds)
+
+
+def processes_of(script):
+    """The processes whose command line names a script."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if str(script) in line]

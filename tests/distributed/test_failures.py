@@ -1,0 +1,106 @@
+"""A rank that fails ends the whole job within ten seconds, with its name, and leaves nothing running."""
+
+import pytest
+from ranks import needs_mpi, run
+
+pytestmark = needs_mpi
+# All ranks meet, rank 1 fails, and the others wait for its part of a sum.
+FAIL = """
+ranks = distributed.init(timeout=60)
+array = np.ones(3)
+ranks.all_reduce(array)
+if ranks.rank == 1:
+    {failure}
+ranks.all_reduce(array)
+print("went on")
+"""
+NOT_ITS_PART = "rank 1 has ended its script without taking part in it"
+
+
+def fail(failure, cwd, size=3):
+    job = run(size, FAIL.format(failure=failure), cwd)
+    assert job.status != 0
+    assert job.seconds < 10
+    assert "went on" not in job.output
+    return job
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("raise ValueError('no such image')", "rank 1: ValueError: no such image"),
+        ("np.empty(2**50)", "rank 1: MemoryError: Unable to allocate 8.00 PiB"),
+        ("raise KeyboardInterrupt", "rank 1: KeyboardInterrupt"),
+        ("import threading; threading.Thread(target=lambda: 1 / 0).start(); time.sleep(60)",
+         "rank 1: ZeroDivisionError: division by zero"),
+        ("ranks.abort('enough')", "rank 1: enough"),
+    ],
+)  # fmt: skip
+def test_an_exception_ends_all_ranks_and_names_its_own(tmp_path, failure, said):
+    job = fail(failure, tmp_path)
+    assert job.said.startswith(said)
+    assert "without a word" not in job.said
+
+
+@pytest.mark.parametrize("number", ["KILL", pytest.param("SEGV", marks=pytest.mark.slow)])
+def test_a_rank_that_is_killed_is_named(tmp_path, number):
+    job = fail(f"import signal; os.kill(os.getpid(), signal.SIG{number})", tmp_path)
+    assert job.said.startswith("rank 1 (process ")
+    assert "ended without a word: it was killed" in job.said
+    assert job.said.count("rank") == 1
+
+
+@pytest.mark.parametrize("failure", ["sys.exit(3)", "sys.exit('train.py: no data')", "sys.exit()"])
+def test_a_rank_that_ends_before_the_others_is_named(tmp_path, failure):
+    job = fail(failure, tmp_path)
+    assert f"RuntimeError: a sum of float64 (3,) over 3 ranks cannot be done: {NOT_ITS_PART}" in job.said
+    assert "without a word" not in job.said
+
+
+def test_a_rank_that_hangs_runs_into_the_timeout_which_names_what_was_waited_for(tmp_path):
+    code = "ranks = distributed.init(timeout=1)\nif ranks.rank: time.sleep(60)\nranks.gather(7)"
+    job = run(2, code, tmp_path)
+    assert job.status != 0
+    assert "rank 0: TimeoutError: gathering a value from each of 2 ranks was not done within 1 s" in job.said
+
+
+@pytest.mark.parametrize(
+    ("waits", "said"),
+    [
+        ("start_receive(array, 0)", "receiving float64 (1000000,) from rank 0 cannot be done: rank 0 has ended"),
+        ("start_send(array, 0)", "sending float64 (1000000,) to rank 0 cannot be done: rank 0 has ended"),
+        ("start_exchange(array, array.copy(), 0)", "exchanging float64 (1000000,) with rank 0 cannot be done: rank 0"),
+    ],
+)
+def test_a_message_to_or_from_a_rank_that_has_ended_is_named(tmp_path, waits, said):
+    code = f"ranks = distributed.init()\narray = np.ones(10**6)\nif ranks.rank: ranks.{waits}.wait()"
+    assert f"rank 1: RuntimeError: {said}" in run(2, code, tmp_path).said
+
+
+def test_a_rank_that_ends_after_its_part_is_no_failure(tmp_path):
+    code = """
+ranks = distributed.init()
+array = np.full(10**5, 1.0)
+if ranks.rank == 1:
+    request = ranks.start_all_reduce(array)  # nobody waits for it here, but MPI ends only when it is done
+    sys.exit()
+time.sleep(1)
+ranks.all_reduce(array)
+print(array.sum())
+"""
+    job = run(2, code, tmp_path)
+    assert (job.status, job.output, job.errors) == (0, "200000.0\n", "")
+
+
+def test_a_message_that_nobody_waits_for_and_that_never_comes_is_named_at_the_end(tmp_path):
+    code = "ranks = distributed.init()\nif ranks.rank: ranks.start_receive(np.ones(3), 0)"
+    job = run(2, code, tmp_path)
+    assert job.status != 0
+    assert "rank 1: receiving float64 (3,) from rank 0 cannot be done: rank 0 has ended" in job.said
+
+
+def test_a_rank_that_has_ended_waits_for_the_others_no_longer_than_the_timeout(tmp_path):
+    job = run(2, "ranks = distributed.init(timeout=1)\nif ranks.is_main: time.sleep(60)", tmp_path)
+    assert job.seconds < 10
+    assert "rank 1: what the other ranks still do after this one's end was not done within 1 s" in job.said
+    assert "(ranks that have not ended: [0])" in job.said

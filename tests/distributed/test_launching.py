@@ -1,0 +1,109 @@
+"""How a process finds its ranks, and what it says where that fails."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from ranks import needs_mpi, run
+
+from minicnn.distributed import launching
+from minicnn.distributed.launching import Place, init, place
+
+INIT = "import minicnn as mc; mc.distributed.init(timeout=5)"
+HYDRA = {"PMI_SIZE": "4", "PMI_RANK": "2", "MPI_LOCALRANKID": "0"}
+OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_LOCAL_RANK": "1"}
+BATCH = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "6", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+WAYS = ["sys.exit('train.py: no data')", pytest.param("time.sleep(60)", marks=pytest.mark.slow)]
+SLURM = {**BATCH, "SLURM_STEP_NUM_TASKS": "6", "SLURM_PROCID": "4", "SLURM_LOCALID": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _first_call(monkeypatch):
+    monkeypatch.setattr(launching, "_started", None)
+    for name in list(os.environ):
+        if name.startswith(("PMI", "OMPI_", "SLURM_", "MPI_")):
+            monkeypatch.delenv(name)
+
+
+def failure(code=INIT, **environment):
+    """The last line that a process says as it fails."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60,
+        env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        (HYDRA, Place("mpiexec of MPICH", 4, 2, 0)),
+        (OPEN_MPI, Place("mpiexec of Open MPI", 8, 5, 1)),
+        (SLURM, Place("srun", 6, 4, 1)),
+        ({**SLURM, **HYDRA}, Place("mpiexec of MPICH", 4, 2, 0)),  # mpiexec in a job of Slurm
+        ({**SLURM, "PMI_SIZE": "6", "PMI_RANK": "4"}, Place("mpiexec of MPICH", 6, 4, 1)),  # srun --mpi=pmi2
+        ({**BATCH, "SLURM_NTASKS": "1"}, None),
+    ],
+)
+def test_the_launcher_is_read_from_the_environment(environment, expected):
+    assert place(environment) == expected
+
+
+def test_sbatch_without_srun_is_named():
+    with pytest.raises(RuntimeError, match="6 tasks, but srun did not start this process: write `srun python"):
+        place(BATCH)
+
+
+def test_without_a_launcher_there_is_one_rank_and_no_mpi():
+    code = "import minicnn as mc, sys; r = mc.distributed.init(); print(r.rank, r.size, 'mpi4py' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "1", "False"]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", None, True])
+def test_a_timeout_that_is_no_positive_number_is_refused(timeout):
+    with pytest.raises(ValueError, match="expected a timeout of more than 0 seconds"):
+        init(timeout=timeout)
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(ValueError, match='expected "cpu" or "cuda"'):
+        init("tpu")
+
+
+def test_init_again_is_the_same_communicator_and_other_settings_are_refused():
+    ranks = init(timeout=5)
+    assert init(timeout=5) is ranks
+    with pytest.raises(ValueError, match="timeout 5 as at its first call, got 'cpu' and 6"):
+        init(timeout=6)
+
+
+def test_without_mpi4py_it_says_what_to_install(tmp_path):
+    (tmp_path / "mpi4py.py").write_text("raise ImportError('not here')")
+    said = failure(**HYDRA, PYTHONPATH=str(tmp_path))
+    assert said == 'ImportError: to run as one of several ranks mpi4py is needed: pip install "minicnn[mpi]"'
+
+
+@needs_mpi
+def test_without_an_mpi_library_it_says_so():
+    said = failure(**HYDRA, MPI4PY_LIBMPI="/nowhere/libmpi.so")
+    assert said.startswith("RuntimeError: mpi4py has found no MPI library to load (cannot load MPI library): pip")
+
+
+@needs_mpi
+def test_a_launcher_of_another_mpi_is_named():
+    said = failure(**OPEN_MPI)
+    assert said.startswith("RuntimeError: mpiexec of Open MPI has started 8 processes, but MPI counts 1: mpi4py has")
+
+
+@needs_mpi
+@pytest.mark.parametrize("way", WAYS)
+def test_a_rank_that_never_comes_to_init_ends_the_job(tmp_path, way):
+    job = run(2, f"if os.environ['PMI_RANK'] == '1': {way}\ndistributed.init(timeout=1)", tmp_path)
+    assert job.status != 0
+    assert job.seconds < 10
+    assert "rank 0 (process " in job.said
+    assert "another rank did not come to mc.distributed.init within 1 s" in job.said

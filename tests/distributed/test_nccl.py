@@ -1,0 +1,124 @@
+"""Ranks on GPUs: against a fake of CuPy's NCCL on the CPU, and for real where there is a GPU."""
+
+from pathlib import Path
+
+import pytest
+from ranks import needs_mpi, run
+
+import minicnn as mc
+
+pytestmark = needs_mpi
+START = """
+import fake_nccl
+cupy = fake_nccl.install(gpus={gpus})
+ranks = distributed.init("cuda", timeout=20)
+"""
+REFUSE = """
+def refused(call, *arguments, says):
+    try:
+        call(*arguments)
+    except ValueError as error:
+        assert says in str(error), str(error)
+    else:
+        raise AssertionError(f"nothing refused: {says}")
+"""
+
+
+def job(size, code, cwd, gpus=4):
+    return run(size, START.format(gpus=gpus) + code, cwd, PYTHONPATH=str(Path(__file__).parent))
+
+
+def holds(size, code, cwd, gpus=4):
+    done = job(size, code + "\nprint('done')", cwd, gpus)
+    assert (done.status, done.errors) == (0, "")
+    assert done.output.count("done") == size
+
+
+def test_sums_broadcasts_and_messages(tmp_path):
+    holds(3, """
+assert cupy.cuda.Device().pci_bus_id == f"0000:{ranks.rank:02d}:00.0"
+for dtype in ("float32", "float64", "int32", "int64", "uint8"):
+    for shape in ((), (0,), (3, 4), (1001,)):
+        array = cupy.asarray(np.full(shape, ranks.rank + 1, dtype))
+        ranks.all_reduce(array)
+        assert (array == 6).all()
+for dtype in ("bool", "complex64", "float16"):
+    array = cupy.asarray(np.full(5, ranks.rank).astype(dtype))
+    ranks.broadcast(array, root=2)
+    assert (array == np.full(5, 2).astype(dtype)).all()
+if ranks.rank < 2:
+    sent, received = cupy.asarray(np.full(10**6, ranks.rank)), cupy.asarray(np.empty(10**6, np.int64))
+    ranks.exchange(sent, received, 1 - ranks.rank)
+    assert (received == 1 - ranks.rank).all()
+    request = ranks.start_send(sent, 1) if ranks.rank == 0 else ranks.start_receive(received, 0)
+    request.wait()
+    assert (received == 1 - ranks.rank).all()
+assert ranks.gather(ranks.rank) == [0, 1, 2]
+distributed.check_same(ranks, "a value", 7)
+""", tmp_path)  # fmt: skip
+
+
+def test_a_sum_waits_for_the_kernels_before_it(tmp_path):
+    holds(2, """
+array = cupy.asarray(np.zeros(4, np.float32))
+cupy.cuda.get_current_stream().put(lambda: array.__iadd__(1))  # a kernel that the GPU has not run yet
+request = ranks.start_all_reduce(array)
+assert (array == 0).all()
+request.wait()
+assert (array == 2).all()
+""", tmp_path)  # fmt: skip
+
+
+def test_what_nccl_must_not_be_given_is_refused(tmp_path):
+    holds(2, REFUSE + """
+for call in (ranks.start_all_reduce, ranks.start_broadcast, lambda array: ranks.start_send(array, 1 - ranks.rank),
+             lambda array: ranks.start_exchange(array, array, 1 - ranks.rank)):
+    refused(call, np.ones(3), says="NCCL expected a CuPy array, got float64 (3,): use cupy.asarray")
+    refused(call, cupy.asarray(np.ones((4, 4)))[:, ::2], says="a C-contiguous array, got ")
+    refused(call, np.empty(2**31, np.uint8).view(cupy.ndarray), says="at most 2147483647 bytes a call")
+refused(ranks.start_all_reduce, cupy.asarray(np.zeros(3, bool)), says="NCCL has no sums of bool")
+refused(ranks.start_receive, cupy.asarray(np.ones(3)), ranks.rank, says="expected another rank of 0 to 1")
+""", tmp_path)  # fmt: skip
+
+
+def test_two_ranks_on_one_gpu_are_named(tmp_path):
+    said = job(3, "", tmp_path, gpus=2).said
+    assert "RuntimeError: ranks 0 and 2 share the GPU 0000:00:00.0 of " in said
+    assert "start at most as many ranks on a machine as it has GPUs" in said
+
+
+def test_a_cupy_without_nccl_is_named(tmp_path):
+    code = START.format(gpus=4).replace("gpus=4", "gpus=4, nccl=False")
+    said = run(2, code, tmp_path, PYTHONPATH=str(Path(__file__).parent)).said
+    assert "RuntimeError: CuPy finds no NCCL: pip install nvidia-nccl-cu13" in said
+
+
+def test_an_exception_on_a_gpu_rank_ends_the_job(tmp_path):
+    done = job(2, "if ranks.rank: raise ValueError('no such image')\nranks.barrier()", tmp_path)
+    assert done.status != 0
+    assert done.said == "rank 1: ValueError: no such image"
+
+
+def test_a_gpu_rank_that_ends_before_the_others_is_named(tmp_path):
+    code = "array = cupy.asarray(np.ones(3))\nif not ranks.rank: ranks.all_reduce(array)"
+    said = job(2, code, tmp_path).said
+    assert "over 2 ranks cannot be done: rank 1 has ended its script without taking part in it" in said
+
+
+@pytest.mark.skipif(not mc.cuda_available(), reason="no GPU")
+def test_one_rank_on_a_real_gpu(tmp_path):
+    code = """
+ranks = distributed.init("cuda", timeout=60)
+import cupy
+array = cupy.arange(10**6, dtype=cupy.float32)
+request = ranks.start_all_reduce(array)
+request.wait()
+assert (array == cupy.arange(10**6, dtype=cupy.float32)).all()
+ranks.broadcast(array)
+assert ranks.gather(3) == [3]
+print("done")
+"""
+    done = run(1, code, tmp_path)
+    if "CuPy finds no NCCL" in done.said:
+        pytest.skip("no GPU with NCCL")
+    assert (done.status, done.output) == (0, "done\n"), done.errors
