@@ -233,6 +233,7 @@ BY_HAND = [
     # 13 rows in 7 windows: floor and ceiling overlap, so that each has 2 or 3, and all together 19
     ("adaptive_avg_pool2d_forward", "1x13x13x512-7x7", 512 * (19 * 19 + 49), 4 * 512 * (169 + 49)),
     ("adaptive_avg_pool2d_backward", "1x13x13x512-7x7", 512 * (19 * 19 + 49), 4 * 512 * (169 + 49)),
+    ("batch_norm_statistics", "1x2x2x1", 4 * 4 + 2, 4 * (4 + 1 + 1)),
     ("batch_norm_inference_forward", "1x2x2x1", 4 * 4 + 2, 4 * (4 + 4 + 4)),
     ("batch_norm_inference_backward", "1x2x2x1", 6 * 4 + 3, 4 * (8 + 4 + 4 + 2)),
     ("local_response_norm_forward", "1x1x1x1", 1 + 5 + 2 + 2, 8),
