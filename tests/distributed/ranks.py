@@ -60,3 +60,15 @@ def processes_of(script):
     """The processes whose command line names a script."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [line for line in listed.splitlines() if str(script) in line]
+
+
+# For code that ranks run: refused(call, *arguments, says=...).
+REFUSE = """
+def refused(call, *arguments, says):
+    try:
+        call(*arguments)
+    except ValueError as error:
+        assert says in str(error), str(error)
+    else:
+        raise AssertionError(f"nothing refused: {says}")
+"""

@@ -1,18 +1,9 @@
 """What ranks say to each other, on real ranks of MPI: sums, broadcasts, messages, values; and what is refused."""
 
 import pytest
-from ranks import needs_mpi, run
+from ranks import REFUSE, needs_mpi, run
 
 pytestmark = needs_mpi
-REFUSE = """
-def refused(call, *arguments, says):
-    try:
-        call(*arguments)
-    except ValueError as error:
-        assert says in str(error), str(error)
-    else:
-        raise AssertionError(f"nothing refused: {says}")
-"""
 
 
 def holds(size, code, cwd):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ranks import needs_mpi, run
+from ranks import REFUSE, needs_mpi, run
 
 import minicnn as mc
 
@@ -12,15 +12,6 @@ START = """
 import fake_nccl
 cupy = fake_nccl.install(gpus={gpus})
 ranks = distributed.init("cuda", timeout=20)
-"""
-REFUSE = """
-def refused(call, *arguments, says):
-    try:
-        call(*arguments)
-    except ValueError as error:
-        assert says in str(error), str(error)
-    else:
-        raise AssertionError(f"nothing refused: {says}")
 """
 
 
