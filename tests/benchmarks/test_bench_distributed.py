@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from argparse import ArgumentTypeError
@@ -10,13 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scripts import FOLDER, run
-
-needs_mpi = pytest.mark.skipif(
-    subprocess.run([sys.executable, "-c", "import launch_ranks; exit(bool(launch_ranks.why_no_mpi()))"],
-                   cwd=FOLDER).returncode != 0,
-    reason="mpi4py or mpiexec is missing: pip install 'minicnn[mpi]'",
-)  # fmt: skip
+from ranks import needs_mpi
+from scripts import run
 
 
 def said(seconds, silent, waited, **more):

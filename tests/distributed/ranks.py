@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
+# Beside the Python that runs, where pip puts it; else the site's own.
+MPIEXEC = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
 needs_mpi = pytest.mark.skipif(
-    importlib.util.find_spec("mpi4py") is None or not MPIEXEC.exists(),
+    importlib.util.find_spec("mpi4py") is None or MPIEXEC is None,
     reason='mpi4py or mpiexec is missing: pip install "minicnn[mpi]"',
 )
 BEGIN = """

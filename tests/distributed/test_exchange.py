@@ -1,90 +1,30 @@
 """Two ranks that exchange channels: against the definition, with threads as ranks, and through MPI."""
 
-import queue
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ranks import MPIEXEC, needs_mpi
+from threads import run_ranks
 
 import minicnn as mc
-from minicnn.distributed import Communicator, Request
 from minicnn.distributed.exchange import exchange_channels, join_channels
 
 WORKER = Path(__file__).with_name("exchange_worker.py")
 
 
-class Thread(Communicator):
-    """One of two ranks that are threads of this process. inbox, outbox: of arrays and of values, by the partner."""
-
-    size = 2
-
-    def __init__(self, rank, inbox, outbox, timeout):
-        self.rank, self.inbox, self.outbox, self.timeout = rank, inbox, outbox, timeout
-
-    def _get(self, what):
-        try:
-            return self.inbox.get(timeout=self.timeout)
-        except queue.Empty:
-            raise TimeoutError(what) from None
-
-    def start_send(self, array, to):
-        assert to == 1 - self.rank
-        assert array.flags.c_contiguous
-        self.outbox.put(array.copy())
-        return Request(lambda: True, self.timeout, "sending")
-
-    def start_receive(self, array, source):
-        assert source == 1 - self.rank
-        assert array.flags.c_contiguous
-
-        def done():
-            came = self._get("receiving")
-            assert (came.shape, came.dtype) == (array.shape, array.dtype)
-            array[...] = came
-            return True
-
-        return Request(done, self.timeout, "receiving")
-
-    def exchange(self, sent, received, partner):
-        """With the sending first: a `done` of this class waits."""
-        self.start_send(sent, partner).wait()
-        self.start_receive(received, partner).wait()
-
-    def gather(self, value):
-        self.outbox.put(value)
-        other = self._get("gathering")
-        return [value, other] if self.rank == 0 else [other, value]
-
-    def start_all_reduce(self, array):
-        raise NotImplementedError
-
-    def start_broadcast(self, array, root=0):
-        raise NotImplementedError
-
-    def abort(self, message):
-        raise SystemExit(message)
-
-
 def on_two_ranks(work, timeout=10):
     """What work(communicator) returns on either rank, or the error that it raises there."""
-    boxes, results = (queue.Queue(), queue.Queue()), [None, None]
 
-    def run(rank):
+    def caught(communicator):
         try:
-            results[rank] = work(Thread(rank, boxes[rank], boxes[1 - rank], timeout))
+            return work(communicator)
         except Exception as error:
-            results[rank] = error
+            return error
 
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    return run_ranks(2, caught, timeout)
 
 
 def parts(C, lead=(2, 3, 3), dtype=np.float64):

@@ -1,10 +1,8 @@
 """AlexNet's two towers on two ranks: the same network as the grouped one on one rank; and the script, as it is used."""
 
 import argparse
-import importlib.util
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import launch
 import numpy as np
 import pytest
+from ranks import MPIEXEC, needs_mpi
 from tower_worker import trained
 
 import minicnn as mc
@@ -19,27 +18,8 @@ from minicnn import data, kernels, models, nn, optim
 from minicnn.data import transforms
 from minicnn.nn import init
 
-MPIEXEC = next((str(p) for p in [Path(sys.executable).with_name("mpiexec")] if p.exists()), shutil.which("mpiexec"))
-needs_mpi = pytest.mark.skipif(
-    MPIEXEC is None or importlib.util.find_spec("mpi4py") is None,
-    reason='MPI is not installed: pip install "minicnn[mpi]"',
-)
 SCRIPT = launch.FOLDER / "alexnet_two_gpus.py"
-PICTURES = 24
 SIZES = {"filters": (8, 16, 24, 24, 16), "hidden": 16, "side": 1}  # for images 67 x 67: after the poolings 7, 3 and 1
-
-
-@pytest.fixture(scope="module")
-def pets(tmp_path_factory):
-    """A folder of drawn cats and dogs."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        drawn = launch.module("drawn_pets", monkeypatch)
-        return drawn.draw_folder(tmp_path_factory.mktemp("photos") / "pets", PICTURES, seed=0)
-
-
-@pytest.fixture
-def folders(monkeypatch):
-    return launch.module("folders", monkeypatch)
 
 
 def ranks(*command, n=2, cwd=None):

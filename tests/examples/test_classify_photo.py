@@ -1,8 +1,6 @@
 """A photo classified with published weights, as a person does it."""
 
 import re
-import runpy
-import sys
 from pathlib import Path
 
 import launch
@@ -21,16 +19,9 @@ LINE = re.compile(r"  ( *\d+) (.{30})  ( *\d+\.\d) %(  #+)?$")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """run(*options): the lines that the script prints; in this process, since a new one takes a second to begin."""
-
-    def call(*options):
-        monkeypatch.setattr(sys, "argv", [SCRIPT.name, *map(str, options)])
-        monkeypatch.syspath_prepend(str(SCRIPT.parent))
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return capsys.readouterr().out.splitlines()
-
-    return call
+def run(printed_by):
+    """run(*options): the lines that the script prints."""
+    return lambda *options: printed_by(SCRIPT.name, *options).splitlines()
 
 
 def test_help_names_every_option_and_fits_the_terminal():

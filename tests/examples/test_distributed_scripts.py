@@ -1,6 +1,5 @@
 """The training scripts on several ranks: as a person starts them."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -8,21 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from ranks import MPIEXEC, needs_mpi
 
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
 SCRIPT = Path(__file__).parents[2] / "examples" / "train_best.py"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("mpi4py") is None or not MPIEXEC.exists(),
-        reason='mpi4py or mpiexec is missing: pip install "minicnn[mpi]"',
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_mpi]
 
 
 def start(size, cwd, *options):
     """What the script prints, and what it complains of."""
-    launcher = [str(MPIEXEC), "-n", str(size)] if size else []
+    launcher = [MPIEXEC, "-n", str(size)] if size else []
     return subprocess.run(
         [*launcher, sys.executable, str(SCRIPT), "--device", "cpu", *options],
         cwd=cwd, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -1,5 +1,7 @@
 """The sheet of augmented samples, as a person asks for it."""
 
+from functools import partial
+
 import launch
 import numpy as np
 import pytest
@@ -10,15 +12,9 @@ PHOTO = launch.FOLDER.parent / "docs" / "pictures" / "filters.png"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """run(*options): what the script prints, in an empty folder and in this process, since a new one takes a second."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*options):
-        launch.run_here(SCRIPT.name, *options, "--kernels", "reference", cwd=tmp_path, monkeypatch=monkeypatch)
-        return capsys.readouterr().out
-
-    return call
+def run(printed_by):
+    """run(*options): what the script prints."""
+    return partial(printed_by, SCRIPT.name, "--kernels", "reference")
 
 
 def test_help_names_every_option_and_fits_the_terminal():

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from functools import partial
 
 import launch
 import numpy as np
@@ -16,15 +17,9 @@ PHOTO = launch.FOLDER.parent / "docs" / "pictures" / "filters.png"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """run(*options): what the script prints, in an empty folder and in this process, since a new one takes a second."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*options):
-        launch.run_here(SCRIPT.name, *options, "--kernels", "reference", cwd=tmp_path, monkeypatch=monkeypatch)
-        return capsys.readouterr().out
-
-    return call
+def run(printed_by):
+    """run(*options): what the script prints."""
+    return partial(printed_by, SCRIPT.name, "--kernels", "reference")
 
 
 def recording_in(path):

@@ -12,23 +12,10 @@ from safetensors.numpy import load_file, save_file
 import minicnn as mc
 from minicnn import data, models, nn
 
-PICTURES = 24
+PICTURES = 24  # in the fixture `pets`
 FILES = ["confusion_matrix.png", "filters.png", "history.json", "learning_curves.png", "model.safetensors", "run.json",
          "worst_mistakes.png"]  # fmt: skip
 SCRIPTS = ("train_folder.py", "fine_tune.py")
-
-
-@pytest.fixture(scope="module")
-def pets(tmp_path_factory):
-    """A folder of drawn cats and dogs."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        pets = launch.module("drawn_pets", monkeypatch)
-        return pets.draw_folder(tmp_path_factory.mktemp("photos") / "pets", PICTURES, seed=0)
-
-
-@pytest.fixture
-def folders(monkeypatch):
-    return launch.module("folders", monkeypatch)
 
 
 def settings(dataset, **given):
