@@ -52,9 +52,11 @@ def main_first(settings: argparse.Namespace) -> Iterator[None]:
     communicator = ranks(settings)
     if communicator is not None and not communicator.is_main:
         communicator.barrier()
-    yield
-    if communicator is not None and communicator.is_main:
-        communicator.barrier()
+    try:
+        yield
+    finally:  # if it has failed, the others fail likewise
+        if communicator is not None and communicator.is_main:
+            communicator.barrier()
 
 
 def end_others(trainer: mc.Trainer) -> None:
