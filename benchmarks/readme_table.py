@@ -9,6 +9,7 @@ Each machine has a name of its own, which ends the names of its files, such as `
   bench_scaling_NAME.json    bench_scaling.py --json
   bench_learning_NAME.json   bench_learning.py --json, for docs/experiments.md
   bench_accuracy_NAME.json   bench_accuracy.py --json, for docs/accuracy.md
+  bench_distributed_NAME.json  bench_distributed.py --json, for the guide
 
 A GPU has a name and files of its own, written with --device cuda, such as bench_kernels_nvidia_h200.json.
 What a machine has no file of is left out. Results of --quick are refused: they show only that a script runs.
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import readme_gpu
+import readme_ranks
 import report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,12 +66,16 @@ def tables(folder: Path) -> str:
     machines: dict[str, dict[str, Any]] = {}
     for kind in KINDS:
         for path in sorted(folder.glob(f"{kind}_*.json")):
-            content = json.loads(path.read_text())
-            if content["settings"]["quick"]:
-                raise ValueError(f"{path.name} was measured with --quick: measure it again without")
+            content = _measured(path)
             machines.setdefault(path.stem.removeprefix(f"{kind}_"), {})[kind] = content
     parts = [part for name in sorted(machines) for part in _machine(machines[name])]
     return "\n\n".join(parts) or NOTHING
+
+
+def ranks(folder: Path) -> str:
+    """Training on several ranks, measured and on paper, machine by machine."""
+    paths = sorted(folder.glob("bench_distributed_*.json"))
+    return "\n\n".join(part for path in paths for part in readme_ranks.machine(_measured(path))) or NOTHING
 
 
 def learning(folder: Path) -> str:
@@ -94,6 +100,14 @@ def accuracies(folder: Path) -> str:
         parts += [f"{_described(content['machine'])}:", report.markdown(head, [_reached(run) for run in runs])]
         parts.append("\n".join(["| run | command |", "| --- | --- |", *map(_command, runs)]))
     return "\n\n".join(parts) or NOTHING
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    """What the file of a race says; raises ValueError for one of --quick."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    if content["settings"]["quick"]:
+        raise ValueError(f"{path.name} was measured with --quick: measure it again without")
+    return content
 
 
 def _reached(run: dict[str, Any]) -> tuple[str, ...]:
@@ -233,7 +247,12 @@ def _ratio(ratio: float | None) -> str:
     return "-" if ratio is None else report.times(ratio)
 
 
-PAGES = {"README.md": tables, "docs/accuracy.md": accuracies, "docs/experiments.md": learning}
+PAGES = {
+    "README.md": tables,
+    "docs/accuracy.md": accuracies,
+    "docs/experiments.md": learning,
+    "docs/guide/16_many_machines.md": ranks,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -31,7 +31,8 @@ def kept(folder, name, **content):
 
 
 def test_pages_and_results_agree(readme_table):
-    assert set(readme_table.PAGES) == {"README.md", "docs/accuracy.md", "docs/experiments.md"}
+    guide = "docs/guide/16_many_machines.md"
+    assert set(readme_table.PAGES) == {"README.md", "docs/accuracy.md", "docs/experiments.md", guide}
     for page, written in readme_table.PAGES.items():
         text = (FOLDER.parent / page).read_text()
         assert readme_table.rewritten(text, written(FOLDER / "results")) == text
@@ -172,6 +173,32 @@ def test_the_gpus_of_both_scripts_are_one_machine(readme_table, tmp_path):
     text = readme_table.tables(tmp_path)
     assert text.index("P, 2 threads") < text.index("G, 141 GB")
     assert "| 1.00 s | - | - | - | - |" in text
+
+
+def job(ranks, seconds, images, times, sums, waiting):
+    rounds = [{"bytes": 1}, {"bytes": 46_760_000}]
+    return {"contender": "minicnn", "ranks": ranks, "seconds": seconds, "images a second": images,
+            "times one rank": times, "part of sums": sums, "part of waiting": waiting, "rounds": rounds}  # fmt: skip
+
+
+def test_ranks_have_a_row_each_and_a_table_on_paper(readme_table, tmp_path):
+    during, after = {"8": 0.999, "64": 0.5}, {"8": 0.75, "64": 0.25}
+    link = {"name": "10 GbE", "bends": "10 GbE: below 90 % from 9 ranks on.",
+            "efficiency": {"overlapped": during, "after the backward pass": after}}  # fmt: skip
+    result = {"model": "resnet18", "batch size of a rank": 8, "on paper": {"links": [link]},
+              "jobs": [job(1, 0.3, 26.7, 1.0, 0.0, None), job(2, 0.32, 50.04, 1.876, 0.0625, None)]}  # fmt: skip
+    described = {**MACHINE, "threads": 1, "mpi": "MPICH 5"}
+    kept(tmp_path, "bench_distributed_a", machine=described, results=[result])
+    text = readme_table.ranks(tmp_path)
+    assert text.splitlines()[0] == "P, 1 thread a rank, float32; Python 3.11, Numba 0.61, PyTorch 2.13, MPICH 5:"
+    assert "| resnet18, batch 8 a rank, minicnn | 1 | 300 ms | 26.7 | - | - | - | - |" in text
+    assert "| resnet18, batch 8 a rank, minicnn | 2 | 320 ms | 50.0 | 1.88 | 6.2 % | - | 46.76 |" in text
+    assert "| resnet18, on paper | 8 ranks | 64 ranks |" in text
+    assert "| 10 GbE | 99.9 %, 75.0 % | 50.0 %, 25.0 % |" in text
+    assert text.endswith("- 10 GbE: below 90 % from 9 ranks on.")
+    kept(tmp_path, "bench_distributed_a", machine=described, results=[result], quick=True)
+    with pytest.raises(ValueError, match="measured with --quick"):
+        readme_table.ranks(tmp_path)
 
 
 def test_quick_results_are_refused(readme_table, tmp_path):
