@@ -14,6 +14,8 @@ Array = Any
 Done = Callable[[], bool]
 Absent = Callable[[], str | None]
 PATIENCE = 0.001  # seconds of waiting with nothing but looking
+# Sums of smaller integers differ: where those of MPICH begin again at 0, those of Open MPI stay at the largest.
+SUMMED = ("float32", "float64", "int32", "int64")
 
 
 class Request:
@@ -79,7 +81,10 @@ class Communicator(ABC):
 
     @abstractmethod
     def start_all_reduce(self, array: Array) -> Request:
-        """array = the sum of all ranks' arrays, on every rank the same bits, when the request is done."""
+        """array = the sum of all ranks' arrays, on every rank the same bits, when the request is done.
+
+        Raises ValueError unless they are float32, float64, int32 or int64.
+        """
 
     @abstractmethod
     def start_broadcast(self, array: Array, root: int = 0) -> Request:
@@ -126,6 +131,10 @@ class Communicator(ABC):
     def barrier(self) -> None:
         """Return when every rank is here."""
         self.gather(None)
+
+    def _check_sum(self, library: str, array: Array) -> None:
+        if array.dtype.name not in SUMMED or not array.dtype.isnative:
+            raise ValueError(f"{library} expected float32, float64, int32 or int64 to sum, got {described(array)}")
 
     def _check_rank(self, call: str, rank: int, other: bool = False) -> None:
         """Raise ValueError unless it is a rank of the job, and another one than this where it has to be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -44,37 +45,40 @@ def _sentence(kind: type[BaseException], error: BaseException | None) -> str:
 
 
 class Watcher:
-    """A small process beside a rank that says its name if it is killed, when the rank itself can say nothing.
+    """A small process beside a rank that says its name if it is killed, when the rank itself can say nothing: while MPI
+    starts, and as long as it `speaks`, also later.
 
     MPICH's mpiexec names only the process, and at once kills all the others, so that none of them could tell. But it
     takes a process for ended only when the files by which it speaks with it are closed: the watcher holds them open
     until it has spoken. It notices the end of the rank by the end of its input. The launchers of Open MPI and Slurm
-    name the rank themselves.
+    name a rank that is killed, and then a watcher is not needed.
     """
 
     def __init__(self, rank: int, timeout: float) -> None:
         files = [int(os.environ[name]) for name in CONTROL if name in os.environ]
-        self.is_there = bool(files)
-        self._process: subprocess.Popen[bytes] | None = None
-        if self.is_there:
-            name = f"rank {rank} (process {os.getpid()} on {os.environ.get('PMI_HOSTNAME', 'this machine')})"
-            command = ["/bin/sh", "-c", WATCH, name, f"{timeout:g}"]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=files)
+        self.speaks = bool(files)
+        name = f"rank {rank} (process {os.getpid()} on {os.environ.get('PMI_HOSTNAME', platform.node())})"
+        command = ["/bin/sh", "-c", WATCH, name, f"{timeout:g}"]
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=files)
 
     def says_started(self) -> None:
         """MPI has started."""
-        self._tell("started")
+        if self.speaks:
+            self._tell("started")
+        else:
+            self.dismiss()
 
     def dismiss(self) -> None:
         """The rank ends by itself, and has said what there is to say."""
+        self._tell("end")
         if self._process is not None:
-            self._tell("end")
             self._process.communicate()
+            self._process = None
 
     def _tell(self, word: str) -> None:
         if self._process is not None and self._process.stdin is not None:
             try:
                 self._process.stdin.write(f"{word}\n".encode())
                 self._process.stdin.flush()
-            except (BrokenPipeError, ValueError):  # it was killed, or was dismissed before
+            except BrokenPipeError:  # it was killed
                 self._process = None

@@ -42,7 +42,8 @@ class MpiCommunicator(Communicator):
         atexit.register(self._leave)
 
     def start_all_reduce(self, array: Array) -> Request:
-        self._check_sum(array)
+        _check(array)
+        self._check_sum("MPI", array)
         what = f"a sum of {described(array)} over {self.size} ranks"
         return self._collective(self._ranks.Iallreduce(self._MPI.IN_PLACE, array, self._MPI.SUM), array, what)
 
@@ -75,7 +76,7 @@ class MpiCommunicator(Communicator):
         print(f"rank {self.rank}: {message}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         self._watcher.dismiss()
-        if not self._watcher.is_there:
+        if not self._watcher.speaks:
             self._ranks.Abort(1)
         # MPICH's mpiexec ends all ranks when one is killed; but MPI_Abort lets each end by itself, which their watchers
         # would take for a crash, and of a status alone it takes no notice if the rank is on another machine.
@@ -121,11 +122,6 @@ class MpiCommunicator(Communicator):
         """The array as bytes, in which MPI sends arrays of all dtypes."""
         _check(array)
         return [array, array.nbytes, self._MPI.BYTE]
-
-    def _check_sum(self, array: Array) -> None:
-        _check(array)
-        if array.dtype.char not in "bBhHiIlLqQfd" or not array.dtype.isnative:
-            raise ValueError(f"MPI has no sums of {array.dtype}: use float32, float64 or integers")
 
 
 def _check(array: Array) -> None:

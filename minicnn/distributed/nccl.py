@@ -11,8 +11,6 @@ from .mpi import MpiCommunicator
 
 MAX_BYTES = 2**31 - 1  # older versions of CuPy pass a count as C's int
 
-SUMS = ("float16", "float32", "float64", "int8", "uint8", "int32", "uint32", "int64", "uint64")
-
 
 class NcclCommunicator(Communicator):
     """The ranks of `ranks`, each with a GPU of its own: arrays travel from GPU to GPU, values by MPI.
@@ -44,8 +42,7 @@ class NcclCommunicator(Communicator):
 
     def start_all_reduce(self, array: Array) -> Request:
         self._check(array)
-        if array.dtype.name not in SUMS:
-            raise ValueError(f"NCCL has no sums of {array.dtype}: use float32, float64 or integers")
+        self._check_sum("NCCL", array)
         kind, place = getattr(self._nccl, f"NCCL_{array.dtype.name.upper()}"), array.data.ptr
         self._await_current_work()
         self._group.allReduce(place, place, array.size, kind, self._nccl.NCCL_SUM, self._stream.ptr)

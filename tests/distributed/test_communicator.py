@@ -23,7 +23,7 @@ assert ranks.is_main == (ranks.rank == 0)
 def of(rank, dtype, shape):
     return np.asarray(np.random.default_rng(rank).standard_normal(shape) * 100).astype(dtype)
 
-for dtype in ("float32", "float64", "int32", "int64", "uint8"):
+for dtype in ("float32", "float64", "int32", "int64"):
     for shape in ((), (0,), (1,), (7, 3), (5, 1, 4, 2), (100_003,)):
         array = of(ranks.rank, dtype, shape)
         ranks.all_reduce(array)
@@ -89,8 +89,8 @@ for call in (ranks.start_all_reduce, ranks.start_broadcast, lambda array: ranks.
     refused(call, np.array([None]), says="an array of numbers that can be written, got object (1,)")
     refused(call, np.broadcast_to(np.ones(1), (1,)), says="can be written")
     refused(call, np.empty(2**31, np.uint8), says="at most 2147483647 bytes a call")
-for dtype in ("float16", "bool", "complex64", ">f4"):
-    refused(ranks.start_all_reduce, np.zeros(3, dtype), says="MPI has no sums of")
+for dtype in ("float16", "bool", "uint8", "complex64", ">f4"):
+    refused(ranks.start_all_reduce, np.zeros(3, dtype), says="MPI expected float32, float64, int32 or int64 to")
 for call in (ranks.start_send, ranks.start_receive):
     for rank in (-1, 2, ranks.rank):
         refused(call, np.ones(3), rank, says="expected another rank of 0 to 1")

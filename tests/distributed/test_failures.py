@@ -1,5 +1,7 @@
 """A rank that fails ends the whole job within ten seconds, with its name, and leaves nothing running."""
 
+import re
+
 import pytest
 from ranks import needs_mpi, run
 
@@ -45,9 +47,9 @@ def test_an_exception_ends_all_ranks_and_names_its_own(tmp_path, failure, said):
 @pytest.mark.parametrize("number", ["KILL", pytest.param("SEGV", marks=pytest.mark.slow)])
 def test_a_rank_that_is_killed_is_named(tmp_path, number):
     job = fail(f"import signal; os.kill(os.getpid(), signal.SIG{number})", tmp_path)
-    assert job.said.startswith("rank 1 (process ")
-    assert "ended without a word: it was killed" in job.said
-    assert job.said.count("rank") == 1
+    ours, of_open_mpi = r"\(process \d+ on .*\) ended without a word: it was killed", r"with PID \d+ on .*\s+signal \d+"
+    assert re.search(f"rank 1 ({ours}|{of_open_mpi})", job.errors)
+    assert len(job.said.splitlines()) <= 1, "other ranks say nothing"
 
 
 @pytest.mark.parametrize("failure", ["sys.exit(3)", "sys.exit('train.py: no data')", "sys.exit()"])
@@ -58,10 +60,10 @@ def test_a_rank_that_ends_before_the_others_is_named(tmp_path, failure):
 
 
 def test_a_rank_that_hangs_runs_into_the_timeout_which_names_what_was_waited_for(tmp_path):
-    code = "ranks = distributed.init(timeout=1)\nif ranks.rank: time.sleep(60)\nranks.gather(7)"
+    code = "ranks = distributed.init(timeout=3)\nif ranks.rank: time.sleep(60)\nranks.gather(7)"
     job = run(2, code, tmp_path)
     assert job.status != 0
-    assert "rank 0: TimeoutError: gathering a value from each of 2 ranks was not done within 1 s" in job.said
+    assert "rank 0: TimeoutError: gathering a value from each of 2 ranks was not done within 3 s" in job.said
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_a_message_that_nobody_waits_for_and_that_never_comes_is_named_at_the_en
 
 
 def test_a_rank_that_has_ended_waits_for_the_others_no_longer_than_the_timeout(tmp_path):
-    job = run(2, "ranks = distributed.init(timeout=1)\nif ranks.is_main: time.sleep(60)", tmp_path)
+    job = run(2, "ranks = distributed.init(timeout=3)\nif ranks.is_main: time.sleep(60)", tmp_path)
     assert job.seconds < 10
-    assert "rank 1: what the other ranks still do after this one's end was not done within 1 s" in job.said
+    assert "rank 1: what the other ranks still do after this one's end was not done within 3 s" in job.said
     assert "(ranks that have not ended: [0])" in job.said
