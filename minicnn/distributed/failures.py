@@ -10,6 +10,7 @@ import threading
 from types import TracebackType
 
 from .communicator import Communicator
+from .launching import MPICH, Place
 
 # Variables with the open files by which MPICH's mpiexec sees that a process has ended.
 CONTROL = ("PMI_FD", "HYDI_CONTROL_FD")
@@ -50,14 +51,14 @@ class Watcher:
 
     MPICH's mpiexec names only the process, and at once kills all the others, so that none of them could tell. But it
     takes a process for ended only when the files by which it speaks with it are closed: the watcher holds them open
-    until it has spoken. It notices the end of the rank by the end of its input. The launchers of Open MPI and Slurm
-    name a rank that is killed, and then a watcher is not needed.
+    until it has spoken. It notices the end of the rank by the end of its input. Other launchers name a rank that is
+    killed, and a watcher is not needed once MPI has started.
     """
 
-    def __init__(self, rank: int, timeout: float) -> None:
+    def __init__(self, here: Place, timeout: float) -> None:
+        self.speaks = here.launcher == MPICH
         files = [int(os.environ[name]) for name in CONTROL if name in os.environ]
-        self.speaks = bool(files)
-        name = f"rank {rank} (process {os.getpid()} on {os.environ.get('PMI_HOSTNAME', platform.node())})"
+        name = f"rank {here.rank} (process {os.getpid()} on {os.environ.get('PMI_HOSTNAME', platform.node())})"
         command = ["/bin/sh", "-c", WATCH, name, f"{timeout:g}"]
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=files)
 

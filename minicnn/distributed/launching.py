@@ -11,12 +11,16 @@ from minicnn.device import check_device
 
 from .communicator import Alone, Communicator
 
-# Of each launcher the variables for: how many processes, which of them this is, which of those on its machine.
-# mpiexec inside a Slurm job comes before Slurm, which has started mpiexec's own helpers and not the processes.
+MPICH = "mpiexec of MPICH"
+# Of each launcher the variables for: how many processes, which of them this is, which of those on its machine. The
+# first whose variables are all there: mpiexec inside a Slurm job comes before Slurm, which has started mpiexec's own
+# helpers and not the processes.
 LAUNCHERS = {
-    "mpiexec of MPICH": ("PMI_SIZE", "PMI_RANK", ("MPI_LOCALRANKID", "SLURM_LOCALID")),
-    "mpiexec of Open MPI": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", ("OMPI_COMM_WORLD_LOCAL_RANK",)),
-    "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", ("SLURM_LOCALID",)),
+    MPICH: ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),
+    "mpiexec of Open MPI": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    "srun --mpi=pmi2": ("PMI_SIZE", "PMI_RANK", "SLURM_LOCALID"),
+    "another launcher with PMI": ("PMI_SIZE", "PMI_RANK", "PMI_RANK"),
+    "srun": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
 }
 
 _started: tuple[str, float, Communicator] | None = None
@@ -60,10 +64,9 @@ def init(device: str = "cpu", timeout: float = 300.0) -> Communicator:
 
 def place(environment: Mapping[str, str]) -> Place | None:
     """What the launcher says in the environment; None without one. Raises RuntimeError for sbatch without srun."""
-    for launcher, (size, rank, local_ranks) in LAUNCHERS.items():
-        if size in environment and rank in environment:
-            local_rank = next((environment[name] for name in local_ranks if name in environment), environment[rank])
-            return Place(launcher, int(environment[size]), int(environment[rank]), int(local_rank))
+    for launcher, names in LAUNCHERS.items():
+        if all(name in environment for name in names):
+            return Place(launcher, *(int(environment[name]) for name in names))
     tasks = environment.get("SLURM_NTASKS", "1")
     if "SLURM_JOB_ID" in environment and tasks != "1":
         raise RuntimeError(

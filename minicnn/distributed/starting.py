@@ -16,7 +16,7 @@ def start_mpi(here: Place, timeout: float) -> MpiCommunicator:
     Raises ImportError without mpi4py, RuntimeError if no MPI library loads or if it is not the launcher's.
     """
     MPI = _loaded()
-    watcher = Watcher(here.rank, timeout)
+    watcher = Watcher(here, timeout)
     _wait_for_all_ranks(MPI, timeout)
     version = " ".join(MPI.Get_library_version().split("\n")[0].split())[:60]
     size = MPI.COMM_WORLD.Get_size()

@@ -44,7 +44,8 @@ def failure(code=INIT, **environment):
         (OPEN_MPI, Place("mpiexec of Open MPI", 8, 5, 1)),
         (SLURM, Place("srun", 6, 4, 1)),
         ({**SLURM, **HYDRA}, Place("mpiexec of MPICH", 4, 2, 0)),  # mpiexec in a job of Slurm
-        ({**SLURM, "PMI_SIZE": "6", "PMI_RANK": "4"}, Place("mpiexec of MPICH", 6, 4, 1)),  # srun --mpi=pmi2
+        ({**SLURM, "PMI_SIZE": "6", "PMI_RANK": "4"}, Place("srun --mpi=pmi2", 6, 4, 1)),
+        ({"PMI_SIZE": "6", "PMI_RANK": "4"}, Place("another launcher with PMI", 6, 4, 4)),
         ({**BATCH, "SLURM_NTASKS": "1"}, None),
     ],
 )
