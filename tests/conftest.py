@@ -1,5 +1,6 @@
 """What all tests share: the rooms in which an operation runs, and a browser that opens pages."""
 
+import resource
 import shutil
 
 import pytest
@@ -21,6 +22,22 @@ def every_room(request, monkeypatch):
         monkeypatch.setattr(_launch, "gpu", RealGpu())
     with kernels.use(request.param):
         yield request.param
+
+
+@pytest.fixture
+def processor_seconds():
+    """processor_seconds(call): how long processors worked in the processes that call() starts and waits for.
+
+    User and system time: other work on the machine does not change it much.
+    """
+
+    def measure(call):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        call()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    return measure
 
 
 @pytest.fixture(scope="session")

@@ -87,13 +87,19 @@ def find_learning_rate(
     keeps, its rates, epoch and history, and the loader's epoch; so also after an error or Ctrl-C. Schedule, average and
     callbacks see nothing of it. A lazy layer has its values then, those that it would have drawn anyway.
 
-    Raises ValueError and TypeError for a wrong argument, for labels and outputs that do not fit; RuntimeError if the
-    loss is not finite at the first step, or was least there: then even `start` is too large, or nothing is learnt.
+    Raises ValueError and TypeError for a wrong argument, for a Trainer of several ranks, for labels and outputs that do
+    not fit; RuntimeError if the loss is not finite at the first step, or was least there: then even `start` is too
+    large, or nothing is learnt.
 
     Source: Smith 2017, "Cyclical learning rates for training neural networks", section 3.3, the "LR range test". There
     the rate rises along a line, and accuracy is shown. That it rises exponentially, and the smoothed loss, are of the
     library fastai; so is a tenth of the least.
     """
+    if trainer._ranks is not None:
+        raise ValueError(
+            f"find_learning_rate expected a Trainer of one process, got one of {trainer._ranks.communicator.size} "
+            "ranks: find the rate in a script of its own, with batches as large as those of all ranks together"
+        )
     rates = _rates(start, end, steps)
     loader = as_loader(dataset, batch_size, shuffle=True)
     _fill(trainer, loader)

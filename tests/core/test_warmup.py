@@ -1,7 +1,6 @@
 """`python -m minicnn.warmup`, how long a first training step takes, and where compiled kernels are kept."""
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -73,23 +72,15 @@ def test_a_warm_up_of_another_dtype_is_refused():
         warm_up("float16")
 
 
-def processor_seconds(code: str, **environment: str) -> float:
-    """User and system time of a fresh process: other work on the machine does not change it much."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    python(code, **environment)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-
-
 @pytest.mark.slow
-def test_the_second_first_step_of_lenet_finds_its_kernels_on_disk(tmp_path):
+def test_the_second_first_step_of_lenet_finds_its_kernels_on_disk(tmp_path, processor_seconds):
     python(STEP, NUMBA_CACHE_DIR=str(tmp_path))
-    assert processor_seconds(STEP, NUMBA_CACHE_DIR=str(tmp_path)) < 2
+    assert processor_seconds(lambda: python(STEP, NUMBA_CACHE_DIR=str(tmp_path))) < 2
 
 
 @pytest.mark.slow
-def test_the_first_step_of_lenet_compiles_its_kernels_in_20_seconds(tmp_path):
-    assert processor_seconds(STEP, NUMBA_CACHE_DIR=str(tmp_path)) < 20
+def test_the_first_step_of_lenet_compiles_its_kernels_in_20_seconds(tmp_path, processor_seconds):
+    assert processor_seconds(lambda: python(STEP, NUMBA_CACHE_DIR=str(tmp_path))) < 20
 
 
 @pytest.mark.slow

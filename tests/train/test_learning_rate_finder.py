@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from threads import run_ranks
 
 import minicnn as mc
 from minicnn import data, nn, optim
@@ -32,6 +33,16 @@ def everything(trainer, small):
     groups = [group.settings for group in trainer.optimizer.groups]
     rest = (trainer.schedule.state_dict(), trainer.epoch, trainer.history, trainer.batch)
     return state, gradients, modes, groups, rest
+
+
+def test_a_trainer_of_several_ranks_is_refused(small, dataset):
+    def work(communicator):
+        model = small.trainer().model
+        trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1), communicator=communicator)
+        with pytest.raises(ValueError, match="expected a Trainer of one process, got one of 2 ranks: find the rate in"):
+            find_learning_rate(trainer, dataset)
+
+    run_ranks(2, work)
 
 
 def test_nothing_is_left_of_it(small, dataset):
