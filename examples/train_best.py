@@ -67,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--images", type=int, metavar="N", help="how many of its images to train with (default: all)")
     add("--width", type=int, metavar="N", help="channels of the first convolution (default: 16; 24 for fashion-mnist)")
     add("--lr", type=float, default=0.2, metavar="RATE", help="the largest learning rate (default: 0.2)")
-    add("--epochs", type=int, default=12, metavar="N", help="passes over the training images (default: 12)")
+    add("--epochs", type=int, default=10, metavar="N", help="passes over the training images (default: 10)")
     add("--batch-size", type=int, default=128, metavar="N", help="images in a step (default: 128)")
     parser.set_defaults(model="residual", augment=True)
     settings = training.parse(parser)
