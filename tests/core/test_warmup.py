@@ -79,8 +79,9 @@ def test_the_second_first_step_of_lenet_finds_its_kernels_on_disk(tmp_path, proc
 
 
 @pytest.mark.slow
-def test_the_first_step_of_lenet_compiles_its_kernels_in_20_seconds(tmp_path, processor_seconds):
-    assert processor_seconds(lambda: python(STEP, NUMBA_CACHE_DIR=str(tmp_path))) < 20
+def test_the_first_step_of_lenet_compiles_its_kernels_in_40_seconds(tmp_path, processor_seconds):
+    """20 on a processor of today; some of those that are rented out need half as long again."""
+    assert processor_seconds(lambda: python(STEP, NUMBA_CACHE_DIR=str(tmp_path))) < 40
 
 
 @pytest.mark.slow

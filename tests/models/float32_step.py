@@ -12,24 +12,23 @@ import numpy as np
 import minicnn as mc
 from minicnn import functional as F
 
-DRAWS = 5
 LOGITS = 1e-4  # of the largest, in evaluation mode
 # The gradient of a bias before batch norm is 0 and comes out as the rounding of sums, in another order in each library:
 # a distance of this share of the largest gradient is none.
 LEAST = 1e-6
 
 
-def check_float32_step(model, twin, torch, shape, classes, turned, times_as_far, formats):
+def check_float32_step(model, twin, torch, shape, classes, turned, times_as_far, formats, draws):
     """model, twin: with the same weights, which ours has afterwards too; both come back in float32.
 
     shape: of the images. turned(name, array): an array of ours as PyTorch has it.
     times_as_far: how often PyTorch's distance from the float64 gradient ours may be.
-    formats: PyTorch's memory formats, whose further one is PyTorch's distance.
+    formats: PyTorch's memory formats, whose further one is PyTorch's distance. draws: of images; an odd number.
     """
     before, begin = model.to(dtype="float32").state_dict(), twin.double().state_dict()
     begin = {name: value.clone() for name, value in begin.items()}
     ratios = []
-    for draw in range(DRAWS):
+    for draw in range(draws):
         rng = np.random.default_rng(draw)
         images, labels = rng.random(shape), rng.integers(0, classes, shape[0])
         exact, logits = _their_step(twin.double(), begin, torch, images, labels)

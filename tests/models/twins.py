@@ -28,10 +28,10 @@ def turned(name, array, flattened):
     return array.transpose(AXES[array.ndim])
 
 
-def check_training_step(model, twin, torch, images, classes, times_as_far=2.0, formats=("contiguous_format",)):
+def check_training_step(model, twin, torch, images, classes, times_as_far=2.0, formats=("contiguous_format",), draws=5):
     """Names, logits, gradients and running statistics; in the reference room, where float64 rounds to nothing.
 
-    times_as_far, formats: see `check_float32_step`.
+    times_as_far, formats, draws: see `check_float32_step`.
     """
     linear = ((name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear))
     flattened = {f"{name}.weight": module.image_shape for name, module in linear if module.image_shape}
@@ -59,6 +59,6 @@ def check_training_step(model, twin, torch, images, classes, times_as_far=2.0, f
         np.testing.assert_allclose(statistic, after[name].numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
     twin.load_state_dict(state)
     ours_turned = lambda name, array: turned(name, array, flattened)  # noqa: E731
-    check_float32_step(untrained, twin, torch, images.shape, classes, ours_turned, times_as_far, formats)
+    check_float32_step(untrained, twin, torch, images.shape, classes, ours_turned, times_as_far, formats, draws)
     if mc.cuda_available():
         check_step_on_gpu(untrained, images, labels, ours)
