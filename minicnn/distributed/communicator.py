@@ -132,9 +132,11 @@ class Communicator(ABC):
         """Return when every rank is here."""
         self.gather(None)
 
-    def _check_sum(self, library: str, array: Array) -> None:
-        if array.dtype.name not in SUMMED or not array.dtype.isnative:
-            raise ValueError(f"{library} expected float32, float64, int32 or int64 to sum, got {described(array)}")
+    def _check_sum(self, array: Array) -> None:
+        """Raise ValueError unless all libraries have the same sums of such arrays."""
+        dtype = getattr(array, "dtype", None)
+        if dtype is None or dtype.name not in SUMMED or not dtype.isnative:
+            raise ValueError(f"all_reduce expected float32, float64, int32 or int64, got {described(array)}")
 
     def _check_rank(self, call: str, rank: int, other: bool = False) -> None:
         """Raise ValueError unless it is a rank of the job, and another one than this where it has to be."""
@@ -152,6 +154,7 @@ class Alone(Communicator):
         self.timeout = timeout
 
     def start_all_reduce(self, array: Array) -> Request:
+        self._check_sum(array)
         return Request(lambda: True, self.timeout, "a sum")
 
     def start_broadcast(self, array: Array, root: int = 0) -> Request:

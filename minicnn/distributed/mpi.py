@@ -43,7 +43,7 @@ class MpiCommunicator(Communicator):
 
     def start_all_reduce(self, array: Array) -> Request:
         _check(array)
-        self._check_sum("MPI", array)
+        self._check_sum(array)
         what = f"a sum of {described(array)} over {self.size} ranks"
         return self._collective(self._ranks.Iallreduce(self._MPI.IN_PLACE, array, self._MPI.SUM), array, what)
 

@@ -42,7 +42,7 @@ class NcclCommunicator(Communicator):
 
     def start_all_reduce(self, array: Array) -> Request:
         self._check(array)
-        self._check_sum("NCCL", array)
+        self._check_sum(array)
         kind, place = getattr(self._nccl, f"NCCL_{array.dtype.name.upper()}"), array.data.ptr
         self._await_current_work()
         self._group.allReduce(place, place, array.size, kind, self._nccl.NCCL_SUM, self._stream.ptr)

@@ -90,7 +90,7 @@ for call in (ranks.start_all_reduce, ranks.start_broadcast, lambda array: ranks.
     refused(call, np.broadcast_to(np.ones(1), (1,)), says="can be written")
     refused(call, np.empty(2**31, np.uint8), says="at most 2147483647 bytes a call")
 for dtype in ("float16", "bool", "uint8", "complex64", ">f4"):
-    refused(ranks.start_all_reduce, np.zeros(3, dtype), says="MPI expected float32, float64, int32 or int64 to")
+    refused(ranks.start_all_reduce, np.zeros(3, dtype), says="all_reduce expected float32, float64, int32 or int64")
 for call in (ranks.start_send, ranks.start_receive):
     for rank in (-1, 2, ranks.rank):
         refused(call, np.ones(3), rank, says="expected another rank of 0 to 1")

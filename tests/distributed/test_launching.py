@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from ranks import IS_MPICH, needs_mpi, run
 
@@ -62,6 +63,12 @@ def test_without_a_launcher_there_is_one_rank_and_no_mpi():
     code = "import minicnn as mc, sys; r = mc.distributed.init(); print(r.rank, r.size, 'mpi4py' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "1", "False"]
+
+
+@pytest.mark.parametrize("array", [np.ones(3, np.uint8), np.ones(3, ">f4"), [1.0]])
+def test_one_rank_refuses_the_sums_that_several_would(array):
+    with pytest.raises(ValueError, match="all_reduce expected float32, float64, int32 or int64, got "):
+        init().all_reduce(array)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", None, True])
