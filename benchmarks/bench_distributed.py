@@ -30,7 +30,7 @@ from timeline import timeline
 TRAINED = ("lenet5", "resnet18")
 WITHOUT_DROPOUT = ("lenet5", "resnet20", "resnet18", "resnet50")  # the libraries draw other random numbers
 LAYOUTS = ("torch nchw", "torch nhwc")
-WIDTHS = (11, 5, 10, 10, 9, 7, 7, 8)
+WIDTHS = (11, 5, 10, 10, 9, 7, 11, 8)
 HEAD = ("", "ranks", "ms/step", "images/s", "x 1 rank", "sums %", "wait %", "MB/step")
 PAPER_WIDTHS = (12, 16, 16, 16)
 EPILOGUE = f"""\
@@ -42,8 +42,9 @@ columns:
                           over the rounds
   sums %                  how much of the step would be gone without sums
   wait %                  in how much of the step a rank waited for sums with
-                          nothing left to compute: for the network, or for a
-                          rank that is slower
+                          nothing left to compute: the rank that waits least,
+                          for the network alone, and the one that waits most,
+                          for a rank that is slower too
   MB/step                 gradients of which a rank has the sum, in 10**6 bytes;
                           in a ring of p ranks it sends 2 (p - 1) / p of it
 
@@ -153,7 +154,7 @@ def row(result: Result, job: Job) -> tuple[str, ...]:
     if ranks == 1:
         return *cells, "-", "-", "-", "-"
     waiting = result.waiting(job)
-    shown = "-" if waiting is None else f"{100 * waiting:.1f}"
+    shown = "-" if waiting is None else " - ".join(f"{100 * part:.1f}" for part in waiting)
     megabytes = f"{result.said[job][-1]['bytes'] / 1e6:.2f}"
     return *cells, f"{result.speed_up(job):.2f}", f"{100 * result.sums(job):.1f}", shown, megabytes
 

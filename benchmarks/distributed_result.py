@@ -46,9 +46,15 @@ class Result:
         """The part of the step that would be gone without sums; of one rank 0, but for chance."""
         return self._part(job, lambda each: each["seconds"] - each["silent"])
 
-    def waiting(self, job: Job) -> float | None:
-        """The part of the step in which a rank had nothing to compute; None where nobody knows."""
-        return None if self.said[job][-1]["waited"] is None else self._part(job, lambda each: each["waited"])
+    def waiting(self, job: Job) -> tuple[float, float] | None:
+        """The part of the step in which a rank had nothing to compute: of the rank that waits least, and of that which
+        waits most; None where nobody knows.
+
+        The slowest rank waits for the network alone, the others for that rank too.
+        """
+        if self.said[job][-1]["waited"] is None:
+            return None
+        return self._part(job, lambda each: min(each["waited"])), self._part(job, lambda each: max(each["waited"]))
 
     def _part(self, job: Job, seconds: Callable[[Said], float]) -> float:
         return statistics.median(seconds(each) / each["seconds"] for each in self.said[job])

@@ -49,7 +49,8 @@ def share(task: Task, rank: int, ranks: int) -> list[Batch]:
 def measure(work: RankWork, pace: Pace) -> dict[str, Any]:
     """{"losses" of the first steps, mean over the ranks; "seconds", "silent", "waited" of a step; "bytes"; "trace"}.
 
-    waited: the seconds in which a rank had nothing to compute; trace: rank 0's, of the last step.
+    waited: by rank, the seconds in which it had nothing to compute, None where nobody knows; trace: rank 0's, of the
+    last step.
 
     Of each rank the median step counts, and of the ranks the slowest.
     """
@@ -66,7 +67,7 @@ def measure(work: RankWork, pace: Pace) -> dict[str, Any]:
         "losses": means,
         "seconds": _slowest(work, seconds),
         "silent": _slowest(work, silent),
-        "waited": _slowest(work, waits) if waits else None,
+        "waited": work.gather(statistics.median(waits)) if waits else None,
         "bytes": work.size,
         "trace": traces[-1] if traces else None,
     }

@@ -32,7 +32,7 @@ def _measured(results: list[dict[str, Any]]) -> str:
             else:
                 summed = job["rounds"][-1]["bytes"] / 1e6
                 cells += [f"{job['times one rank']:.2f}", _percent(job["part of sums"])]
-                cells += [_percent(job["part of waiting"]), f"{summed:.2f}"]
+                cells += [" - ".join(map(_percent, job["part of waiting"] or [None])), f"{summed:.2f}"]
             name = f"{result['model']}, batch {result['batch size of a rank']} a rank, {job['contender']}"
             rows.append((name, str(job["ranks"]), *cells))
     return report.markdown(head, rows)

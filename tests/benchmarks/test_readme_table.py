@@ -186,13 +186,13 @@ def test_ranks_have_a_row_each_and_a_table_on_paper(readme_table, tmp_path):
     link = {"name": "10 GbE", "bends": "10 GbE: below 90 % from 9 ranks on.",
             "efficiency": {"overlapped": during, "after the backward pass": after}}  # fmt: skip
     result = {"model": "resnet18", "batch size of a rank": 8, "on paper": {"links": [link]},
-              "jobs": [job(1, 0.3, 26.7, 1.0, 0.0, None), job(2, 0.32, 50.04, 1.876, 0.0625, None)]}  # fmt: skip
+              "jobs": [job(1, 0.3, 26.7, 1.0, 0.0, None), job(2, 0.32, 50.04, 1.876, 0.0625, [0.01, 0.2])]}  # fmt: skip
     described = {**MACHINE, "threads": 1, "mpi": "MPICH 5"}
     kept(tmp_path, "bench_distributed_a", machine=described, results=[result])
     text = readme_table.ranks(tmp_path)
     assert text.splitlines()[0] == "P, 1 thread a rank, float32; Python 3.11, Numba 0.61, PyTorch 2.13, MPICH 5:"
     assert "| resnet18, batch 8 a rank, minicnn | 1 | 300 ms | 26.7 | - | - | - | - |" in text
-    assert "| resnet18, batch 8 a rank, minicnn | 2 | 320 ms | 50.0 | 1.88 | 6.2 % | - | 46.76 |" in text
+    assert "| resnet18, batch 8 a rank, minicnn | 2 | 320 ms | 50.0 | 1.88 | 6.2 % | 1.0 % - 20.0 % | 46.76 |" in text
     assert "| resnet18, on paper | 8 ranks | 64 ranks |" in text
     assert "| 10 GbE | 99.9 %, 75.0 % | 50.0 %, 25.0 % |" in text
     assert text.endswith("- 10 GbE: below 90 % from 9 ranks on.")
