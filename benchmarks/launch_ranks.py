@@ -67,7 +67,9 @@ def _finished(command: list[str], environment: dict[str, str], limit: float) -> 
         if job.poll() is None:
             _end(job)
     if job.returncode:
-        raise RuntimeError(f"{' '.join(command[:-2])} ended with status {job.returncode}:\n{complaints[-2000:]}")
+        # What went wrong stands at the beginning; a launcher's report on it comes last.
+        said = complaints if len(complaints) <= 3000 else f"{complaints[:2000]}\n...\n{complaints[-1000:]}"
+        raise RuntimeError(f"{' '.join(command[:-2])} ended with status {job.returncode}:\n{said}")
     return printed
 
 
