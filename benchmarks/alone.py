@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cli
 import harness
 import report
 from harness import Pace
@@ -35,14 +36,14 @@ def measure(task: Task, name: str, threads: int, pace: Pace, compare: bool = Tru
     said = json.dumps(
         {"task": asdict(task), "name": name, "threads": threads, "pace": asdict(pace), "compare": compare}
     )
-    environment = {**os.environ, **dict.fromkeys(harness.THREAD_VARIABLES, str(threads))}
+    environment = {**os.environ, **dict.fromkeys(cli.THREAD_VARIABLES, str(threads))}
     done = subprocess.run([sys.executable, __file__, said], check=True, stdout=subprocess.PIPE, env=environment)
     return dict(json.loads(done.stdout))
 
 
 def _main() -> None:
     said = json.loads(sys.argv[1])
-    harness.set_threads(said["threads"], said["name"].startswith("torch"))
+    cli.set_threads(said["threads"], said["name"].startswith("torch"))
     task = Task(**said["task"])
     work(Task("lenet5", 1, 28, task.inference), said["name"]).call()
     before = _memory("VmRSS")

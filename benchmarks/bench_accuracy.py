@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import harness
+import cli
 import report
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -116,11 +116,11 @@ def _in_order(kept: dict[str, dict[int, dict[str, Any]]]) -> list[dict[str, Any]
 
 
 def _options() -> argparse.Namespace:
-    result = harness.plain_parser(__doc__ or "")
+    result = cli.plain_parser(__doc__ or "")
     add = result.add_argument
     add("runs", nargs="*", metavar="RUN", help=f"some of {', '.join(RUNS)} (default: all)")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
-    add("--json", type=harness.output_path, metavar="PATH", help="add the results to a JSON file")
+    add("--json", type=cli.output_path, metavar="PATH", help="add the results to a JSON file")
     options = result.parse_args()
     if unknown := set(options.runs) - set(RUNS):
         result.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(RUNS)}")

@@ -12,6 +12,7 @@ import itertools
 import sys
 from typing import Any
 
+import cli
 import harness
 import report
 from harness import Contender, Pace, Race
@@ -24,7 +25,7 @@ HEAD, WIDTHS = ("a batch through", "time", "images/s", "of a step"), (24, 9, 12,
 def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
-    harness.start(options)
+    cli.start(options)
     pace = Pace(options.rounds, 0.02, 0, calls=1) if options.quick else Pace(options.rounds, 0.2)
     contenders = {STEP: _step(options.batch_size), **_transforms(options.batch_size)}
     print(f"{options.batch_size} images; {pace.rounds} rounds of a burst each in turn\n")
@@ -44,9 +45,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    result = harness.race_parser(__doc__ or "", rounds=15)
+    result = cli.race_parser(__doc__ or "", rounds=15)
     result.set_defaults(no_torch=True)
-    result.add_argument("--batch-size", type=harness.positive, default=128, metavar="N", help="(default: %(default)s)")
+    result.add_argument("--batch-size", type=cli.positive, default=128, metavar="N", help="(default: %(default)s)")
     return result.parse_args()
 
 

@@ -18,6 +18,7 @@ import argparse
 import sys
 from typing import Any
 
+import cli
 import harness
 import launch_ranks
 import report
@@ -61,13 +62,13 @@ examples:
 def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
-    harness.start(options)
+    cli.start(options)
     from minicnn import models
 
     if missing := launch_ranks.why_no_mpi():
         sys.exit(missing)
     pace = Pace(options.rounds, 0.02, calls=1) if options.quick else Pace(options.rounds, 3.0, calls=5)
-    contenders = [OURS, *(LAYOUTS if harness.has_torch(options) else ())]
+    contenders = [OURS, *(LAYOUTS if cli.has_torch(options) else ())]
     jobs = [(name, ranks) for name in contenders for ranks in (1, options.ranks)]
     results = []
     for model in options.model or TRAINED:
@@ -92,12 +93,12 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    result = harness.race_parser(__doc__ or "", rounds=5, threads=1)
+    result = cli.race_parser(__doc__ or "", rounds=5, threads=1)
     result.epilog = EPILOGUE
     result.add_argument("--model", action="append", choices=WITHOUT_DROPOUT, metavar="NAME", help=f"one of "
                         f"{', '.join(WITHOUT_DROPOUT)}; may be given again for more (default: "
                         f"{' and '.join(TRAINED)})")  # fmt: skip
-    result.add_argument("--batch-size", type=harness.positive, metavar="N", help="images a step and rank (default: "
+    result.add_argument("--batch-size", type=cli.positive, metavar="N", help="images a step and rank (default: "
                         f"{', '.join(f'{MODELS[name][0]} for {name}' for name in TRAINED)})")  # fmt: skip
     result.add_argument("--ranks", type=_several, default=2, metavar="N", help="of the larger jobs, on this machine "
                         "(default: %(default)s)")  # fmt: skip

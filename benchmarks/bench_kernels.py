@@ -19,7 +19,7 @@ import statistics
 import sys
 from typing import Any
 
-import harness
+import cli
 import plots
 import report
 from harness import Pace
@@ -85,7 +85,7 @@ examples:
 def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
-    harness.start(options)
+    cli.start(options)
     chosen = [
         case
         for case in _cases(options.device)
@@ -128,12 +128,12 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    result = harness.parser(__doc__ or "", rounds=5)
+    result = cli.parser(__doc__ or "", rounds=5)
     result.epilog = EPILOGUE
     result.add_argument("-k", "--kernel", action="append", metavar="TEXT", help="only rows whose kernel, shape or "
                         "network contains TEXT; may be given again for more")  # fmt: skip
     result.add_argument("--list", action="store_true", help="print the names of the rows and measure nothing")
-    harness.add_device(result)
+    cli.add_device(result)
     result.add_argument("--precision", default="both", choices=["float32", "tf32", "both"], help="of products on a GPU "
                         "(default: both)")  # fmt: skip
     result.add_argument("--autotune", action="store_true", help="PyTorch on a GPU tries all algorithms of cuDNN "
@@ -141,7 +141,7 @@ def _options() -> argparse.Namespace:
     result.add_argument("--add", action="store_true", help="on a GPU, keep the other rows that the file of --json has "
                         "from before")  # fmt: skip
     result.add_argument("--strict", action="store_true", help="exit with status 1 where a row does not hold")
-    result.add_argument("--roofline", type=harness.plot_path, metavar="PATH", help="draw speed over arithmetic "
+    result.add_argument("--roofline", type=cli.plot_path, metavar="PATH", help="draw speed over arithmetic "
                         "intensity below the roofs of this machine")  # fmt: skip
     options = result.parse_args()
     if options.add and not (options.device == "cuda" and options.json):
@@ -168,7 +168,7 @@ def _measured(chosen: list[Any], options: argparse.Namespace, peak: float) -> li
             print(f"\n{case.kernel}\n{report.table_line(HEAD, WIDTHS)}")
             if case.multiply_adds:
                 print(report.table_line(DETAILS, WIDTHS))
-        rows.append(measure(case, pace, peak, harness.has_torch(options), 1 if options.quick else 2))
+        rows.append(measure(case, pace, peak, cli.has_torch(options), 1 if options.quick else 2))
         details = [(*line, "", "") for line in rows[-1].details()]
         print(report.table(rows[-1].cells(), details, WIDTHS), flush=True)
     return rows

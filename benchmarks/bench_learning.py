@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import harness
+import cli
 import report
 from small_networks import Small, small_networks
 
@@ -51,7 +51,7 @@ class Result:
 def main() -> int:
     """Read the options, train, print, write. The exit status is 1 where a network did not learn its 64 images."""
     options = _options()
-    harness.start(options)
+    cli.start(options)
     known, described = small_networks(), report.machine(options.threads)
     settings = {"images": options.images, "test images": options.test_images}
     rows = {row["network"]: row for row in _kept(options.json, described, settings)}
@@ -97,14 +97,14 @@ def _kept(path: Path | None, machine: dict[str, Any], settings: dict[str, Any]) 
 
 def _options() -> argparse.Namespace:
     names = ", ".join(small_networks())
-    result = harness.plain_parser(__doc__ or "")
+    result = cli.plain_parser(__doc__ or "")
     result.set_defaults(no_torch=True, rounds=1)
     add = result.add_argument
     add("networks", nargs="*", metavar="NETWORK", help=f"some of {names} (default: all)")
-    add("--images", type=harness.positive, default=4000, metavar="N", help="to learn from (default: %(default)s)")
-    add("--epochs", type=harness.positive, metavar="N", help="passes over them (default: each network's own number)")
-    add("--test-images", type=harness.positive, default=1000, metavar="N", help="to test with (default: %(default)s)")
-    add("--json", type=harness.output_path, metavar="PATH", help="add the results to a JSON file")
+    add("--images", type=cli.positive, default=4000, metavar="N", help="to learn from (default: %(default)s)")
+    add("--epochs", type=cli.positive, metavar="N", help="passes over them (default: each network's own number)")
+    add("--test-images", type=cli.positive, default=1000, metavar="N", help="to test with (default: %(default)s)")
+    add("--json", type=cli.output_path, metavar="PATH", help="add the results to a JSON file")
     options = result.parse_args()
     if unknown := set(options.networks) - set(small_networks()):
         result.error(f"there is no {', '.join(sorted(unknown))}; there are {names}")

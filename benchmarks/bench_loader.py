@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cli
 import harness
 import report
 
@@ -265,7 +266,7 @@ def first(case: Case, place: str) -> tuple[Any, ...]:
 def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
-    harness.start(options)
+    cli.start(options)
     results = []
     print(f"LeNet-5, batches of {BATCH_SIZE}; {options.rounds} rounds\n")
     with tempfile.TemporaryDirectory() as folder:
@@ -282,14 +283,14 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = harness.plain_parser(__doc__ or "")
+    parser = cli.plain_parser(__doc__ or "")
     parser.epilog = EPILOGUE
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"some of {', '.join(CASES)} (default: all)")
-    parser.add_argument("--steps", type=harness.positive, default=150, metavar="N",
+    parser.add_argument("--steps", type=cli.positive, default=150, metavar="N",
                         help="of an epoch; photos and python get an eighth (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--rounds", type=harness.positive, default=5, metavar="N",
+    parser.add_argument("--rounds", type=cli.positive, default=5, metavar="N",
                         help="epochs of each place, in turn (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--json", type=harness.output_path, metavar="PATH", help="write machine and rounds to a file")
+    parser.add_argument("--json", type=cli.output_path, metavar="PATH", help="write machine and rounds to a file")
     options = parser.parse_args()
     if unknown := set(options.cases) - set(CASES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cli
 import gpu_memory
-import harness
 import numpy as np
 import report
 
@@ -118,17 +118,17 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     result = argparse.ArgumentParser(
-        description=harness.wrapped(__doc__ or ""),
+        description=cli.wrapped(__doc__ or ""),
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument("--model", action="append", choices=NETWORKS, metavar="NAME",
                         help=f"{' or '.join(NETWORKS)} (default: both)")  # fmt: skip
     result.add_argument("--cifar10", metavar="FOLDER", help="where CIFAR-10 is, which ResNet-20 then learns")
-    result.add_argument("--epochs", type=harness.positive, default=5, metavar="N", help="of each training (default: 5)")
-    result.add_argument("--seeds", type=harness.positive, default=5, metavar="N", help="trainings of each precision "
+    result.add_argument("--epochs", type=cli.positive, default=5, metavar="N", help="of each training (default: 5)")
+    result.add_argument("--seeds", type=cli.positive, default=5, metavar="N", help="trainings of each precision "
                         "(default: 5)")  # fmt: skip
-    result.add_argument("--json", type=harness.output_path, metavar="PATH", help="write the machine and every training "
+    result.add_argument("--json", type=cli.output_path, metavar="PATH", help="write the machine and every training "
                         "to a JSON file")  # fmt: skip
     result.add_argument("--strict", action="store_true", help="exit with status 1 where it does not hold")
     return result.parse_args()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import alone
+import cli
 import harness
 import plots
 import report
@@ -81,7 +82,7 @@ class Point:
 def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
-    harness.start(options)
+    cli.start(options)
     pace = Pace(options.rounds, 0.02, 0, calls=1) if options.quick else Pace(options.rounds, 0.5, calls=1)
     measure = _on_gpu(options) if options.device == "cuda" else _in_separate_processes
     tasks = _tasks(options)
@@ -90,7 +91,7 @@ def main() -> int:
         print(f"\n{options.model}, a training step, {_where(threads)}")
         print(report.table_line(HEAD, WIDTHS))
         for task in tasks:
-            points.append(measure(task, threads, pace, harness.has_torch(options)))
+            points.append(measure(task, threads, pace, cli.has_torch(options)))
             print(report.table_line(_cells(points), WIDTHS), flush=True)
     growth = _growth(points)
     print("\n" + "\n".join(f"time grows as work ** {each['exponent']:.2f}: {each['series']}" for each in growth))
@@ -112,15 +113,15 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    result = harness.parser(__doc__ or "", rounds=1)
+    result = cli.parser(__doc__ or "", rounds=1)
     result.epilog = EPILOGUE
     result.add_argument("--model", default="resnet18", choices=ANY_SIZE, metavar="NAME",
                         help=f"one of {', '.join(ANY_SIZE)} (default: %(default)s)")  # fmt: skip
-    result.add_argument("--batches", type=harness.positive, nargs="+", metavar="N", help="images in a step, at the "
+    result.add_argument("--batches", type=cli.positive, nargs="+", metavar="N", help="images in a step, at the "
                         "network's own size (default: 1, 2, 4 ... up to twice what bench_train.py has)")  # fmt: skip
-    result.add_argument("--sizes", type=harness.positive, nargs="+", metavar="N", help="pixels of an image's side, "
+    result.add_argument("--sizes", type=cli.positive, nargs="+", metavar="N", help="pixels of an image's side, "
                         "in batches as bench_train.py has them (default: 2/7, 3/7 ... 7/7 of its own)")  # fmt: skip
-    harness.add_device(result)
+    cli.add_device(result)
     result.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of products on a GPU")
     return result.parse_args()
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import alone
+import cli
 import harness
 import plots
 import report
@@ -108,7 +109,7 @@ class Result:
 def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
-    harness.start(options)
+    cli.start(options)
     pace = Pace(options.rounds, 0.02, 0, calls=1) if options.quick else Pace(options.rounds, 0.5, calls=1)
     names = [name for name in NAMES if _takes_part(name, options)]
     what = "a forward pass" if options.inference else "a training step"
@@ -118,7 +119,7 @@ def main() -> int:
     if options.device == "cuda":
         import gpu_networks
 
-        measure, names = _on_gpu(options), gpu_networks.names(harness.has_torch(options))
+        measure, names = _on_gpu(options), gpu_networks.names(cli.has_torch(options))
     results, pools = [], {"not started"}
     for task in _tasks(options):
         result, pool = measure(task, names, options.threads, pace)
@@ -143,13 +144,13 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    result = harness.parser(__doc__ or "", rounds=7)
+    result = cli.parser(__doc__ or "", rounds=7)
     result.epilog = EPILOGUE
     result.add_argument("--model", action="append", choices=MODELS, metavar="NAME",
                         help=f"{', '.join(MODELS)}; may be given again for more")  # fmt: skip
-    result.add_argument("--batch-size", type=harness.positive, metavar="N", help="images a step (default: "
+    result.add_argument("--batch-size", type=cli.positive, metavar="N", help="images a step (default: "
                         f"{', '.join(f'{MODELS[name][0]} for {name}' for name in TRAINED)})")  # fmt: skip
-    harness.add_device(result)
+    cli.add_device(result)
     result.add_argument("--precision", default="float32", choices=["float32", "tf32"], help="of products on a GPU")
     result.add_argument("--inference", action="store_true", help="a forward pass in evaluation mode, without a graph; "
                         f"default: {' and '.join(INFERRED)}, 1 and 8 images")  # fmt: skip
@@ -166,7 +167,7 @@ def _takes_part(name: str, options: argparse.Namespace) -> bool:
         return bool(options.reference)
     if name == "minicnn optimised":
         return bool(options.inference)
-    return name == "minicnn cpu" or harness.has_torch(options)
+    return name == "minicnn cpu" or cli.has_torch(options)
 
 
 def _tasks(options: argparse.Namespace) -> list[Task]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cli
 import harness
 import report
 from harness import Contender, Pace
@@ -67,7 +68,7 @@ Times = dict[str, dict[Shape, dict[str, float]]]  # direction, shape, algorithm:
 def main() -> int:
     """Read the options, measure, print, write. Returns the exit status."""
     options = _options()
-    harness.start(options)
+    cli.start(options)
     pace = Pace(options.rounds, 0.002, 0) if options.quick else Pace(options.rounds, 0.01)
     print(report.table(("", "", "winograd", "direct", "implicit"), [], WIDTHS))
     times: Times = {direction: {} for direction in DIRECTIONS}
@@ -95,7 +96,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    result = harness.parser(__doc__ or "", rounds=3)
+    result = cli.parser(__doc__ or "", rounds=3)
     result.epilog = EPILOGUE
     result.add_argument("--write", action="store_true", help="write the table into kernels/cpu/conv2d_rules.py")
     return result.parse_args()

@@ -10,7 +10,7 @@ import argparse
 import sys
 from typing import Any
 
-import harness
+import cli
 import plots
 from ring import LINKS, Bucket, Step
 
@@ -23,9 +23,9 @@ SHADES = ("#dbe7f6", "#a9c8ee", "#6aa0e0", "#1f6fd6")
 def main() -> int:
     """Read the path, draw, write. Returns the exit status."""
     options = argparse.ArgumentParser(
-        description=harness.wrapped(__doc__ or ""), formatter_class=argparse.RawDescriptionHelpFormatter
+        description=cli.wrapped(__doc__ or ""), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("plot", type=harness.plot_path, metavar="PATH", help="the picture (png, svg, pdf)")
+    options.add_argument("plot", type=cli.plot_path, metavar="PATH", help="the picture (png, svg, pdf)")
     figure = plots.new_figure(5.8)
     above, below = figure.subfigures(2, 1, height_ratios=(1.6, 3.6))
     draw_rounds(above, rounds(RANKS))

@@ -11,7 +11,7 @@ import argparse
 import sys
 from typing import Any
 
-import harness
+import cli
 import numpy as np
 import report
 
@@ -32,7 +32,7 @@ def require() -> None:
 def start(options: argparse.Namespace) -> None:
     """The GPU as --precision says, and PyTorch's autotuner off; ends the script where there is none."""
     require()
-    with_torch = harness.has_torch(options)
+    with_torch = cli.has_torch(options)
     set_precision(options.precision, with_torch)
     if with_torch:
         set_autotuner(False)
@@ -40,7 +40,7 @@ def start(options: argparse.Namespace) -> None:
 
 def torch_device(options: argparse.Namespace) -> str | None:
     """Where PyTorch computes if it takes part: it must be installed, and see the GPU too."""
-    if not harness.has_torch(options):
+    if not cli.has_torch(options):
         return None
     import torch
 
@@ -92,7 +92,7 @@ def give_back(torch: str | None) -> None:
 
 def describe(options: argparse.Namespace) -> dict[str, Any]:
     """What is said of the GPU beside `report.machine`."""
-    torch = describe_torch("cuda" if harness.has_torch(options) else None)
+    torch = describe_torch("cuda" if cli.has_torch(options) else None)
     return report.gpu() | torch | {"precision": options.precision}
 
 

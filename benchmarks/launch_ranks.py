@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import harness
+import cli
 import report
 from harness import Pace
 from networks import Task
@@ -41,7 +41,7 @@ def _mpiexec() -> str | None:
 def run(task: Task, name: str, ranks: int, threads: int, pace: Pace) -> dict[str, Any]:
     """What rank 0 of a job printed; see `rank_work.measure`. Raises RuntimeError if the job fails or takes too long."""
     said = json.dumps({"task": asdict(task), "name": name, "ranks": ranks, "threads": threads, "pace": asdict(pace)})
-    environment = {**os.environ, **dict.fromkeys(harness.THREAD_VARIABLES, str(threads))}
+    environment = {**os.environ, **dict.fromkeys(cli.THREAD_VARIABLES, str(threads))}
     printed = _finished([*command(name, ranks), __file__, said], environment, LIMIT)
     return dict(json.loads(printed.splitlines()[-1]))
 
@@ -86,7 +86,7 @@ def _end(job: subprocess.Popen[str]) -> None:
 def _main() -> None:
     said = json.loads(sys.argv[1])
     library, _, layout = said["name"].partition(" ")
-    harness.set_threads(said["threads"], library == "torch")
+    cli.set_threads(said["threads"], library == "torch")
     task, pace = Task(**said["task"]), Pace(**said["pace"])
     if library == "torch":
         from torch_rank import torch_rank

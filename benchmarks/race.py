@@ -13,7 +13,7 @@ import argparse
 import sys
 from typing import Any
 
-import harness
+import cli
 import report
 from harness import Pace
 
@@ -65,7 +65,7 @@ def main() -> int:
     if options.list:
         return _list(options.operation)
     case = _case(options)
-    harness.start(options)
+    cli.start(options)
     import race_report
 
     outcome = _raced(case, options)
@@ -89,7 +89,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    result = harness.race_parser(__doc__ or "", rounds=9)
+    result = cli.race_parser(__doc__ or "", rounds=9)
     result.epilog = EPILOGUE
     result.add_argument("operation", nargs="?", metavar="KERNEL[:CASE]", help="a kernel of the contract, as "
                         "conv2d_forward, and behind a colon one of the benchmarks' cases")  # fmt: skip
@@ -97,20 +97,20 @@ def _options() -> argparse.Namespace:
     result.add_argument("--patience", type=_seconds, default=PATIENCE, metavar="S", help="seconds for each contender: "
                         "who needs more for all rounds gets fewer, and NumPy is stopped in its first call (default: "
                         "%(default)g)")  # fmt: skip
-    result.add_argument("--png", type=lambda text: harness.drawn_path(text, (".png",), "matplotlib", "plots"),
+    result.add_argument("--png", type=lambda text: cli.drawn_path(text, (".png",), "matplotlib", "plots"),
                         metavar="PATH", help="draw times, errors and roofline (needs matplotlib)")  # fmt: skip
-    result.add_argument("--html", type=lambda text: harness.drawn_path(text, (".html",), "jinja2", "study"),
+    result.add_argument("--html", type=lambda text: cli.drawn_path(text, (".html",), "jinja2", "study"),
                         metavar="PATH", help="write a page with all of it, one file (needs jinja2)")  # fmt: skip
     shape = result.add_argument_group("shape")
     shape.add_argument("--shape", type=_shape, metavar="NxHxWxC", help="of x, in both directions")
-    shape.add_argument("--filters", type=harness.positive, metavar="O", help="of a convolution")
-    shape.add_argument("--outputs", type=harness.positive, metavar="O", help="of a fully connected layer; rows and "
+    shape.add_argument("--filters", type=cli.positive, metavar="O", help="of a convolution")
+    shape.add_argument("--outputs", type=cli.positive, metavar="O", help="of a fully connected layer; rows and "
                        "columns that adaptive pooling leaves")  # fmt: skip
-    shape.add_argument("--kernel", type=harness.positive, metavar="K", help="side of the window")
-    shape.add_argument("--stride", type=harness.positive, metavar="S", help="default: 1, of pooling K")
+    shape.add_argument("--kernel", type=cli.positive, metavar="K", help="side of the window")
+    shape.add_argument("--stride", type=cli.positive, metavar="S", help="default: 1, of pooling K")
     shape.add_argument("--padding", type=_not_negative, metavar="P", help="on all four sides (default: 0)")
-    shape.add_argument("--dilation", type=harness.positive, metavar="D", help="default: 1")
-    shape.add_argument("--groups", type=harness.positive, metavar="G", help="default: 1")
+    shape.add_argument("--dilation", type=cli.positive, metavar="D", help="default: 1")
+    shape.add_argument("--groups", type=cli.positive, metavar="G", help="default: 1")
     options = result.parse_args()
     if not options.operation and not options.list:
         result.error("which kernel? --list shows all of them with their cases")
@@ -119,7 +119,7 @@ def _options() -> argparse.Namespace:
 
 def _shape(text: str) -> tuple[int, ...]:
     try:
-        return tuple(harness.positive(size) for size in text.split("x"))
+        return tuple(cli.positive(size) for size in text.split("x"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected sizes such as 32x56x56x64, got {text!r}") from None
 
@@ -167,7 +167,7 @@ def _raced(case: Any, options: argparse.Namespace) -> Any:
 
     import minicnn as mc
 
-    with_torch = harness.has_torch(options)
+    with_torch = cli.has_torch(options)
     print(f"{case.name}\n", flush=True)
     limits = {"cpu": roofs.measure(options.threads, options.quick)}
     if mc.cuda_available():
@@ -186,7 +186,7 @@ def _machine(options: argparse.Namespace, outcome: Any) -> dict[str, Any]:
     if "cuda" in outcome.limits:
         import gpu_settings
 
-        described |= report.gpu() | gpu_settings.describe_torch("cuda" if harness.has_torch(options) else None)
+        described |= report.gpu() | gpu_settings.describe_torch("cuda" if cli.has_torch(options) else None)
     return described
 
 

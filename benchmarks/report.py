@@ -1,6 +1,6 @@
 """What a benchmark says of itself: the machine, numbers in a table, a JSON file.
 
-Nothing heavy is imported at the top, as in `harness`, which begins before NumPy is loaded.
+Nothing heavy is imported at the top, as in `cli`, which begins before NumPy is loaded.
 """
 
 from __future__ import annotations

@@ -20,6 +20,13 @@ def _on_the_path():
 
 
 @pytest.fixture
+def cli():
+    import cli
+
+    return cli
+
+
+@pytest.fixture
 def harness():
     import harness
 

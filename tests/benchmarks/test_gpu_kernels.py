@@ -24,19 +24,19 @@ def torch():
 
 
 @pytest.fixture
-def bench(cupy, harness, monkeypatch, tmp_path, capsys):
+def bench(cupy, cli, monkeypatch, tmp_path, capsys):
     """bench(cases, *options): the script's exit status, what it printed, and its JSON file."""
     import bench_kernels
     import gpu_cases
     import gpu_roofs
     import roofs
 
-    monkeypatch.setattr(harness, "set_threads", lambda threads, with_torch: None)
+    monkeypatch.setattr(cli, "set_threads", lambda threads, with_torch: None)
     monkeypatch.setattr(roofs, "measure", lambda threads, quick: roofs.Roofs(1e11, 1e10))
     for name, small in {"ROUNDS": dict.fromkeys(gpu_roofs.ROUNDS, 2), "COPIED": 1, "SIDE": 8, "SECONDS": 0}.items():
         monkeypatch.setattr(gpu_roofs, name, small)
     monkeypatch.setattr(gpu_roofs, "BLOCKS", 1)
-    for name in harness.THREAD_VARIABLES:
+    for name in cli.THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
 
     def call(cases, *options):

@@ -25,17 +25,17 @@ def few(monkeypatch):
 
 
 @pytest.fixture
-def bench(few, harness, monkeypatch, tmp_path, capsys):
+def bench(few, cli, monkeypatch, tmp_path, capsys):
     """bench(script, *options) with --device cuda and without PyTorch: what it printed, and its JSON file."""
     import gpu_settings
     import report
 
     images, labels = few.samples(None)
     monkeypatch.setattr(few, "samples", lambda task: (images[:2], labels[:2]))
-    monkeypatch.setattr(harness, "set_threads", lambda threads, with_torch: None)
+    monkeypatch.setattr(cli, "set_threads", lambda threads, with_torch: None)
     monkeypatch.setattr(gpu_settings, "set_precision", lambda precision, with_torch: None)
     monkeypatch.setattr(report, "gpu", lambda: {"gpu": "Emulated GPU"})
-    for name in harness.THREAD_VARIABLES:
+    for name in cli.THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
 
     def call(script, *options):
@@ -127,11 +127,11 @@ def test_peak_memory_of_torch_is_above_what_it_held_before(monkeypatch):
 
 
 @pytest.mark.parametrize(("there", "device"), [(True, "cuda"), (False, "cpu")])
-def test_auto_is_a_gpu_where_there_is_one(harness, monkeypatch, there, device):
+def test_auto_is_a_gpu_where_there_is_one(cli, monkeypatch, there, device):
     import argparse
 
     monkeypatch.setattr(mc, "cuda_available", lambda: there)
     parser = argparse.ArgumentParser()
-    harness.add_device(parser)
+    cli.add_device(parser)
     assert parser.parse_args(["--device", "auto"]).device == device
     assert parser.parse_args([]).device == "cpu"

@@ -307,14 +307,14 @@ def test_help_fits_the_screen():
 
 
 @pytest.fixture
-def script(harness, monkeypatch, roofs, capsys):
+def script(cli, monkeypatch, roofs, capsys):
     """script(*options): the exit status and what is printed, in this process and without measuring the machine."""
     import race
     import roofs as probes
 
     monkeypatch.setattr(probes, "measure", lambda threads, quick: roofs["cpu"])
-    monkeypatch.setattr(harness, "set_threads", lambda threads, with_torch: None)
-    for name in harness.THREAD_VARIABLES:
+    monkeypatch.setattr(cli, "set_threads", lambda threads, with_torch: None)
+    for name in cli.THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
 
     def call(*options):
