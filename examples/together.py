@@ -34,8 +34,7 @@ def begun(settings: argparse.Namespace) -> Iterator[None]:
     if settings.threads is not None:
         mc.set_threads(settings.threads)
     elif communicator is not None:
-        here = communicator.gather(platform.node()).count(platform.node())
-        mc.set_threads(max(1, len(os.sched_getaffinity(0)) // here))
+        mc.set_threads(cores(communicator))
     if communicator is None or communicator.size == 1:
         yield
         return
@@ -44,6 +43,13 @@ def begun(settings: argparse.Namespace) -> Iterator[None]:
             yield
         except Exception as error:  # the others would wait for this rank
             communicator.abort(f"{type(error).__name__}: {error}")
+
+
+def cores(communicator: mc.distributed.Communicator) -> int:
+    """How many processor cores this rank has: those it is bound to, divided among the ranks bound to the same ones."""
+    bound = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    place = platform.node(), sorted(bound)
+    return max(1, len(bound) // communicator.gather(place).count(place))
 
 
 @contextlib.contextmanager

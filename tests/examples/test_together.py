@@ -1,5 +1,7 @@
 """What scripts do on several ranks, with threads as ranks."""
 
+import threading
+
 import launch
 import pytest
 from threads import run_ranks
@@ -34,3 +36,24 @@ def test_where_rank_0_finds_nothing_the_others_look_too_and_all_go_on_together(t
         return communicator.gather("went on")
 
     assert run_ranks(2, work) == [["went on"] * 2] * 2
+
+
+@pytest.mark.parametrize(
+    ("machines", "bound", "threads"),
+    [
+        ("aaaa", [range(8)] * 4, [2, 2, 2, 2]),  # bound to nothing: they share the machine
+        ("aaaa", [(0, 1), (2, 3), (4, 5), (6, 7)], [2, 2, 2, 2]),  # each to cores of its own
+        ("aaab", [range(4), range(4), range(4, 8), range(4)], [2, 2, 4, 4]),
+        ("aaa", [range(2)] * 3, [1, 1, 1]),  # more ranks than cores
+    ],
+)
+def test_ranks_share_the_cores_that_they_are_bound_to(together, monkeypatch, machines, bound, threads):
+    rank = threading.local()
+    monkeypatch.setattr(together.platform, "node", lambda: machines[rank.number])
+    monkeypatch.setattr(together.os, "sched_getaffinity", lambda pid: set(bound[rank.number]))
+
+    def work(communicator):
+        rank.number = communicator.rank
+        return together.cores(communicator)
+
+    assert run_ranks(len(machines), work) == threads
