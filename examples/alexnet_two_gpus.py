@@ -17,7 +17,6 @@ mirrored. AlexNet has 61 million weights: two GPUs are wanted, or patience.
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ import alexnet_tower
 import folders
 import numpy as np
 import script
+import together
 
 import minicnn as mc
 from minicnn import data, models, nn, optim, train
@@ -55,8 +55,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch-size", type=int, default=32, metavar="N", help="photos in a step (default: 32)")
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same run (default: 0)")
     script.add_device(parser)
-    add("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2), metavar="N", help="threads of the compiled "
-        "kernels of each rank (default: half of the cores, as both ranks may share a machine)")  # fmt: skip
+    add("--threads", type=int, metavar="N", help="threads of the compiled kernels of each rank (default: one for each "
+        "core, half of them where both ranks share a machine)")  # fmt: skip
     add("--timeout", type=float, default=300.0, metavar="SECONDS", help="how long a rank waits for the other before it "
         "gives up (default: 300)")  # fmt: skip
     add("--out", type=Path, metavar="FILE", help="where to keep the weights, as a checkpoint of the grouped network "
@@ -123,7 +123,7 @@ def keep(state: Mapping[str, np.ndarray], K: int, path: Path) -> None:
 
 def work(settings: argparse.Namespace, communicator: Communicator) -> None:
     """Train this rank's tower, beside the other."""
-    mc.set_threads(settings.threads)
+    mc.set_threads(together.cores(communicator) if settings.threads is None else settings.threads)
     if settings.out is not None and not settings.out.parent.is_dir():
         raise ValueError(f"--out expected a file in a folder that is there, got {settings.out}")
     alike = ("lr", "weight_decay", "epochs", "batch_size", "seed", "out")  # or the towers grow apart, or one waits
