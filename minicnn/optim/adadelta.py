@@ -37,6 +37,7 @@ class Adadelta(Optimizer):
         "eps": above_0,
         "weight_decay": at_least_0,
     }
+    kept: ClassVar[tuple[str, ...]] = ("square_average", "update_average")  # of g**2, of delta**2
 
     def __init__(
         self,
@@ -47,10 +48,6 @@ class Adadelta(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, {"rho": rho, "eps": eps, "weight_decay": weight_decay})
-
-    def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
-        """The running averages of g**2 and of delta**2."""
-        return ("square_average", "update_average")
 
     def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""

@@ -32,13 +32,10 @@ class Adagrad(Optimizer):
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {"lr": at_least_0, "eps": above_0, "weight_decay": at_least_0}
+    kept: ClassVar[tuple[str, ...]] = ("square_sum",)  # of g**2
 
     def __init__(self, params: Params, lr: float = 0.01, eps: float = 1e-10, weight_decay: float = 0.0) -> None:
         super().__init__(params, lr, {"eps": eps, "weight_decay": weight_decay})
-
-    def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
-        """The sum of g**2."""
-        return ("square_sum",)
 
     def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""

@@ -39,6 +39,7 @@ class Adam(Optimizer):
         "eps": above_0,
         "weight_decay": at_least_0,
     }
+    kept: ClassVar[tuple[str, ...]] = ("average", "square_average", "steps")  # of g, of g**2; t
     counters: ClassVar[tuple[str, ...]] = ("steps",)
     decoupled: ClassVar[bool] = False  # whether weight decay passes by the averages
 
@@ -51,10 +52,6 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, {"betas": betas, "eps": eps, "weight_decay": weight_decay})
-
-    def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
-        """The running averages of g and of g**2, and t."""
-        return ("average", "square_average", "steps")
 
     def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""

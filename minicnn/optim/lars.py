@@ -46,6 +46,7 @@ class LARS(Optimizer):
         "weight_decay": at_least_0,
         "trust_coefficient": _above_0_or_none,
     }
+    kept: ClassVar[tuple[str, ...]] = ("velocity",)
 
     def __init__(
         self,
@@ -57,10 +58,6 @@ class LARS(Optimizer):
     ) -> None:
         others = {"momentum": momentum, "weight_decay": weight_decay, "trust_coefficient": trust_coefficient}
         super().__init__(params, lr, others)
-
-    def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
-        """The velocity."""
-        return ("velocity",)
 
     def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""

@@ -33,6 +33,7 @@ class Lion(Optimizer):
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {"lr": at_least_0, "betas": two_below_1, "weight_decay": at_least_0}
+    kept: ClassVar[tuple[str, ...]] = ("average",)  # of the gradient
 
     def __init__(
         self,
@@ -42,10 +43,6 @@ class Lion(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, {"betas": betas, "weight_decay": weight_decay})
-
-    def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
-        """The running average of the gradient."""
-        return ("average",)
 
     def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""

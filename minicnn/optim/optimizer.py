@@ -36,7 +36,7 @@ class Optimizer:
     """Changes Parameters along their gradients, one `step` after another.
 
     A subclass has a file of its own. It names its settings in `rules`, with what each has to be, the arrays that it
-    keeps for each Parameter in `state_names`, and writes `update`, which changes the arrays of a group's Parameters.
+    keeps for each Parameter in `kept`, and writes `update`, which changes the arrays of a group's Parameters.
 
     params: the Parameters, in an order that stays (model.parameters()); some may not be filled yet. Or groups of them
         with settings of their own, {"params": [...], "lr": 0.01}; a setting that a group lacks is that of the others.
@@ -49,7 +49,8 @@ class Optimizer:
     """
 
     rules: ClassVar[Mapping[str, Rule]] = {"lr": at_least_0}
-    counters: ClassVar[tuple[str, ...]] = ()  # those of `state_names` that are a single number, of shape ()
+    kept: ClassVar[tuple[str, ...]] = ()  # the arrays kept for each Parameter, of its shape and dtype, zeros at first
+    counters: ClassVar[tuple[str, ...]] = ()  # those of `kept` that are a single number, of shape ()
 
     lr: float
 
@@ -87,8 +88,8 @@ class Optimizer:
             group.assign(settings)
 
     def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
-        """The arrays kept for each Parameter of a group, of its shape and dtype, zeros at first."""
-        return ()
+        """Which of `kept` a group with these settings uses: all, where a subclass says nothing else."""
+        return self.kept
 
     def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """One step: write into ws, the values of the Parameters that have a gradient, and into the arrays of `state`.
@@ -165,11 +166,14 @@ class Optimizer:
 
         The number in an array's name is the Parameter's place in `params`; before the first step there are no arrays.
         The settings of a second group are "groups.1.lr" and so on; "groups.1.first" is the place where it begins.
+        An array that the settings no longer use (the velocity after momentum = 0) is there too: they may do so again.
         """
         values: dict[str, Any] = {}
         for prefix, group, places in self._prefixes():
             values |= {f"{prefix}{name}": value for name, value in group.settings.items()}
             values |= {f"{prefix}first": places.start} if prefix else {}
+            for i in self._state.keys() & set(places):  # settings that were changed since the last step may use others
+                self._state_of(i, self.state_names(group), self.params[i].data)
         arrays = {f"{name}.{i}": array.copy() for i, state in self._state.items() for name, array in state.items()}
         return {**values, **arrays}
 
@@ -201,7 +205,7 @@ class Optimizer:
             saved = ParameterGroup([], {name: values[f"{prefix}{name}"] for name in self.rules}, self.checked)
             names |= {i: self.state_names(saved) for i in places}
         arrays = {key: value for key, value in values.items() if key not in settings_read}
-        place_of = {f"{name}.{i}": i for i, kept in names.items() for name in kept}
+        place_of = {f"{name}.{i}": i for i in names for name in self.kept}
         if strangers := [key for key in arrays if key not in place_of]:
             raise ValueError(
                 f"{kind} of {len(self.params)} Parameters in {len(self.groups)} groups cannot use "

@@ -46,6 +46,7 @@ class RMSprop(Optimizer):
         "momentum": below_1,
         "centered": flag,
     }
+    kept: ClassVar[tuple[str, ...]] = ("square_average", "average", "velocity")
 
     def __init__(
         self,

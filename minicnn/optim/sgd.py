@@ -40,6 +40,7 @@ class SGD(Optimizer):
         "nesterov": flag,
         "weight_decay": at_least_0,
     }
+    kept: ClassVar[tuple[str, ...]] = ("velocity",)
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class SGD(Optimizer):
 
     def state_names(self, group: ParameterGroup) -> tuple[str, ...]:
         """The velocity, which only momentum needs."""
-        return ("velocity",) if group.momentum else ()
+        return self.kept if group.momentum else ()
 
     def update(self, group: ParameterGroup, ws: list[Array], dws: list[Array], state: dict[str, list[Array]]) -> None:
         """The formula above, in place."""

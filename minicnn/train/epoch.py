@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,15 @@ class EpochState:
         """How long this epoch was trained, in all runs that had a part in it."""
         return self._seconds + time.perf_counter() - self._began
 
-    def check(self, data: dict[str, int]) -> None:
-        """Raise ValueError where the epoch began with other data than it shall go on with."""
+    def check(self, data: dict[str, int], measured: Sequence[str]) -> None:
+        """Raise ValueError where the epoch began with other data than it shall go on with, or with other metrics: their
+        means would be of a part of it. measured: "loss" and the metrics."""
+        if self.batch and set(self.means.sums) != set(measured):
+            raise ValueError(
+                f"the epoch was stopped after batch {self.batch} of {self.data['batches']}, with the metrics "
+                f"{', '.join(self.means.sums)}, and cannot go on with {', '.join(measured)}: give the Trainer those "
+                "that it began with, and others from the next epoch on"
+            )
         if self.batch and (other := [name for name in data if data[name] != self.data[name]]):
             theirs = ", ".join(f"{name}={self.data[name]}" for name in other)
             ours = ", ".join(f"{name}={data[name]}" for name in other)

@@ -186,8 +186,8 @@ def _undone(trainer: Trainer, loader: DataLoader) -> Iterator[None]:
             parameter.grad = gradient
         for module, training in modes:
             module.training = training
-        optimizer.load_state_dict(state)
         trainer.schedule, trainer.average = schedule, average
+        optimizer.load_state_dict(state)
 
 
 def _arrays(trainer: Trainer) -> dict[str, Array]:

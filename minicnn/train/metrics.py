@@ -131,7 +131,7 @@ def class_report(confusion: Array, names: Sequence[str] | None = None) -> ClassR
         raise ValueError(f"class_report expected counts (K, K), got {confusion.dtype} of shape {confusion.shape}")
     if confusion.size == 0 or confusion.min() < 0 or confusion.sum() == 0:
         raise ValueError("class_report expected counts >= 0 that are not all 0")
-    K = len(confusion)
+    K, confusion = len(confusion), confusion.astype(np.int64)  # twice the hits may be too many for a smaller type
     labelled = tuple(str(k) for k in range(K)) if names is None else tuple(str(name) for name in names)
     if len(labelled) != K:
         raise ValueError(f"class_report expected {K} names, one for each class, got {len(labelled)}")

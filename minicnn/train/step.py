@@ -13,7 +13,7 @@ from .._tensor import Tensor
 from ..device import array_module, device_of, to_device
 from ..nn import Module
 from ..nn.checks import real
-from ..optim import Optimizer, Schedule, WeightAverage, clip_grad_norm
+from ..optim import Optimizer, ReduceLROnPlateau, Schedule, WeightAverage, clip_grad_norm
 from .epoch import ALONE, EpochState, Share
 from .metrics import Metric, main_output, named_metrics
 
@@ -178,3 +178,8 @@ def _check_schedule(schedule: Any, interval: Any, optimizer: Optimizer) -> None:
         raise ValueError(f'Trainer expected schedule_interval to be "epoch" or "step", got {interval!r}')
     if schedule is None and interval == "step":
         raise ValueError('Trainer got schedule_interval="step" and no schedule: give it one')
+    if isinstance(schedule, ReduceLROnPlateau) and interval == "step":
+        raise ValueError(
+            'Trainer got schedule_interval="step" and a ReduceLROnPlateau, which looks at what a whole epoch measured: '
+            'use "epoch"'
+        )

@@ -52,7 +52,7 @@ class Trainer(TrainingStep):
         float16, half as large; sums, weights and what the optimizer keeps stay float32. The
         gradients of the loss are multiplied by LOSS_SCALE on their way back, since small ones would become 0, and
         divided at the end (Micikevicius et al. 2018, "Mixed Precision Training", sections 3.1 and 3.2).
-    callbacks: each a `Callback`, called in this order.
+    callbacks: each a `Callback`, called in this order; at the end of `fit` in the reverse one, as they began.
     schedule_interval: "epoch", or "step": the schedule is stepped after each step of the optimizer, which is then
         never recorded, as a recorded step has its learning rate in it.
     accumulate: how many batches share a step. Their gradients are added, each batch weighted by its samples: the step
@@ -95,6 +95,7 @@ class Trainer(TrainingStep):
         self._ranks = ranks_of(self, communicator)
         self.history: dict[str, list[float]] = {}
         self._stopping = False
+        self._afterwards: list[Callable[[], None]] = []  # what `stop` was given
 
     @property
     def is_main(self) -> bool:
@@ -138,10 +139,10 @@ class Trainer(TrainingStep):
         loader, tests = loaders(train, validation, batch_size)
         last = self.epoch + positive(epochs, "fit", "epochs")
         plan = Plan(loader, tests, last, self.accumulate, validate_every, checkpoint, checkpoint_every, progress)
-        self.under_way.check(plan.data())
+        self.under_way.check(plan.data(), ["loss", *self.metrics])
         if not any(parameter.requires_grad for parameter in self.optimizer.params):
             raise RuntimeError("fit found nothing to train: no Parameter of the optimizer has requires_grad=True")
-        self._gpu_steps, self._stopping = None, False
+        self._gpu_steps, self._stopping, self._afterwards = None, False, []
         with ExitStack() as at_the_end:
             if checkpoint is not None and self.is_main:
                 at_the_end.enter_context(claimed(checkpoint, "the checkpoint"))
@@ -158,9 +159,11 @@ class Trainer(TrainingStep):
     def _shall_stop(self) -> bool:
         return self._stopping if self._ranks is None else self._ranks.any(self._stopping)
 
-    def stop(self) -> None:
-        """Ask `fit` to end after this epoch; for callbacks."""
+    def stop(self, then: Callable[[], None] | None = None) -> None:
+        """Ask `fit` to end after this epoch; for callbacks. then: what is called when all of them have seen the epoch,
+        before its checkpoint is saved."""
         self._stopping = True
+        self._afterwards += [] if then is None else [then]
 
     def evaluate(self, dataset: Dataset | DataLoader, batch_size: int | None = None) -> dict[str, float]:
         """The loss and the metrics over all samples, in evaluation mode: {"loss": ..., "accuracy": ...}.
@@ -299,6 +302,8 @@ class Trainer(TrainingStep):
             self.schedule.step(record)
         for callback in self.callbacks:
             callback.on_epoch_end(self, record)
+        while self._afterwards:
+            self._afterwards.pop(0)()
 
     def _forget_epoch(self) -> None:
         """The epoch under way is over, or was broken off; then it is trained again."""

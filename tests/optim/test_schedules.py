@@ -142,6 +142,16 @@ def test_a_loss_that_is_infinite_is_no_best_one():
     json.dumps(schedule.state_dict(), allow_nan=False)
 
 
+def test_a_plateau_raises_no_rate():
+    """One that is below min_lr already stays where it is."""
+    large, small = [{"params": [nn.Parameter(np.ones(1))], "lr": lr} for lr in (0.1, 0.001)]
+    optimizer = optim.SGD([large, small], 0.1)
+    schedule = optim.ReduceLROnPlateau(optimizer, patience=0, min_lr=0.03)
+    for _ in range(3):
+        schedule.step({"val_loss": 1.0})
+    assert [group.lr for group in optimizer.groups] == [0.03, 0.001]
+
+
 def test_a_plateau_says_what_it_misses():
     schedule = optim.ReduceLROnPlateau(sgd(), "val_los")
     with pytest.raises(ValueError, match="monitors 'val_los', and step got loss, val_loss: "):

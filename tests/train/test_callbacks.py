@@ -137,6 +137,55 @@ def test_when_early_stopping_stops(small, dataset, settings, values, epochs):
     assert trainer.epoch == epochs
 
 
+def test_early_stopping_puts_back_when_every_callback_has_seen_the_epoch(small, dataset, tmp_path):
+    """The epoch that ends the run by one number may be the best by another, and is saved as such."""
+    kept = []
+
+    class Keeping(train.Callback):
+        def on_epoch_end(self, trainer, record):
+            kept.append(trainer.model.state_dict())
+
+    callbacks = [Keeping(), Dictating("val_accuracy", [0.9, 0.8, 0.7]), Dictating("val_loss", [3.0, 2.0, 1.0]),
+                 train.EarlyStopping("val_accuracy", patience=2, mode="max"),
+                 train.BestCheckpoint(tmp_path / "best", "val_loss")]  # fmt: skip
+    trainer = with_callbacks(small, *callbacks)
+    trainer.fit(dataset, 9, checkpoint=tmp_path / "last")
+    assert trainer.epoch == 3
+    for file, best in (("best", 3), ("last", 1)):
+        trainer.load(tmp_path / file)
+        for name, array in trainer.model.state_dict().items():
+            np.testing.assert_array_equal(array, kept[best - 1][name])
+
+
+def test_an_infinite_value_is_resumed_too(small, dataset, tmp_path):
+    """As a loss may be in the first epoch; it is the best until a finite one comes."""
+    stopping = train.EarlyStopping(patience=2)
+    with_callbacks(small, Dictating("val_loss", [math.inf]), stopping).fit(dataset, 1, checkpoint=tmp_path / "run")
+    resumed = train.EarlyStopping(patience=2)
+    trainer = with_callbacks(small, Dictating("val_loss", [math.inf, 5.0]), resumed)
+    trainer.load(tmp_path / "run")
+    assert resumed.monitor.best == math.inf
+    trainer.fit(dataset, 1)
+    assert (resumed.monitor.best, resumed.waited) == (5.0, 0)
+
+
+def test_callbacks_end_in_the_reverse_order_of_their_beginning(small, dataset):
+    order = []
+
+    class Noting(train.Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def on_fit_begin(self, trainer):
+            order.append(f"begin {self.name}")
+
+        def on_fit_end(self, trainer):
+            order.append(f"end {self.name}")
+
+    with_callbacks(small, Noting(1), Noting(2)).fit(dataset, 1)
+    assert order == ["begin 1", "begin 2", "end 2", "end 1"]
+
+
 def test_early_stopping_restores_averages_too(small, dataset):
     made = small.trainer(schedule=False)
     average = optim.WeightAverage(made.model, 0.5)

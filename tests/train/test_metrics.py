@@ -128,6 +128,12 @@ def test_class_report_by_hand():
     assert report.weighted_average["precision"] == pytest.approx((4 / 6 + 3 / 4) / 2)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint64])
+def test_counts_of_any_integer_type_give_the_same_report(dtype):
+    report = class_report(np.array([[100, 1], [0, 127]], dtype))
+    np.testing.assert_allclose(report.f1, [200 / 201, 254 / 255])
+
+
 def test_the_table_fits_80_columns_and_says_what_0_over_0_is():
     report = class_report(np.array([[10**9, 1], [0, 0]]), ["a name much too long for a table of eighty columns", "b"])
     text = format_report(report)

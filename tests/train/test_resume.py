@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minicnn as mc
-from minicnn import data, nn, optim
+from minicnn import data, nn, optim, train
 from minicnn import functional as F
 
 
@@ -219,6 +219,25 @@ def test_a_link_stays_a_link(small, dataset, tmp_path):
     small.trainer().fit(dataset, 1, checkpoint=tmp_path / "run")
     assert (tmp_path / "run").is_symlink()
     assert (tmp_path / "disk" / "real").is_file()
+
+
+@pytest.mark.parametrize("metrics", [("accuracy", "top5_accuracy"), ()])
+def test_metrics_neither_join_nor_leave_in_the_middle_of_an_epoch(small, dataset, tmp_path, metrics):
+    """Their means would be of a part of it."""
+
+    class Interrupting(train.Callback):
+        def on_step_end(self, trainer, record):
+            trainer.save(tmp_path / "run")
+            raise KeyboardInterrupt
+
+    made = small.trainer(schedule=False)
+    with pytest.raises(KeyboardInterrupt):
+        mc.Trainer(made.model, made.optimizer, callbacks=[Interrupting()]).fit(dataset, 1, batch_size=20)
+    resumed = mc.Trainer(made.model, made.optimizer, metrics=metrics)
+    resumed.callbacks = (Interrupting(),)
+    resumed.load(tmp_path / "run")
+    with pytest.raises(ValueError, match="after batch 1 of 3, with the metrics loss, accuracy, and cannot go on with"):
+        resumed.fit(dataset, 1, batch_size=20)
 
 
 def test_a_metric_that_joins_later_gets_a_history_of_equal_length(small, dataset, tmp_path):

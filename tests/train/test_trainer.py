@@ -308,6 +308,11 @@ def test_parts_that_do_not_belong_together(small):
         ((other, optimizer), {}, "not this model's"),
         ((model, optimizer), {"schedule": schedule}, "another optimizer"),
         ((model, optimizer), {"schedule": "cosine"}, "Schedule or None, got str"),
+        (
+            (model, optimizer),
+            {"schedule": optim.ReduceLROnPlateau(optimizer), "schedule_interval": "step"},
+            'what a whole epoch measured: use "epoch"',
+        ),
         ((model, optimizer), {"loss": "cross_entropy"}, "loss to be a function"),
         ((model, optimizer), {"metrics": ("f1",)}, 'known by name are "accuracy" and "top5_accuracy"'),
     ]:

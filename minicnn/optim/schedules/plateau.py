@@ -19,7 +19,7 @@ class ReduceLROnPlateau(Schedule):
         better, mode "min":    value < best * (1 - threshold)    "rel"        value < best - threshold    "abs"
         better, mode "max":    value > best * (1 + threshold)                 value > best + threshold
 
-        lr = max(lr * factor, min_lr)
+        lr = max(lr * factor, min_lr)                     a rate that is below min_lr already stays
 
     It stands for the person who looks at the curve and divides the rate by 10 when it no longer moves.
 
@@ -82,7 +82,7 @@ class ReduceLROnPlateau(Schedule):
             self.cooling, self.bad = self.cooling - 1, 0
         if self.bad > self.patience:
             for group in self.optimizer.groups:
-                group.lr = max(group.lr * self.factor, self.min_lr)
+                group.lr = min(group.lr, max(group.lr * self.factor, self.min_lr))
             self.cooling, self.bad = self.cooldown, 0
 
     def _monitored(self, metrics: Mapping[str, float] | None) -> float:

@@ -67,9 +67,16 @@ class EarlyStopping(Callback):
         if better and self.restore:
             self._best = _weights_of(trainer)
         if self.waited >= self.patience:
-            _put_back(trainer, self._best)
-            self._best = {}
-            trainer.stop()
+            trainer.stop(then=lambda: self._put_back(trainer))
+
+    def _put_back(self, trainer: Trainer) -> None:
+        """Give model and average the values of the best epoch."""
+        weights, averages = _of_kind(self._best, WEIGHTS), _of_kind(self._best, AVERAGES)
+        self._best = {}
+        if weights:
+            trainer.model.load_state_dict(weights)
+        if averages and trainer.average is not None:
+            trainer.average.load_state_dict(averages)
 
     def state_dict(self) -> dict[str, Any]:
         """The best value, how long ago it was, and the weights."""
@@ -91,10 +98,6 @@ def _weights_of(trainer: Trainer) -> dict[str, Array]:
     return weights | {f"{AVERAGES}{name}": array for name, array in averages.items()}
 
 
-def _put_back(trainer: Trainer, best: Mapping[str, Array]) -> None:
-    weights = {name.removeprefix(WEIGHTS): array for name, array in best.items() if name.startswith(WEIGHTS)}
-    averages = {name.removeprefix(AVERAGES): array for name, array in best.items() if name.startswith(AVERAGES)}
-    if weights:
-        trainer.model.load_state_dict(weights)
-    if averages and trainer.average is not None:
-        trainer.average.load_state_dict(averages)
+def _of_kind(best: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """What stands under the prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in best.items() if name.startswith(prefix)}

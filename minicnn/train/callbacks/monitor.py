@@ -55,5 +55,7 @@ class Monitor:
         return True
 
     def load(self, best: Any) -> None:
-        """Take over the best value of another run; raises as the constructor."""
-        self.best = None if best is None else real(best, self.owner, "best")
+        """Take over the best value of another run, which may be infinite; raises for what is no number."""
+        if best is not None and not (isinstance(best, float) and math.isinf(best)):
+            best = real(best, self.owner, "best")
+        self.best = best
