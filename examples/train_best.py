@@ -25,9 +25,8 @@ from minicnn import data, nn, optim
 from minicnn import functional as F
 from minicnn.data import transforms
 
-# Channels of the first convolution, and passes over the images: clothes want a larger network, and for longer.
+# Channels of the first convolution: clothes want a larger network.
 WIDTHS = {"mnist": 16, "fashion-mnist": 24, "kmnist": 16}
-EPOCHS = {"mnist": 10, "fashion-mnist": 20, "kmnist": 10}
 
 
 class Residual(nn.Module):
@@ -68,12 +67,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--images", type=int, metavar="N", help="how many of its images to train with (default: all)")
     add("--width", type=int, metavar="N", help="channels of the first convolution (default: 16; 24 for fashion-mnist)")
     add("--lr", type=float, default=0.2, metavar="RATE", help="the largest learning rate (default: 0.2)")
-    add("--epochs", type=int, metavar="N", help="passes over the training images (default: 10; 20 for fashion-mnist)")
+    add("--epochs", type=int, default=10, metavar="N", help="passes over the training images (default: 10)")
     add("--batch-size", type=int, default=128, metavar="N", help="images in a step (default: 128)")
     parser.set_defaults(model="residual", augment=True)
     settings = training.parse(parser)
     settings.width = WIDTHS[settings.dataset] if settings.width is None else settings.width
-    settings.epochs = EPOCHS[settings.dataset] if settings.epochs is None else settings.epochs
     return settings
 
 

@@ -81,14 +81,15 @@ def augmentation(settings: argparse.Namespace, images: np.ndarray) -> transforms
     """With --augment, what a training image becomes, which is another each time. images: (M, H, W, C).
 
     A photograph is shifted by up to four pixels, and half of them are mirrored, as in Lee, Xie, Gallagher, Zhang, Tu
-    2015, "Deeply-Supervised Nets", section 4, which the ResNet paper follows. What is written would be other writing in
-    the mirror: it is turned, shifted, sheared and stretched a little.
+    2015, "Deeply-Supervised Nets", section 4, which the ResNet paper follows. Clothes are cut out at their edges
+    already, and are shifted by up to two. What is written would be other writing in the mirror: it is turned, shifted,
+    sheared and stretched a little.
     """
     if not settings.augment:
         return None
     if settings.dataset in WRITTEN:
         return transforms.RandomAffine(rotation=12, shift=0.1, shear=0.15, zoom=0.12, fill="constant")
-    crop = transforms.RandomCrop(images.shape[1:3], padding=4)
+    crop = transforms.RandomCrop(images.shape[1:3], padding=2 if settings.dataset == "fashion-mnist" else 4)
     return transforms.Compose([crop, transforms.RandomHorizontalFlip()])
 
 

@@ -93,18 +93,21 @@ def augmented(training, dataset, image, count=1000):
     return training.augmentation(settings, images).apply(images, Draws(0, 0, np.arange(count)))
 
 
-def test_augmentation_shifts_by_up_to_four_pixels_and_mirrors_photographs(training):
-    """Each of the 9 x 9 shifts occurs, mirrored about as often as not, and nothing else."""
-    image = np.random.default_rng(0).integers(1, 256, size=(32, 32, 3), dtype=np.uint8)
-    black = np.zeros((40, 40, 3), np.uint8)
-    black[4:36, 4:36] = image
-    crops = {black[i : i + 32, j : j + 32].tobytes(): (i, j) for i in range(9) for j in range(9)}
+@pytest.mark.parametrize(("dataset", "shape", "most"), [("cifar10", (32, 32, 3), 4), ("fashion-mnist", (28, 28, 1), 2)])
+def test_augmentation_shifts_by_some_pixels_and_mirrors_what_is_not_written(training, dataset, shape, most):
+    """Each shift by up to so many pixels occurs, mirrored about as often as not, and nothing else."""
+    H, W, C = shape
+    image = np.random.default_rng(0).integers(1, 256, size=shape, dtype=np.uint8)
+    black = np.zeros((H + 2 * most, W + 2 * most, C), np.uint8)
+    black[most : most + H, most : most + W] = image
+    shifts = range(2 * most + 1)
+    crops = {black[i : i + H, j : j + W].tobytes(): (i, j) for i in shifts for j in shifts}
     seen, mirrored = set(), 0
-    for changed in augmented(training, "cifar10", image):
+    for changed in augmented(training, dataset, image):
         is_mirrored = changed.tobytes() not in crops
         mirrored += is_mirrored
         seen.add(crops[(changed[:, ::-1] if is_mirrored else changed).tobytes()])
-    assert len(seen) == 81
+    assert len(seen) == len(shifts) ** 2
     assert 400 < mirrored < 600
 
 
