@@ -12,7 +12,8 @@ one. What each holds, and what goes between them, is printed first.
 Photos may have any size and format; a fifth of each class is kept for the test,
 and both ranks read all of them. In training a photo is made 259 pixels high or
 wide, whichever is less, and a square of 227 is cut out anywhere, half of them
-mirrored. For two classes AlexNet has 57 million weights: two GPUs are wanted, or patience.
+mirrored. For two classes AlexNet has 57 million weights: it wants two GPUs, or
+patience.
 """
 
 import argparse
