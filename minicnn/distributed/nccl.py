@@ -81,8 +81,11 @@ class NcclCommunicator(Communicator):
         self._group.send(sent.data.ptr, sent.nbytes, self._nccl.NCCL_UINT8, partner, self._stream.ptr)
         self._nccl.groupEnd()
         what = f"exchanging {described(sent)} with rank {partner}"
-        self._request(sent, what, ("sent", partner), {partner: ("received", self.rank)})
-        return self._request(received, what, ("received", partner), {partner: ("sent", self.rank)})
+        parts = [
+            self._request(sent, what, ("sent", partner), {partner: ("received", self.rank)}),
+            self._request(received, what, ("received", partner), {partner: ("sent", self.rank)}),
+        ]
+        return self._all(parts, what)
 
     def gather(self, value: Any) -> list[Any]:
         return self._ranks.gather(value)

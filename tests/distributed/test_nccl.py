@@ -51,6 +51,16 @@ distributed.check_same(ranks, "a value", 7)
 """, tmp_path)  # fmt: skip
 
 
+def test_an_exchange_that_is_done_lets_its_arrays_go(tmp_path):
+    holds(2, """
+for number in range(100):
+    sent, received = cupy.asarray(np.full(10, number + ranks.rank)), cupy.asarray(np.zeros(10, int))
+    ranks.exchange(sent, received, 1 - ranks.rank)
+    assert (received == number + 1 - ranks.rank).all()
+assert len(ranks._ranks._under_way) <= 2, len(ranks._ranks._under_way)
+""", tmp_path)  # fmt: skip
+
+
 def test_a_sum_waits_for_the_kernels_before_it(tmp_path):
     holds(2, """
 array = cupy.asarray(np.zeros(4, np.float32))
