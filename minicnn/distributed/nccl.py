@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from .communicator import Array, Communicator, Request, described
 from .leaving import Call
 from .mpi import MpiCommunicator
+from .starting import ended_after
 
 MAX_BYTES = 2**31 - 1  # older versions of CuPy pass a count as C's int
 
@@ -37,7 +38,8 @@ class NcclCommunicator(Communicator):
         cupy.cuda.Device(local_rank % cupy.cuda.runtime.getDeviceCount()).use()
         self._check_own_gpus()
         identity = ranks.gather(self._nccl.get_unique_id() if ranks.is_main else None)[0]
-        self._group = self._nccl.NcclCommunicator(self.size, identity, self.rank)
+        with ended_after(self.timeout):
+            self._group = self._nccl.NcclCommunicator(self.size, identity, self.rank)
         self._stream = cupy.cuda.Stream(non_blocking=True)
 
     def start_all_reduce(self, array: Array) -> Request:

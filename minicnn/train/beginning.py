@@ -45,7 +45,7 @@ def _described(trainer: Trainer, plan: Plan) -> dict[str, Any]:
     return {
         "training data": data | _truth(plan.loader.dataset),
         "validation data": tests
-        and _truth(tests.dataset) | {"samples": len(tests.dataset), "batch_size": tests.batch_size},
+        and {"samples": len(tests.dataset), "batch_size": tests.batch_size} | _truth(tests.dataset),
         "epochs done": trainer.epoch,
         "batches done": trainer.batch,
         "last epoch": plan.last,

@@ -91,6 +91,16 @@ def test_two_ranks_on_one_gpu_are_named(tmp_path):
     assert "start at most as many ranks on a machine as it has GPUs" in said
 
 
+def test_a_group_that_never_stands_ends_the_job_within_the_timeout(tmp_path):
+    """NCCL waits for all ranks inside its own call."""
+    hang = "fake_nccl.Communicator.__init__ = lambda *given: time.sleep(90)\nranks"
+    code = START.format(gpus=4).replace("ranks", hang, 1).replace("timeout=20", "timeout=2")
+    done = run(2, code, tmp_path, PYTHONPATH=str(Path(__file__).parent))
+    assert done.status != 0
+    assert done.seconds < 15
+    assert "Alarm clock" in done.errors or "signal 14" in done.errors or "ended without a word" in done.said
+
+
 def test_a_cupy_without_nccl_is_named(tmp_path):
     code = START.format(gpus=4).replace("gpus=4", "gpus=4, nccl=False")
     said = run(2, code, tmp_path, PYTHONPATH=str(Path(__file__).parent)).said
