@@ -69,8 +69,8 @@ def _truth(dataset: Any) -> dict[str, Any]:
     names of the classes. Images are not read for this."""
     labels, classes = getattr(dataset, "labels", None), getattr(dataset, "classes", None)
     truth: dict[str, Any] = {}
-    if isinstance(labels, np.ndarray):
-        truth["checksum of the labels"] = zlib.crc32(np.ascontiguousarray(labels, np.int64))
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
+        truth["checksum of the labels"] = zlib.crc32(labels.astype(np.int64).tobytes())
     if isinstance(classes, list | tuple):
         truth["classes"] = list(map(str, classes))
     return truth
