@@ -1,7 +1,7 @@
 """Draw a ring all-reduce: its rounds on four ranks, and below them what it costs on three links, from 2 to 1,024 ranks.
 
 Nothing is measured. The rounds are played through, and the costs are those of the formula in `ring.py`, for the
-gradients of ResNet-18: once as one array, once in buckets of a million bytes, whose latencies add up.
+gradients of ResNet-18: once as one array, once in the messages in which the engine sends them, whose latencies add up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import plots
 from ring import LINKS, Bucket, Step
 
 RANKS = 4
-BUCKET = 10**6
 COUNTS = [2**i for i in range(1, 11)]
 SHADES = ("#dbe7f6", "#a9c8ee", "#6aa0e0", "#1f6fd6")
 
@@ -29,7 +28,7 @@ def main() -> int:
     figure = plots.new_figure(5.8)
     above, below = figure.subfigures(2, 1, height_ratios=(1.6, 3.6))
     draw_rounds(above, rounds(RANKS))
-    draw_costs(below.add_subplot(), resnet18_bytes())
+    draw_costs(below.add_subplot(), resnet18_messages())
     plots.save(figure, options.parse_args().plot)
     return 0
 
@@ -83,21 +82,23 @@ def _cell(rank: int, part: int, colour: str, edge: str = "white") -> Any:
     return Rectangle((part - 0.46, rank - 0.46), 0.92, 0.92, facecolor=colour, edgecolor=edge, linewidth=1)
 
 
-def resnet18_bytes() -> int:
-    """Of the gradients of ResNet-18 in float32."""
+def resnet18_messages() -> list[int]:
+    """Bytes of each: buckets of its gradients in float32, the last layer's first, and which there are, in int32."""
     from minicnn import models
+    from minicnn.distributed.gradients import BUCKET_BYTES, in_buckets
 
-    return sum(parameter.data.nbytes for parameter in models.build("resnet18").parameters())
+    ws = [parameter.data for parameter in models.build("resnet18").parameters()][::-1]
+    buckets = in_buckets(range(len(ws)), ws, BUCKET_BYTES)
+    return [*(sum(ws[i].nbytes for i in bucket) for bucket in buckets), 4 * len(ws)]
 
 
-def draw_costs(axes: Any, size: int) -> None:
-    """Seconds of the sum over the ranks, a colour for each link: whole, and in buckets."""
-    full, rest = divmod(size, BUCKET)
-    buckets = [BUCKET] * full + [rest] * (rest > 0)
+def draw_costs(axes: Any, messages: list[int]) -> None:
+    """Seconds of the sum over the ranks, a colour for each link: whole, and in these messages."""
+    size = sum(messages)
     for i, link in enumerate(LINKS):
-        for sizes, style in (([size], "-"), (buckets, "--")):
+        for sizes, style in (([size], "-"), (messages, "--")):
             step = Step(0.0, 0.0, tuple(Bucket(each, 0.0) for each in sizes))
-            label = f"{link.name}, in {len(sizes)} buckets" if len(sizes) > 1 else f"{link.name}, one array"
+            label = f"{link.name}, in {len(sizes)} messages" if len(sizes) > 1 else f"{link.name}, one array"
             axes.plot(COUNTS, [1e3 * step.cost(p, link).seconds for p in COUNTS], style, color=f"C{i}", label=label)
     axes.set_yscale("log")
     axes.set_xscale("log", base=2)

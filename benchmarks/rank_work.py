@@ -1,9 +1,10 @@
 """What a rank of `bench_distributed.py` does and measures; `minicnn_rank.py` and `torch_rank.py` are the two kinds.
 
 Every rank has images of its own, as many as the others. A step is that of `networks.py`: zero_grad, forward,
-cross-entropy, backward, SGD with momentum; on several ranks the gradients are averaged meanwhile. Then the same ranks
-make the same steps without a word to each other ("silent"), which shows what the sums cost, beside what ranks on one
-machine cost each other anyway. All make the same number of steps: a sum that one rank does not join would never end.
+cross-entropy, backward, SGD with momentum; on several ranks the gradients are averaged meanwhile. Every few steps the
+same ranks make as many without a word to each other ("silent"), which shows what the sums cost, beside what ranks on
+one machine cost each other anyway; in turn, so that a machine that gets slower counts for both alike. All make the same
+number of steps: a sum that one rank does not join would never end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from harness import Pace
 from networks import STEPS, Batch, Task
 from timeline import Trace
 
+BURST = 2  # steps of one kind before those of the other
 WARM_UP = 2  # steps: in the first the buckets are made
 
 
@@ -57,11 +59,10 @@ def measure(work: RankWork, pace: Pace) -> dict[str, Any]:
     losses = [float(work.summed(*work.batches[0]).item()) for _ in range(STEPS)]
     means = [statistics.fmean(work.gather(loss)) for loss in losses]
     begin = time.perf_counter()
-    _steps(work, work.summed, WARM_UP)
+    _steps(work, work.summed, range(WARM_UP))
     wanted = max(pace.calls, math.ceil(pace.burst * WARM_UP / (time.perf_counter() - begin)))
     count = int(work.gather(wanted)[0])  # rank 0 says for all
-    seconds, traces = _steps(work, work.summed, count)
-    silent, _ = _steps(work, work.silent, count)
+    seconds, silent, traces = _in_turn(work, count)
     waits = [trace["sums ended"] - trace["pass ended"] for trace in traces]
     return {
         "losses": means,
@@ -73,11 +74,23 @@ def measure(work: RankWork, pace: Pace) -> dict[str, Any]:
     }
 
 
-def _steps(work: RankWork, step: Callable[[Any, Any], Any], count: int) -> tuple[list[float], list[Trace]]:
-    """Seconds of each of `count` steps, which all ranks begin together, and what was sent in it."""
+def _in_turn(work: RankWork, count: int) -> tuple[list[float], list[float], list[Trace]]:
+    """Seconds of each of `count` summed steps and as many silent ones, in short bursts, and what the first sent."""
+    seconds, silent, traces = [], [], []
+    for begin in range(0, count, BURST):
+        numbers = range(begin, min(begin + BURST, count))
+        summed, sent = _steps(work, work.summed, numbers)
+        seconds += summed
+        traces += sent
+        silent += _steps(work, work.silent, numbers)[0]
+    return seconds, silent, traces
+
+
+def _steps(work: RankWork, step: Callable[[Any, Any], Any], numbers: range) -> tuple[list[float], list[Trace]]:
+    """Seconds of each of these steps, the first of which all ranks begin together, and what was sent in it."""
     seconds, traces = [], []
     work.gather(0.0)
-    for number in range(count):
+    for number in numbers:
         begin = time.perf_counter()
         step(*work.batches[number % len(work.batches)])
         seconds.append(time.perf_counter() - begin)

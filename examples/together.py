@@ -13,18 +13,24 @@ import script
 
 import minicnn as mc
 
+TIMEOUT = 3600.0  # seconds: the others wait while rank 0 downloads, and while it reports
+
 
 def add_option(parser: argparse.ArgumentParser) -> None:
-    """The option --distributed."""
+    """The options --distributed and --timeout."""
     parser.add_argument("--distributed", action="store_true", help="train on all ranks together that mpiexec or srun "
                         "has started, in the manner of `mpiexec -n 4 python ...`; they share each batch")  # fmt: skip
+    parser.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help="with --distributed: how "
+                        "long a rank waits for the others before it ends the job, also while rank 0 alone downloads "
+                        f"or reports (default: {TIMEOUT:g})")  # fmt: skip
 
 
 def ranks(settings: argparse.Namespace) -> mc.distributed.Communicator | None:
     """With --distributed the ranks of this job; scripts that do not train have no such option."""
     if not getattr(settings, "distributed", False):
         return None
-    return mc.distributed.init(script.chosen_device(settings.device))
+    timeout = getattr(settings, "timeout", TIMEOUT)  # a run that was begun without the option has none
+    return mc.distributed.init(script.chosen_device(settings.device), timeout)
 
 
 @contextlib.contextmanager
@@ -66,6 +72,6 @@ def main_first(settings: argparse.Namespace) -> Iterator[None]:
 
 
 def end_others(trainer: mc.Trainer) -> None:
-    """Only rank 0 goes on from here: it reports."""
+    """Only rank 0 goes on from here: it reports, and the others' ends wait for its own, up to --timeout."""
     if not trainer.is_main:
         sys.exit()

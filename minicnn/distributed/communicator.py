@@ -101,12 +101,7 @@ class Communicator(ABC):
     def start_exchange(self, sent: Array, received: Array, partner: int) -> Request:
         """Send one array to a rank and receive another from it; both are done when the request is."""
         parts = [self.start_receive(received, partner), self.start_send(sent, partner)]
-        return Request(
-            lambda: all([part.done() for part in parts]),
-            self.timeout,
-            f"exchanging {described(sent)} with rank {partner}",
-            lambda: next((said for part in parts if (said := part.absent()) is not None), None),
-        )
+        return self._all(parts, f"exchanging {described(sent)} with rank {partner}")
 
     @abstractmethod
     def gather(self, value: Any) -> list[Any]:
@@ -131,6 +126,15 @@ class Communicator(ABC):
     def barrier(self) -> None:
         """Return when every rank is here."""
         self.gather(None)
+
+    def _all(self, parts: list[Request], what: str) -> Request:
+        """A request that is done when all of these are; it looks at each, so that none stays under way for ever."""
+        return Request(
+            lambda: all([part.done() for part in parts]),
+            self.timeout,
+            what,
+            lambda: next((said for part in parts if (said := part.absent()) is not None), None),
+        )
 
     def _check_sum(self, array: Array) -> None:
         """Raise ValueError unless all libraries have the same sums of such arrays."""

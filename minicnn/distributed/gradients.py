@@ -88,7 +88,8 @@ class Bucket:
         """
         self.missing.remove(place)
         if dw is None or before is not None:
-            dw = before if dw is None else dw + before
+            # of arrays without axes NumPy's sum is a scalar, which cannot be sent
+            dw = before if dw is None else array_module(w).asarray(dw + before)
         if self.array is not None:
             self.slots[place][...] = 0 if dw is None else dw
         elif dw is None or not dw.flags.c_contiguous or dw is before:

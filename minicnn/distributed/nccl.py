@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from .communicator import Array, Communicator, Request, described
 from .leaving import Call
 from .mpi import MpiCommunicator
+from .starting import ended_after
 
 MAX_BYTES = 2**31 - 1  # older versions of CuPy pass a count as C's int
 
@@ -37,7 +38,8 @@ class NcclCommunicator(Communicator):
         cupy.cuda.Device(local_rank % cupy.cuda.runtime.getDeviceCount()).use()
         self._check_own_gpus()
         identity = ranks.gather(self._nccl.get_unique_id() if ranks.is_main else None)[0]
-        self._group = self._nccl.NcclCommunicator(self.size, identity, self.rank)
+        with ended_after(self.timeout):
+            self._group = self._nccl.NcclCommunicator(self.size, identity, self.rank)
         self._stream = cupy.cuda.Stream(non_blocking=True)
 
     def start_all_reduce(self, array: Array) -> Request:
@@ -81,8 +83,11 @@ class NcclCommunicator(Communicator):
         self._group.send(sent.data.ptr, sent.nbytes, self._nccl.NCCL_UINT8, partner, self._stream.ptr)
         self._nccl.groupEnd()
         what = f"exchanging {described(sent)} with rank {partner}"
-        self._request(sent, what, ("sent", partner), {partner: ("received", self.rank)})
-        return self._request(received, what, ("received", partner), {partner: ("sent", self.rank)})
+        parts = [
+            self._request(sent, what, ("sent", partner), {partner: ("received", self.rank)}),
+            self._request(received, what, ("received", partner), {partner: ("sent", self.rank)}),
+        ]
+        return self._all(parts, what)
 
     def gather(self, value: Any) -> list[Any]:
         return self._ranks.gather(value)

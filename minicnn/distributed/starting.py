@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .failures import Watcher, end_with_name
@@ -52,11 +54,20 @@ def _loaded() -> Any:
 
 
 def _wait_for_all_ranks(MPI: Any, timeout: float) -> None:
-    """Start MPI, which returns when all ranks do so. It holds Python's lock meanwhile, so the system has the clock."""
-    if MPI.Is_initialized():
-        return
+    """Start MPI, which returns when all ranks do so."""
+    if not MPI.Is_initialized():
+        with ended_after(timeout):
+            MPI.Init_thread()
+
+
+@contextmanager
+def ended_after(timeout: float) -> Iterator[None]:
+    """A call into a library that waits for other ranks, and cannot be given a limit: after `timeout` seconds this
+    process ends. The library may hold Python's lock meanwhile, so the system has the clock."""
     before = signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process
     signal.setitimer(signal.ITIMER_REAL, timeout)
-    MPI.Init_thread()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

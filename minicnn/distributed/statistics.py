@@ -14,6 +14,13 @@ from .communicator import Communicator
 Array = Any
 
 
+def own_statistics(model: Module) -> dict[str, BatchNorm2d]:
+    """By name the layers whose running statistics are this rank's alone: every BatchNorm2d, also of a class derived
+    from it, but no SyncBatchNorm."""
+    layers = dict(model.named_modules())
+    return {n: m for n, m in layers.items() if isinstance(m, BatchNorm2d) and not isinstance(m, SyncBatchNorm)}
+
+
 def average_statistics(model: Module, communicator: Communicator) -> None:
     """Give every BatchNorm2d of a Module the running statistics of all ranks, in place, on every rank the same bits.
 
@@ -35,7 +42,7 @@ def average_statistics(model: Module, communicator: Communicator) -> None:
     model: the same on every rank, with its arrays on one device. All ranks have to make this call. Source of the sums:
     as of `merged_moments`.
     """
-    layers = [m for m in model.modules() if isinstance(m, BatchNorm2d) and not isinstance(m, SyncBatchNorm)]
+    layers = list(own_statistics(model).values())
     if not layers or communicator.size == 1:
         return
     # All layers in two messages, not in two for each.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .. import _random, nn
 from ..device import device_of, is_array, to_device
@@ -38,9 +41,11 @@ def begin_together(trainer: Trainer, plan: Plan, communicator: Communicator) -> 
 def _described(trainer: Trainer, plan: Plan) -> dict[str, Any]:
     """What has to be alike, by the names under which an error shows it."""
     tests, schedule, average = plan.tests, trainer.schedule, trainer.average
+    data = {name: value for name, value in plan.data().items() if name != "seed"}
     return {
-        "training data": {name: value for name, value in plan.data().items() if name != "seed"},
-        "validation data": tests and {"samples": len(tests.dataset), "batch_size": tests.batch_size},
+        "training data": data | _truth(plan.loader.dataset),
+        "validation data": tests
+        and {"samples": len(tests.dataset), "batch_size": tests.batch_size} | _truth(tests.dataset),
         "epochs done": trainer.epoch,
         "batches done": trainer.batch,
         "last epoch": plan.last,
@@ -57,6 +62,18 @@ def _described(trainer: Trainer, plan: Plan) -> dict[str, Any]:
         "average": average and average.decay,
         "Dropout layers": [name for name, _ in _dropouts(trainer.model)],
     }
+
+
+def _truth(dataset: Any) -> dict[str, Any]:
+    """What a data set says of its labels, where it has them at hand: a number that another label would change, and the
+    names of the classes. Images are not read for this."""
+    labels, classes = getattr(dataset, "labels", None), getattr(dataset, "classes", None)
+    truth: dict[str, Any] = {}
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
+        truth["checksum of the labels"] = zlib.crc32(labels.astype(np.int64).tobytes())
+    if isinstance(classes, list | tuple):
+        truth["classes"] = list(map(str, classes))
+    return truth
 
 
 def _layouts(trainer: Trainer) -> dict[str, str]:

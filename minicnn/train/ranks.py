@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import nn
 from .._part import Part, bounds, computing
 from ..data import DataLoader
-from ..device import array_module, to_device
+from ..device import array_module, device_of, to_device
 from ..distributed.communicator import Communicator
 from ..distributed.gradients import GradientBuckets
-from ..distributed.statistics import average_statistics
+from ..distributed.statistics import average_statistics, own_statistics
 from ..ops.sync_norm import merged_moments
 from .beginning import begin_together
 from .epoch import Share
@@ -64,35 +63,53 @@ class Ranks:
         trainer, start = self.trainer, self.trainer.batch
         for batch, (x, labels) in enumerate(plan.loader.batches(trainer.epoch, start, self.part), start):
             lr, check = trainer.optimizer.lr, plan.check_labels if batch == start else None
-            share, part = self._of_batch(plan, batch)
+            share, part, samples = self._of_batch(plan, batch)
+            # Of a batch with less samples than ranks all hear the first label: some have none of their own.
+            label = self.communicator.gather(labels[:1])[0] if samples < self.communicator.size else None
             own = RunningMeans()
-            with computing(part):
+            with computing(part), self._explaining(batch, samples, len(labels)):
                 if part.is_idle:
-                    self._go_along(x, share)
+                    self._go_along(x, label, share)
                 else:
                     own.add(trainer._train_on(x, labels, batch, share, check), len(labels))
             means = self.total(own)
             yield means.samples, means.values(), lr
 
-    def _of_batch(self, plan: Plan, batch: int) -> tuple[Share, Part]:
-        """This rank's part in the step, and in the batch: its mean loss counts by its samples."""
+    def _of_batch(self, plan: Plan, batch: int) -> tuple[Share, Part, int]:
+        """This rank's part in the step, and in the batch, of so many samples: its mean loss counts by its own."""
         share, samples = plan.share(batch), plan.images_before(batch + 1) - plan.images_before(batch)
         begin, end = bounds(samples, *self.part)
         weight = share.weight * (end - begin) / samples
-        return Share(weight, share.is_first, share.is_last), Part(begin, is_idle=begin == end)
+        return Share(weight, share.is_first, share.is_last), Part(begin, is_idle=begin == end), samples
 
-    def _go_along(self, x: Array, share: Share) -> None:
+    @contextmanager
+    def _explaining(self, batch: int, samples: int, own: int) -> Iterator[None]:
+        """Where batch normalisation refuses the one sample that this rank has: what is to be done. The batch alone has
+        more, so that one process would train; and larger maps have several values of a channel in one sample too."""
+        try:
+            yield
+        except ValueError as error:
+            if own != 1 or samples == 1 or "BatchNorm2d in training expected more than one value" not in str(error):
+                raise
+            raise ValueError(
+                f"of the {samples} samples of batch {batch + 1} rank {self.communicator.rank} has one alone, which "
+                "BatchNorm2d cannot normalise: use a DataLoader with drop_last=True, another batch size, or layers of "
+                f"nn.SyncBatchNorm. {error}"
+            ) from error
+
+    def _go_along(self, x: Array, label: Array, share: Share) -> None:
         """A batch too small for this rank: it does with black images what the others do with theirs, at weight 0.
 
         So it takes part in what synchronised layers say to each other, and its dropout counts on. Two images, since
-        batch normalisation needs more than one value. What it learns of them it forgets.
+        batch normalisation needs more than one value. What it learns of them it forgets. Their loss is taken as that of
+        the others, or the backward pass would go another way: they have the label (1,) or (1, K) of a sample of the
+        batch, which the loss takes there too.
         """
         gradients = [(parameter, parameter.grad) for parameter in self.trainer.model.parameters()]
-        layers = [layer for layer in self.trainer.model.modules() if type(layer) is nn.BatchNorm2d]
+        layers = own_statistics(self.trainer.model).values()
         before = [(array, array.copy()) for layer in layers for array in (layer.running_mean, layer.running_var)]
         outputs = self.trainer._outputs(np.zeros((2, *x.shape[1:]), x.dtype))
-        heads = [head.sum() for head in (outputs if isinstance(outputs, tuple) else (outputs,))]
-        self.trainer.update(sum(heads[1:], heads[0]), share)
+        self.trainer.update(self.trainer._loss(outputs, np.repeat(label, 2, axis=0)), share)
         for array, values in before:
             array[...] = values
         for parameter, dw in gradients if not share.is_last else ():  # the sums of the last are those of all ranks
@@ -117,12 +134,14 @@ class Ranks:
         """Give every rank's batch normalisation the running statistics of all ranks, also those that a WeightAverage
         has of them; see `distributed.statistics`."""
         average_statistics(self.trainer.model, self.communicator)
-        layers = [name for name, layer in self.trainer.model.named_modules() if type(layer) is nn.BatchNorm2d]
+        layers = own_statistics(self.trainer.model)
         averages = {} if self.trainer.average is None else self.trainer.average.state_dict()
         if self.trainer.average is not None and averages and layers:
-            for layer in layers:
-                mean, var = (averages[f"{layer}.{name}"] for name in STATISTICS)
-                _, mean[...], var[...] = merged_moments(self.communicator, 1, mean, var)
+            for name, layer in layers.items():
+                keys, device = [f"{name}.{kind}" for kind in STATISTICS], device_of(layer.running_mean)
+                mean, var = (to_device(averages[key], device) for key in keys)  # a file brings them on the CPU
+                _, *merged = merged_moments(self.communicator, 1, mean, var)
+                averages |= {key: array.astype(mean.dtype) for key, array in zip(keys, merged, strict=True)}
             self.trainer.average.load_state_dict(averages)
 
     def of_main(self, record: Mapping[str, float]) -> dict[str, float]:

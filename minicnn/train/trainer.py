@@ -210,12 +210,17 @@ class Trainer(TrainingStep):
         """Write everything that a run needs to go on into one safetensors file; see `checkpoint.save_checkpoint`.
 
         Between epochs; a callback may do so after any step. After an interrupted epoch the weights are ahead of
-        `epoch`, which is then trained again.
+        `epoch`, which is then trained again. Of several ranks rank 0 writes, and the others wait until it has done so
+        or has failed; only there the error is raised, which ends the job unless the script catches it.
         """
         if self._ranks is not None:
             self._ranks.average_statistics()
-        if self.is_main:
-            save_checkpoint(path, self)
+        try:
+            if self.is_main:
+                save_checkpoint(path, self)
+        finally:  # also after an error: a script that goes on would find the others still waiting here
+            if self._ranks is not None:
+                self._ranks.communicator.barrier()
 
     def load(self, path: PathLike) -> None:
         """Go on where a file was saved, bit for bit as if the run had never stopped; see `checkpoint.load_checkpoint`.

@@ -121,6 +121,23 @@ def test_a_rank_measures_what_all_agreed_on(harness):
     assert next(losses) == STEPS + WARM_UP + 2 * 4
 
 
+def test_steps_with_sums_and_silent_ones_take_turns(harness):
+    """So that a machine that gets slower all the time is no cost of the sums."""
+    from dataclasses import replace
+
+    from rank_work import BURST, STEPS, WARM_UP, measure
+
+    kinds = []
+
+    def step(kind):
+        return lambda x, labels: np.float32(kinds.append(kind) or 0)
+
+    turns = replace(work(iter(()), []), summed=step("summed"), silent=step("silent"))
+    measure(turns, harness.Pace(1, 0.0, calls=2 * BURST + 1))
+    burst = ["summed"] * BURST + ["silent"] * BURST
+    assert kinds[STEPS + WARM_UP :] == [*burst, *burst, "summed", "silent"]
+
+
 def test_the_trace_is_drawn_from_left_to_right():
     from timeline import timeline
 

@@ -32,6 +32,13 @@ def test_the_framed_cells_are_those_that_changed(ranks):
         assert changed == set(_received(turn, ranks))
 
 
+def test_the_messages_are_those_of_the_engine():
+    from draw_ring import resnet18_messages
+
+    assert len(resnet18_messages()) == 13
+    assert sum(resnet18_messages()) == 46_758_048 + 4 * 62
+
+
 def test_it_writes_the_picture(tmp_path):
     pytest.importorskip("matplotlib")
     run("draw_ring.py", tmp_path / "ring.png")

@@ -9,7 +9,7 @@ from ranks import needs_mpi, run
 import minicnn as mc
 from minicnn import autograd, nn
 from minicnn.distributed.communicator import Alone, Request
-from minicnn.distributed.gradients import GradientBuckets, in_buckets
+from minicnn.distributed.gradients import Bucket, GradientBuckets, in_buckets
 
 
 class Slow(Alone):
@@ -149,6 +149,14 @@ def test_gradients_of_earlier_batches_count():
             with buckets.summing():
                 model(mc.tensor(x)).sum().backward(np.float32(0.5))
             assert all(np.allclose(p.grad, 2 * dw) for p, dw in zip(model.parameters(), once, strict=True))
+
+
+def test_a_gradient_without_axes_that_has_a_bucket_of_its_own_stays_an_array():
+    w, dw, before = nn.Parameter(np.array(1.0, np.float32)), np.array(2.0, np.float32), np.array(0.5, np.float32)
+    bucket = Bucket([0], [w])
+    bucket.put(0, dw, before, w.data)
+    assert isinstance(bucket.content, np.ndarray)
+    assert (bucket.content.shape, bucket.content.dtype, bucket.content) == ((), np.float32, 2.5)
 
 
 # Real ranks

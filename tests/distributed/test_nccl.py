@@ -51,6 +51,16 @@ distributed.check_same(ranks, "a value", 7)
 """, tmp_path)  # fmt: skip
 
 
+def test_an_exchange_that_is_done_lets_its_arrays_go(tmp_path):
+    holds(2, """
+for number in range(100):
+    sent, received = cupy.asarray(np.full(10, number + ranks.rank)), cupy.asarray(np.zeros(10, int))
+    ranks.exchange(sent, received, 1 - ranks.rank)
+    assert (received == number + 1 - ranks.rank).all()
+assert len(ranks._ranks._under_way) <= 2, len(ranks._ranks._under_way)
+""", tmp_path)  # fmt: skip
+
+
 def test_a_sum_waits_for_the_kernels_before_it(tmp_path):
     holds(2, """
 array = cupy.asarray(np.zeros(4, np.float32))
@@ -79,6 +89,16 @@ def test_two_ranks_on_one_gpu_are_named(tmp_path):
     partner = "2" if IS_MPICH else "[12]"  # Open MPI may place them in another order
     assert re.search(rf"RuntimeError: ranks 0 and {partner} share the GPU 0000:00:00\.0 of ", said)
     assert "start at most as many ranks on a machine as it has GPUs" in said
+
+
+def test_a_group_that_never_stands_ends_the_job_within_the_timeout(tmp_path):
+    """NCCL waits for all ranks inside its own call."""
+    hang = "fake_nccl.Communicator.__init__ = lambda *given: time.sleep(90)\nranks"
+    code = START.format(gpus=4).replace("ranks", hang, 1).replace("timeout=20", "timeout=2")
+    done = run(2, code, tmp_path, PYTHONPATH=str(Path(__file__).parent))
+    assert done.status != 0
+    assert done.seconds < 15
+    assert "Alarm clock" in done.errors or "signal 14" in done.errors or "ended without a word" in done.said
 
 
 def test_a_cupy_without_nccl_is_named(tmp_path):

@@ -4,6 +4,7 @@ import threading
 
 import launch
 import pytest
+from ranks import needs_mpi, run
 from threads import run_ranks
 
 
@@ -57,3 +58,31 @@ def test_ranks_share_the_cores_that_they_are_bound_to(together, monkeypatch, mac
         return together.cores(communicator)
 
     assert run_ranks(len(machines), work) == threads
+
+
+REPORT = """
+import argparse
+sys.path.insert(0, {folder!r})
+import together
+
+parser = argparse.ArgumentParser()
+together.add_option(parser)
+settings = parser.parse_args(["--distributed", "--timeout", "{timeout}"])
+settings.device, settings.threads = "cpu", 1
+with together.begun(settings):
+    model = mc.nn.Linear(2, 2)
+    trainer = mc.Trainer(model, mc.optim.SGD(model.parameters(), 0.1), communicator=together.ranks(settings))
+    together.end_others(trainer)
+    time.sleep(3)
+    print("the report")
+"""
+
+
+@needs_mpi
+@pytest.mark.parametrize(("timeout", "is_whole"), [(1.5, False), (60, True)])
+def test_the_others_wait_for_the_report_of_rank_0_as_long_as_they_are_told(tmp_path, timeout, is_whole):
+    job = run(2, REPORT.format(folder=str(launch.FOLDER), timeout=timeout), tmp_path)
+    assert (job.status == 0) == ("the report" in job.output) == is_whole
+    assert (
+        "rank 1: what the other ranks still do after this one's end was not done within 1.5 s" in job.said
+    ) != is_whole
