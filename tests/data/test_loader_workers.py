@@ -232,6 +232,31 @@ def test_a_transform_that_fails_names_the_sample(workers, kind):
     assert isinstance(caught.value.__cause__, KeyError)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["data set", "function", "transform"])
+def test_a_stop_iteration_is_named_as_everything_else_is(workers, kind):
+    """`next` of an iterator that has nothing more, say: Python itself takes it for the end of a generator."""
+
+    class Ends(ArrayDataset):
+        def __getitem__(self, index):
+            return next(iter(())) if index == 7 else super().__getitem__(index)
+
+    class Ending(Transform):
+        def change(self, images, draws):
+            return np.stack([change(image, None) for image in images])
+
+    def change(image, rng):
+        return next(iter(())) if (image == IMAGES[7]).all() else image
+
+    dataset = Ends(IMAGES, np.arange(23)) if kind == "data set" else DATASET
+    transform = {"data set": None, "function": change, "transform": Ending()}[kind]
+    iterator = iter(DataLoader(dataset, 5, transform=transform, workers=workers))
+    next(iterator)
+    with pytest.raises(RuntimeError, match=r"^(transform of )?sample 7 raised StopIteration: ") as caught:
+        next(iterator)
+    assert isinstance(caught.value.__cause__, StopIteration)
+
+
 def test_a_transform_that_fails_for_several_samples_only():
     class Alone(Transform):
         def change(self, images, draws):
