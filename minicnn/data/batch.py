@@ -84,7 +84,7 @@ class Recipe:
         return [image[np.newaxis].copy() for image in images], labels
 
     def _augmented(self, images: list[np.ndarray], epoch: int, indices: np.ndarray) -> np.ndarray:
-        """What the transform makes of the images of `_samples`: (n, H, W, C)."""
+        """What the transform makes of the images of `_samples`: (n, H, W, C), which nobody else holds."""
         if isinstance(self.transform, Transform) and len(images) == 1:
             return self._change_at_once(self.transform, images[0], epoch, indices)
         if self.transform is not None:
@@ -93,7 +93,8 @@ class Recipe:
             images = [self._change(image, epoch, index) for image, index in zip(images, indices.tolist(), strict=True)]
         if not checks.are_alike(images):
             raise ValueError(checks.difference(images, [self._name(index) for index in indices.tolist()]))
-        return images[0] if len(images) == 1 else np.concatenate(images)
+        # Of one image too concatenate makes a copy: a function may keep what it has returned.
+        return images[0] if self.transform is None else np.concatenate(images)
 
     def _change_at_once(self, transform: Transform, images: np.ndarray, epoch: int, indices: np.ndarray) -> np.ndarray:
         """A batch (n, H, W, C) after the transform; where that fails, the error names the sample to blame."""
