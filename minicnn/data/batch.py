@@ -85,7 +85,7 @@ class Recipe:
 
     def _augmented(self, images: list[np.ndarray], epoch: int, indices: np.ndarray) -> np.ndarray:
         """What the transform makes of the images of `_samples`: (n, H, W, C), which nobody else holds."""
-        if isinstance(self.transform, Transform) and len(images) == 1:
+        if isinstance(self.transform, Transform) and not self.transform.alone and len(images) == 1:
             return self._change_at_once(self.transform, images[0], epoch, indices)
         if self.transform is not None:
             # (n, H, W, C) -> n of (1, H, W, C)
