@@ -112,7 +112,7 @@ def _upright(image: Image.Image) -> Image.Image:
     turn = Image.Transpose
     turns = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
              6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90}  # fmt: skip
-    needed = turns.get(image.getexif().get(ORIENTATION))
+    needed = turns.get(image.getexif().get(ORIENTATION, 1))
     return image if needed is None else image.transpose(needed)
 
 
