@@ -27,7 +27,7 @@ import together
 import training
 
 import minicnn as mc
-from minicnn import data, models, nn, optim
+from minicnn import models, nn, optim
 from minicnn.data import transforms
 from minicnn.weights import PUBLISHED, Published
 
@@ -60,7 +60,9 @@ def parse_arguments() -> argparse.Namespace:
 def make_trainer(settings: argparse.Namespace, K: int) -> mc.Trainer:
     """The model with its weights and a new last layer for K classes, its optimizer and its schedule."""
     model = training.build_model(settings, settings.model)
-    if not settings.fresh and not settings.resume:  # a run that goes on has weights of its own
+    # A run that goes on has weights of its own, unless it was stopped before it had saved any.
+    saved = settings.resume and (settings.resume / training.CHECKPOINT).exists()
+    if not settings.fresh and not saved:
         model.load_pretrained(settings.weights or settings.model)
     groups = parameter_groups(model, folders.new_head(model, K), settings)
     optimizer = optim.SGD(groups, settings.lr, momentum=0.9, weight_decay=1e-4)
@@ -94,7 +96,7 @@ def work(settings: argparse.Namespace) -> None:
     augment = transforms.Compose(
         [transforms.RandomResizedCrop(size, scale=(0.4, 1.0)), transforms.RandomHorizontalFlip(), normalize]
     )
-    loader = data.DataLoader(train, settings.batch_size, True, augment, workers=settings.workers)
+    loader = folders.training_loader(settings, train, augment)
     middles = folders.middles(test, size, short_side, settings.batch_size, settings.workers, [normalize])
     folder = training.train(settings, trainer, loader, middles)
     thumbnails = folders.thumbnails(test, THUMBNAIL, settings.workers)

@@ -71,6 +71,15 @@ def load_photos(settings: argparse.Namespace) -> tuple[Part, Part]:
     return Part(photos, np.sort(np.concatenate(kept))), Part(photos, np.sort(np.concatenate(tested)))
 
 
+def training_loader(settings: argparse.Namespace, photos: Part, augment: transforms.Transform) -> data.DataLoader:
+    """Batches to train with, shuffled. A last one is left out that is too small for some rank to have two photos:
+    batch normalisation behind a linear layer needs as many, since one has no spread."""
+    ranks = together.ranks(settings)
+    rest, least = len(photos) % max(1, settings.batch_size), 2 * (1 if ranks is None else ranks.size)
+    drop_last = 0 < rest < least and len(photos) >= settings.batch_size
+    return data.DataLoader(photos, settings.batch_size, True, augment, drop_last, workers=settings.workers)
+
+
 def middles(photos: Part, size: int, short_side: int, batch_size: int, workers: int,
             end: Sequence[transforms.Transform] = ()) -> data.DataLoader:  # fmt: skip
     """The middle of each photo, size x size of short_side pixels, in order. end: what else is done with it."""

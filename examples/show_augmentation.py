@@ -3,9 +3,9 @@
     python examples/show_augmentation.py
     python examples/show_augmentation.py --image cat.jpg --columns 6
 
-The original is on the left. The first row is the set of the lecture: rotation
-by up to 30 degrees, shifts by up to a tenth, shear by up to 0.2, zoom by up to
-a fifth. The same seed draws the same sheet.
+The original is on the left. The first row is all four at once: rotation by up
+to 30 degrees, shifts by up to a tenth, shear by up to 0.2 radians, zoom by up
+to a fifth. The same seed draws the same sheet.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from minicnn import data
 from minicnn.data import transforms
 from minicnn.study.figure import new_figure, save_figure, show_image, tile_sheet
 
-LECTURE = transforms.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2)
+ALL_FOUR = transforms.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -28,7 +28,8 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--image", type=Path, metavar="FILE", help="a picture that Pillow can read (default: a digit of MNIST)")
     add("--index", type=int, default=0, metavar="N", help="which of MNIST's 60,000 training digits (default: 0)")
-    add("--size", type=int, default=160, metavar="PIXELS", help="side to which a picture is cut (default: 160)")
+    add("--size", type=int, default=160, metavar="PIXELS", help="side to which a picture is cut, 3 to 480 (default: "
+        "160)")  # fmt: skip
     add("--columns", type=int, default=8, metavar="N", help="how many samples in a row (default: 8)")
     add("--seed", type=int, default=0, metavar="N", help="of all draws (default: 0)")
     add("--out", type=Path, default=Path("augmentation.png"), metavar="FILE", help="the sheet (default: %(default)s)")
@@ -44,6 +45,8 @@ def load_image(settings: argparse.Namespace) -> np.ndarray:
         if not 0 <= settings.index < len(train):
             raise ValueError(f"--index expected a number from 0 to {len(train) - 1}, got {settings.index}")
         return train[settings.index][0]
+    if not 3 <= settings.size <= 480:  # as much as Cutout needs, and as ElasticDistortion bends
+        raise ValueError(f"--size expected a number from 3 to 480, got {settings.size}")
     pixels = data.read_photo(settings.image, settings.size, settings.size, mean=(0, 0, 0), deviation=(1, 1, 1))
     return np.round(pixels * 255).astype(np.uint8)
 
@@ -52,7 +55,7 @@ def rows_for(image: np.ndarray) -> dict[str, transforms.Transform]:
     """The transforms to be shown by name: those of places for every image, those of colours for one that has some."""
     side = min(image.shape[:2])
     rows: dict[str, transforms.Transform] = {
-        "lecture's set": LECTURE,
+        "all four": ALL_FOUR,
         "rotation": transforms.RandomAffine(rotation=30),
         "shift": transforms.RandomAffine(shift=0.1),
         "shear": transforms.RandomAffine(shear=0.2),

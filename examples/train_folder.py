@@ -23,7 +23,7 @@ import together
 import training
 
 import minicnn as mc
-from minicnn import data, models, optim
+from minicnn import models, optim
 from minicnn.data import transforms
 
 THUMBNAIL = 128  # pixels of a photo in the report
@@ -65,7 +65,7 @@ def work(settings: argparse.Namespace) -> None:
     augment = transforms.Compose(
         [transforms.Resize(short_side), transforms.RandomCrop(size), transforms.RandomHorizontalFlip()]
     )
-    loader = data.DataLoader(train, settings.batch_size, True, augment, workers=settings.workers)
+    loader = folders.training_loader(settings, train, augment)
     middles = folders.middles(test, size, short_side, settings.batch_size, settings.workers)
     folder = training.train(settings, trainer, loader, middles)
     larger = folders.middles(test, short_side, short_side, settings.batch_size, settings.workers)

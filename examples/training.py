@@ -106,7 +106,8 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     script.add_precision(parser)
     add("--kernels", default="cpu", choices=mc.kernels.ROOMS, help="compiled kernels (cpu), or the plain NumPy ones "
         "that are written to be read (reference), many times slower (default: cpu)")  # fmt: skip
-    add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core)")
+    add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core; "
+        "with --distributed they are divided among the ranks of a machine)")  # fmt: skip
     together.add_option(parser)
     add("--debug", action="store_true", help="look at every number that is computed, and name the layer, operation and "
         "sample that made the first NaN or infinity; slower (see mc.detect_anomaly)")  # fmt: skip
@@ -223,7 +224,12 @@ def train(settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataLo
     try:
         _train(settings, trainer, loader, test, folder)
     except KeyboardInterrupt:
-        sys.exit(f"\nstopped after {trainer.epoch} finished epochs, which are kept: go on with --resume {folder}")
+        # The trainer counts an epoch before it saves it, so the file alone says which ones are kept.
+        kept = (folder / CHECKPOINT).exists()
+        if kept:
+            trainer.load(folder / CHECKPOINT)
+        epochs = trainer.epoch if kept else 0
+        sys.exit(f"\nstopped after {epochs} finished epochs, which are kept: go on with --resume {folder}")
     together.end_others(trainer)
     return folder
 

@@ -65,27 +65,27 @@ class Recipe:
         return checks.changed_batch(changed, len(x), name)
 
     def _samples(self, indices: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """Images of their own dtype that nobody else holds, and labels (n,) int64.
+        """Images of their own dtype, in native byte order, that nobody else holds, and labels (n,) int64.
 
         The images are [(n, H, W, C)], or n of (1, H, W, C) where they are not alike.
         """
         # A subclass may have a __getitem__ of its own, so only ArrayDataset itself is gathered at once.
         if type(self.dataset) is ArrayDataset:
-            return [gather(self.dataset.images, indices)], self.dataset.labels[indices]
+            return [_native(gather(self.dataset.images, indices))], self.dataset.labels[indices]
         images: list[np.ndarray] = []
         labels = np.empty(len(indices), np.int64)
         for i, index in enumerate(indices.tolist()):
             with checks.naming(self._name(index)) as name:
                 sample = self.dataset[index]
             image, labels[i] = checks.sample(sample, name)
-            images.append(image)
+            images.append(_native(image))
         if checks.are_alike(images):
             return [np.stack(images)], labels
         return [image[np.newaxis].copy() for image in images], labels
 
     def _augmented(self, images: list[np.ndarray], epoch: int, indices: np.ndarray) -> np.ndarray:
-        """What the transform makes of the images of `_samples`: (n, H, W, C)."""
-        if isinstance(self.transform, Transform) and len(images) == 1:
+        """What the transform makes of the images of `_samples`: (n, H, W, C), which nobody else holds."""
+        if isinstance(self.transform, Transform) and not self.transform.alone and len(images) == 1:
             return self._change_at_once(self.transform, images[0], epoch, indices)
         if self.transform is not None:
             # (n, H, W, C) -> n of (1, H, W, C)
@@ -93,7 +93,8 @@ class Recipe:
             images = [self._change(image, epoch, index) for image, index in zip(images, indices.tolist(), strict=True)]
         if not checks.are_alike(images):
             raise ValueError(checks.difference(images, [self._name(index) for index in indices.tolist()]))
-        return images[0] if len(images) == 1 else np.concatenate(images)
+        # Of one image too concatenate makes a copy: a function may keep what it has returned.
+        return images[0] if self.transform is None else np.concatenate(images)
 
     def _change_at_once(self, transform: Transform, images: np.ndarray, epoch: int, indices: np.ndarray) -> np.ndarray:
         """A batch (n, H, W, C) after the transform; where that fails, the error names the sample to blame."""
@@ -120,6 +121,11 @@ class Recipe:
         """A sample's number, and what the data set says of it."""
         describe = getattr(self.dataset, "describe", None)
         return f"sample {index}" if describe is None else f"sample {index} ({describe(index)})"
+
+
+def _native(images: np.ndarray) -> np.ndarray:
+    """The images in the byte order that arithmetic gives, which a mapped file need not have."""
+    return images.astype(images.dtype.newbyteorder("="), copy=False)
 
 
 def to_input(images: np.ndarray, indices: np.ndarray | None = None) -> np.ndarray:

@@ -17,10 +17,11 @@ class DataLoader:
         unless the transform makes them so.
     batch_size: how many samples a batch has; the last one has the remainder.
     shuffle: whether each epoch has an order of its own.
-    transform: a Transform (see `data.transforms`), which gets whole batches, or, where the samples differ in size, each
-        sample alone: the pixels are the same. Or a function, called as transform(image, rng) with a copy of each image
-        as the data set has it (uint8 of 0 to 255, say), and a NumPy generator of its own; it returns an image of the
-        same dtype, of a size that is the same for all images of a batch.
+    transform: a Transform (see `data.transforms`), which gets whole batches, or, where the samples differ in size or it
+        is `alone`, as with a function among its steps, each sample alone: the pixels are the same. Or a function,
+        called as transform(image, rng) with a copy of each image as the data set has it (uint8 of 0 to 255, say), and a
+        NumPy generator of its own; it returns an image of the same dtype, of a size that is the same for all images of
+        a batch.
     drop_last: whether a last batch that is not full is left out.
     batch_transform: called as batch_transform(x, labels, rng) with what would else be the batch; returns x (n, H, W, C)
         float32, and targets: labels (n,), or (n, K) float32, the probabilities of K classes for each image (mixup).

@@ -1,8 +1,7 @@
 """What a DataLoader asks of its arguments, of samples, and of what transforms make of them."""
 
 import operator
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,13 +63,21 @@ def full_batch(samples: int, batch_size: int) -> None:
         )
 
 
-@contextmanager
-def naming(name: str) -> Iterator[str]:
-    """Whatever is raised inside is the cause of a RuntimeError that says where it was: in a data set or a transform."""
-    try:
-        yield name
-    except Exception as error:
-        raise RuntimeError(f"{name} raised {type(error).__name__}: {error}") from error
+class naming:
+    """Whatever is raised inside is the cause of a RuntimeError that says where it was: in a data set or a transform.
+
+    A class, because what contextlib makes of a generator takes a StopIteration for the generator's own end.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            raise RuntimeError(f"{self.name} raised {type(error).__name__}: {error}") from error
 
 
 def sample(value: Any, name: str) -> tuple[np.ndarray, int]:

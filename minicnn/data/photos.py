@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1] on ImageNet
 PIXELS = 2**27  # more than any camera makes: a small file can ask for as many as would fill the memory
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+ORIENTATION = 0x0112  # of the tags of EXIF, the one that says how the camera was held
 ELONGATION = 50  # as much longer than the other may a side be; resized, such a photo is a large one
 
 _PILLOW = re.compile("PIL")  # the module that a warning is of
@@ -68,32 +69,32 @@ def read_rgb(path: str) -> Image.Image:
     Only the formats of `FORMATS` are tried: some of Pillow's others start a program to read what is in them.
     Raises FileNotFoundError, and ValueError, naming the file, for every fault of what is in it.
     """
-    Image, ImageOps = _pillow()
+    Image = _pillow()
     with open(path, "rb") as file:
         try:
             with Image.open(file, formats=FORMATS) as image:
                 _check_size(*image.size)
                 image.load()
-                return _as_rgb(ImageOps.exif_transpose(image))
+                return _as_rgb(_upright(image))
         except Image.UnidentifiedImageError as error:
             raise ValueError(f"{path} is no image that Pillow can read") from error
         except Exception as error:  # of a damaged file Pillow's many readers raise almost anything
             raise ValueError(f"{path} cannot be read as a photo: {error}") from error
 
 
-def _pillow() -> tuple[ModuleType, ModuleType]:
-    """Pillow's modules Image and ImageOps, hushed: of what Pillow warns about, here is an error or nothing to be done.
+def _pillow() -> ModuleType:
+    """Pillow's module Image, hushed: of what Pillow warns about, here is an error or nothing to be done.
 
     Not by warnings.catch_warnings, which threads that read photos would undo for each other.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError as error:
         raise ImportError('to read photos Pillow is needed: pip install "minicnn[photos]"') from error
 
     if not any(module == _PILLOW for _, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW.pattern)
-    return Image, ImageOps
+    return Image
 
 
 def _check_size(W: int, H: int) -> None:
@@ -101,6 +102,18 @@ def _check_size(W: int, H: int) -> None:
         raise ValueError(f"it has {W} x {H} pixels, more than {PIXELS}: make it smaller")
     if max(W, H) > ELONGATION * min(W, H):
         raise ValueError(f"it has {W} x {H} pixels, a strip more than {ELONGATION} times as long as wide: cut it")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as the camera was held. What else its EXIF says may be as wrong as it likes: the pixels are turned
+    alone, where Pillow's exif_transpose would write all of it anew."""
+    from PIL import Image
+
+    turn = Image.Transpose
+    turns = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
+             6: turn.ROTATE_270, 7: turn.TRANSVERSE, 8: turn.ROTATE_90}  # fmt: skip
+    needed = turns.get(image.getexif().get(ORIENTATION, 1))
+    return image if needed is None else image.transpose(needed)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from minicnn.data import ArrayDataset, DataLoader, file_dataset
+from minicnn.data import ArrayDataset, DataLoader, file_dataset, transforms
 
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(256, size=(6, 5, 4, 3), dtype=np.uint8)
@@ -170,3 +170,22 @@ def test_other_faults(tmp_path):
         file_dataset(images, labels, ["a", "b"])
     with pytest.raises(TypeError, match=r"images\.npy: ArrayDataset expected integer labels, got float64"):
         file_dataset(images, LABELS / 2)
+
+
+@pytest.mark.parametrize("transform", [
+    lambda image, rng: image * np.float32(2),
+    lambda image, rng: image * np.float32(2) if rng.random() < 0.5 else image,
+    transforms.Compose([lambda image, rng: image * np.float32(2)]),
+])  # fmt: skip
+def test_a_function_changes_a_mapped_idx_file_as_one_in_memory(tmp_path, transform):
+    """The file's floats have their high byte first, and what is computed of them the processor's order."""
+    pixels = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    files = pair(tmp_path, pixels, LABELS[:3], kind="idx")
+    for own in (lambda dataset: dataset, list):  # gathered at once, and sample by sample
+        read, mapped = (
+            list(DataLoader(own(file_dataset(*files, mapped=mapped)), 2, transform=transform))
+            for mapped in (False, True)
+        )
+        for (x, labels), (mapped_x, mapped_labels) in zip(read, mapped, strict=True):
+            np.testing.assert_array_equal(mapped_x, x)
+            np.testing.assert_array_equal(mapped_labels, labels)

@@ -162,6 +162,23 @@ def test_batches_are_fresh(dtype, transform):
     assert dataset.labels.tolist() == LABELS.tolist()
 
 
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_a_batch_is_fresh_where_a_function_keeps_what_it_returns(batch_size):
+    images = IMAGES.astype(np.float32)
+    kept = {}
+
+    def transform(image, rng):
+        return kept.setdefault(image.tobytes(), image)
+
+    def blacken(x, labels, rng):
+        x[...] = 0
+        return x, labels
+
+    for x, _ in DataLoader(ArrayDataset(images, LABELS), batch_size, transform=transform, batch_transform=blacken):
+        assert not x.any()
+    np.testing.assert_array_equal(list(kept.values()), images)
+
+
 # order and epochs
 
 

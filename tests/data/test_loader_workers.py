@@ -11,7 +11,7 @@ import pytest
 from minicnn import _random, kernels
 from minicnn.data import ArrayDataset, DataLoader
 from minicnn.data.prefetch import THREADS
-from minicnn.data.transforms import Transform
+from minicnn.data.transforms import Compose, Resize, Transform
 from minicnn.kernels.cpu import _jit
 
 RNG = np.random.default_rng(0)
@@ -230,6 +230,31 @@ def test_a_transform_that_fails_names_the_sample(workers, kind):
     with pytest.raises(RuntimeError, match=r"^transform of sample 7 raised KeyError: 'colour'") as caught:
         next(iterator)
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["data set", "function", "transform"])
+def test_a_stop_iteration_is_named_as_everything_else_is(workers, kind):
+    """`next` of an iterator that has nothing more, say: Python itself takes it for the end of a generator."""
+
+    class Ends(ArrayDataset):
+        def __getitem__(self, index):
+            return next(iter(())) if index == 7 else super().__getitem__(index)
+
+    class Ending(Transform):
+        def change(self, images, draws):
+            return np.stack([change(image, None) for image in images])
+
+    def change(image, rng):
+        return next(iter(())) if (image == IMAGES[7]).all() else image
+
+    dataset = Ends(IMAGES, np.arange(23)) if kind == "data set" else DATASET
+    transform = {"data set": None, "function": change, "transform": Ending()}[kind]
+    iterator = iter(DataLoader(dataset, 5, transform=transform, workers=workers))
+    next(iterator)
+    with pytest.raises(RuntimeError, match=r"^(transform of )?sample 7 raised StopIteration: ") as caught:
+        next(iterator)
+    assert isinstance(caught.value.__cause__, StopIteration)
 
 
 def test_a_transform_that_fails_for_several_samples_only():
@@ -470,3 +495,28 @@ def test_a_transform_sees_the_same_pixels_at_once_or_alone():
     at_once = DataLoader(DATASET, 23, transform=Shift())
     alone = DataLoader(Single(IMAGES, np.arange(23)), 23, transform=Shift())
     assert_same(alone.batches(4), at_once.batches(4))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_function_among_the_steps_may_cut_samples_of_one_size_into_several(nested):
+    """What a sample becomes does not depend on the sizes of those that happen to be in its batch."""
+
+    def cut(image, rng):
+        return image[: rng.integers(5, 9), : rng.integers(5, 9)]
+
+    images = np.random.default_rng(0).integers(256, size=(7, 9, 9, 3), dtype=np.uint8)
+    steps = [Compose([cut]) if nested else cut, Resize((8, 8))]
+    one, three = (
+        np.concatenate([x for x, _ in DataLoader(ArrayDataset(images, np.arange(7)), size, transform=Compose(steps))])
+        for size in (1, 3)
+    )
+    assert one.shape == (7, 8, 8, 3)
+    assert one.tobytes() == three.tobytes()
+
+
+def test_sizes_that_differ_behind_all_steps_name_both_samples():
+    def cut(image, rng):
+        return image[:2] if (image == IMAGES[1]).all() else image
+
+    with pytest.raises(ValueError, match=r"sample 0 is uint8 of shape \(4, 3, 2\), sample 1 is uint8 of shape \(2, 3"):
+        next(iter(DataLoader(DATASET, 3, transform=Compose([cut]))))

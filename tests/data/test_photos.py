@@ -1,5 +1,6 @@
 """Photos prepared for the networks of ImageNet, and files that are none."""
 
+import io
 import struct
 import sys
 import zlib
@@ -9,9 +10,11 @@ import pytest
 from PIL import Image
 
 from minicnn.data import imagenet_classes, read_photo
+from minicnn.data.photos import read_rgb
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 rng = np.random.default_rng(0)
+PIXELS = np.random.default_rng(1).integers(0, 256, (5, 8, 3), np.uint8)
 
 
 def prepared(pixels):
@@ -88,6 +91,52 @@ def test_a_photo_taken_with_the_camera_on_its_side_is_turned(tmp_path):
     x = read_photo(tmp_path / "a.png", 32, 32, (0, 0, 0), (1, 1, 1))
     assert x[2, 16, 0] > 0.9
     assert x[-3, 16, 0] < 0.1
+
+
+def jpeg_of(orientation, *tags):
+    """A JPEG whose EXIF has an orientation and other tags (number, type, count, four bytes), written by hand."""
+    file = io.BytesIO()
+    Image.fromarray(PIXELS).save(file, "JPEG", quality=95, subsampling=0)
+    tags = [(0x0112, 3, 1, struct.pack(">HH", orientation, 0)), *tags]
+    entries = b"".join(struct.pack(">HHI", *numbers) + value for *numbers, value in tags)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, len(tags)) + entries + bytes(4)
+    return b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + file.getvalue()[2:]
+
+
+# What is seen upright at (row, column), of the rows and columns stored: as the table of EXIF's tag 0x0112 says where
+# the 0th row and the 0th column are.
+UPRIGHT = {
+    1: lambda stored: stored,  # top, left
+    2: lambda stored: stored[:, ::-1],  # top, right
+    3: lambda stored: stored[::-1, ::-1],  # bottom, right
+    4: lambda stored: stored[::-1],  # bottom, left
+    5: lambda stored: stored.transpose(1, 0, 2),  # left, top
+    6: lambda stored: stored.transpose(1, 0, 2)[:, ::-1],  # right, top
+    7: lambda stored: stored.transpose(1, 0, 2)[::-1, ::-1],  # right, bottom
+    8: lambda stored: stored.transpose(1, 0, 2)[::-1],  # left, bottom
+    0: lambda stored: stored,  # no orientation at all: left as it is
+    9: lambda stored: stored,
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_every_orientation_whatever_else_the_exif_says(tmp_path, orientation):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg_of(1))
+    stored = np.asarray(read_rgb(str(path)))
+    assert stored.shape == PIXELS.shape
+    odd = (0x011A, 2, 4, b"72\0\0")  # the resolution in letters, where a fraction belongs
+    for tags in ((), (odd,)):
+        path.write_bytes(jpeg_of(orientation, *tags))
+        np.testing.assert_array_equal(np.asarray(read_rgb(str(path))), UPRIGHT[orientation](stored))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PIXELS).save(tmp_path / "a.tiff", exif=exif)
+    np.testing.assert_array_equal(np.asarray(read_rgb(str(tmp_path / "a.tiff"))), UPRIGHT[orientation](PIXELS))
 
 
 def png_of(W, H):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import minicnn as mc
+
 SCRIPT = launch.FOLDER / "show_augmentation.py"
 PHOTO = launch.FOLDER.parent / "docs" / "pictures" / "filters.png"
 
@@ -45,13 +47,25 @@ def test_a_picture_has_rows_for_its_colours_too(run, tmp_path):
     assert ranges[1] == 0
 
 
+def test_every_size_that_is_taken_has_every_row(monkeypatch):
+    script = launch.module("show_augmentation", monkeypatch)
+    for side in (3, 480):
+        image = np.random.default_rng(0).integers(256, size=(side, side, 3), dtype=np.uint8)
+        assert len(script.rows_for(image)) == 14
+    with mc.kernels.use("reference"):
+        assert all(rows.apply(image[np.newaxis, :3, :3]).size for rows in script.rows_for(image[:3, :3]).values())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--index", "60000"], "--index expected a number from 0 to 59999, got 60000"),
         (["--columns", "0"], "--columns expected a number from 1 to 30, got 0"),
         (["--image", "nowhere.png"], "nowhere.png"),
-        (["--image", PHOTO, "--size", "0"], "got 0 and 0"),
+        *(
+            (["--image", PHOTO, "--size", size], f"--size expected a number from 3 to 480, got {size}")
+            for size in ("0", "2", "481")
+        ),
         (["--seed", "-1"], "seed expected"),
         (["--out", "nowhere/a.png"], "nowhere"),
     ],

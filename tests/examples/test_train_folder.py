@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import minicnn as mc
 from minicnn import data, models, nn
+from minicnn.data import transforms
 
 PICTURES = 24  # in the fixture `pets`
 FILES = ["confusion_matrix.png", "filters.png", "history.json", "learning_curves.png", "model.safetensors", "run.json",
@@ -82,6 +83,31 @@ def test_the_new_head_takes_the_place_of_the_last_layer(folders):
         folders.new_head(nn.Sequential(nn.Flatten()), 3)
 
 
+def test_a_last_batch_of_one_photo_is_left_out(pets, tmp_path, monkeypatch):
+    """18 photos to train with: batch normalisation behind a linear layer has no spread of one."""
+    layers = nn.AvgPool2d(8), nn.Flatten(), nn.Linear(4 * 4 * 3, 8), nn.BatchNorm2d(8), nn.ReLU(), nn.Linear(8, 9)
+    monkeypatch.setattr(models, "build", lambda name: nn.Sequential(*layers))
+    monkeypatch.setattr(mc, "summary", lambda model: "a network")
+    options = ("--model", "resnet20", "--validation", 0.25, "--batch-size", 17, "--epochs", 1, "--device", "cpu")
+    launch.run_here("train_folder.py", pets, *options, "--kernels", "reference", "--out", "a", cwd=tmp_path,
+                    monkeypatch=monkeypatch)  # fmt: skip
+    history = json.loads((tmp_path / "a" / "history.json").read_text())
+    assert len(history["val_accuracy"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("ranks", "batch_size", "left_out"),
+    [(1, 17, True), (1, 16, False), (1, 18, False), (1, 32, False), (3, 17, True), (3, 13, True), (3, 12, False),
+     (3, 19, False)],
+)  # fmt: skip
+def test_a_last_batch_is_left_out_where_a_rank_would_have_one_photo(pets, folders, monkeypatch, ranks, batch_size,
+                                                                    left_out):  # fmt: skip
+    given = settings(pets, batch_size=batch_size, workers=0)
+    monkeypatch.setattr(folders.together, "ranks", lambda _: None if ranks == 1 else argparse.Namespace(size=ranks))
+    train, _ = folders.load_photos(settings(pets))
+    assert folders.training_loader(given, train, transforms.Resize((8, 8))).drop_last is left_out
+
+
 @pytest.mark.slow
 def test_a_small_network_on_a_folder(pets, tmp_path, monkeypatch, capsys):
     """A run that goes on and has nothing left to train says the same."""
@@ -108,7 +134,7 @@ def weights(tmp_path_factory):
     return path
 
 
-def test_fine_tuning_begins_with_the_weights_and_a_new_head(weights, monkeypatch):
+def test_fine_tuning_begins_with_the_weights_and_a_new_head(weights, tmp_path, monkeypatch):
     script = launch.module("fine_tune", monkeypatch)
     given = {"model": "mobilenet_v2", "weights": str(weights), "fresh": False, "freeze": False, "lr": 0.1,
              "others": 0.2, "epochs": 1, "device": "cpu", "precision": "float32"}  # fmt: skip
@@ -123,6 +149,9 @@ def test_fine_tuning_begins_with_the_weights_and_a_new_head(weights, monkeypatch
     assert len(frozen.optimizer.params) == 2 == sum(p.requires_grad for p in frozen.model.parameters())
     fresh = script.make_trainer(settings("", **{**given, "fresh": True}), 2)
     assert (fresh.model.state_dict()["features.0.0.weight"] != first).any()
+    # A run that was stopped in its first epoch has saved none.
+    again = script.make_trainer(settings("", **{**given, "resume": tmp_path}), 2)
+    np.testing.assert_array_equal(again.model.state_dict()["features.0.0.weight"], first)
 
 
 def test_a_frozen_network_learns_in_its_head_alone(pets, weights, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Augmentation: new training samples out of old ones, in pipelines that repeat bit for bit.
 
-    lecture = transforms.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2)
-    loader = data.DataLoader(train, 128, shuffle=True, transform=lecture)
+    moved = transforms.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2)
+    loader = data.DataLoader(train, 128, shuffle=True, transform=moved)
 
 A Transform changes a batch of images (n, H, W, C) at once. What it draws for a sample depends on the seed, the epoch
 and the sample's number alone (`Draws`): not on the batch it comes in, nor on who computes it.

@@ -26,10 +26,14 @@ class Transform:
     must not miss that: only a transform with `returns_float32` gives float32, which the model then gets as it is. After
     such a one there is no other (`Compose` sees to it), because colours have lost their range.
 
+    alone: whether images of one size may come out in several, as of a function that cuts each as it likes. The loader
+    then gives it one sample after the other, so that it works on any batch or on none.
+
     Raises TypeError for another dtype, ValueError for another shape.
     """
 
     returns_float32 = False
+    alone = False
 
     def apply(self, images: np.ndarray, draws: Draws | None = None) -> np.ndarray:
         """The images changed; the same sample becomes the same pixels in every batch."""
@@ -75,6 +79,7 @@ class Compose(Transform):
                     f"put it behind {type(following).__name__}"
                 )
         self.returns_float32 = self.steps[-1].returns_float32
+        self.alone = any(step.alone for step in self.steps)
 
     def change(self, images: np.ndarray, draws: Draws) -> np.ndarray:
         for step in self.steps:
@@ -84,6 +89,8 @@ class Compose(Transform):
 
 class _EachAlone(Transform):
     """A function (image, rng) -> image, called for one sample after the other."""
+
+    alone = True
 
     def __init__(self, function: PerSample) -> None:
         self.function = function
