@@ -84,7 +84,7 @@ def _transforms(batch: int) -> dict[str, Contender]:
 
     images = mnist()[0].images[:batch]
     pipelines = {
-        "the lecture's set": T.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2),
+        "all four at once": T.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2),
         "the same, constant": T.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2, fill="constant"),
         "the same, reflect": T.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2, fill="reflect"),
         "elastic distortion": T.ElasticDistortion(),

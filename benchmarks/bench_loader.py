@@ -111,8 +111,8 @@ def cases(names: Sequence[str], steps: int, folder: Path) -> Iterator[Case]:
     if "plain" in names:
         yield Case("plain", digits(steps), None, steps)
     if "augmented" in names:
-        lecture = data.transforms.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2)
-        yield Case("augmented", digits(steps), lecture, steps)
+        distortion = data.transforms.RandomAffine(rotation=30, shift=0.1, shear=0.2, zoom=0.2)
+        yield Case("augmented", digits(steps), distortion, steps)
     if "photos" in names:
         write_photos(folder)
         yield Case("photos", Photos(folder, few * BATCH_SIZE), None, few)

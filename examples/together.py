@@ -29,8 +29,7 @@ def ranks(settings: argparse.Namespace) -> mc.distributed.Communicator | None:
     """With --distributed the ranks of this job; scripts that do not train have no such option."""
     if not getattr(settings, "distributed", False):
         return None
-    timeout = getattr(settings, "timeout", TIMEOUT)  # a run that was begun without the option has none
-    return mc.distributed.init(script.chosen_device(settings.device), timeout)
+    return mc.distributed.init(script.chosen_device(settings.device), settings.timeout)
 
 
 @contextlib.contextmanager

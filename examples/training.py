@@ -25,6 +25,7 @@ from minicnn.train import class_report, confusion_matrix, format_report
 CHECKPOINT = "model.safetensors"
 DATASETS = ("cifar10", "fashion-mnist", "kmnist", "mnist")
 WRITTEN = ("kmnist", "mnist")
+OF_THE_PROCESS = ("debug", "distributed", "timeout")  # settings that change no result: a resumed run has its own
 Pair = tuple[data.ArrayDataset, data.ArrayDataset]
 Tests = data.ArrayDataset | data.DataLoader
 
@@ -113,15 +114,13 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         "sample that made the first NaN or infinity; slower (see mc.detect_anomaly)")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", help="where to write (default: a new folder below runs/)")
     add("--resume", type=Path, metavar="FOLDER", help="go on with the run in FOLDER, with its settings; "
-        "all other options but --debug and --distributed are ignored")  # fmt: skip
+        "all other options but --debug, --distributed and --timeout are ignored")  # fmt: skip
     arguments = parser.parse_args()
     if not arguments.resume:
         return arguments
     # An option that the script did not have when the run was begun has the value that it has now.
     settings = argparse.Namespace(**{**vars(arguments), **vars(saved_settings(arguments.resume))})
-    # No settings of the run: they change no result.
-    settings.debug, settings.distributed = arguments.debug, arguments.distributed
-    return settings
+    return argparse.Namespace(**{**vars(settings), **{name: getattr(arguments, name) for name in OF_THE_PROCESS}})
 
 
 def begin(settings: argparse.Namespace) -> str:
@@ -177,9 +176,7 @@ def _new_folder(settings: argparse.Namespace, name: str) -> Path:
     if any((folder / file).exists() for file in ("run.json", CHECKPOINT)):
         raise ValueError(f"{folder} holds a run already: go on with --resume {folder}, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {
-        name: value for name, value in vars(settings).items() if name not in ("out", "resume", "debug", "distributed")
-    }
+    kept = {name: value for name, value in vars(settings).items() if name not in ("out", "resume", *OF_THE_PROCESS)}
     write_text(folder / "run.json", json.dumps(kept, indent=2))
     return folder
 
