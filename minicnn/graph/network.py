@@ -83,8 +83,9 @@ class Graph(Module):
         self._held = tuple(values)
         self._last_reads = _last_reads(self.nodes, output)
         for name, value in values.items():
-            if name in vars(self) or hasattr(type(self), name):
-                raise ValueError(f"a Graph has an attribute {name!r} already: give that of the model another name")
+            if name == INPUT or name in vars(self) or hasattr(type(self), name):
+                what = "calls its input" if name == INPUT else "has an attribute"
+                raise ValueError(f"a Graph {what} {name!r} already: give that of the model another name")
             if not isinstance(value, Parameter):
                 self._buffers[name] = True  # without register_buffer, which refuses names with dots
             setattr(self, name, value)

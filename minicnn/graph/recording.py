@@ -90,7 +90,7 @@ class Recording:
         for name, holder in self.holders.items():
             if not isinstance(holder, Parameter) or holder.is_filled:
                 self.names[id(holder.data if isinstance(holder, Parameter) else holder)] = name
-        self.taken = {INPUT, *self.holders}
+        self.taken = {INPUT, *self.holders, *dir(Module)}  # a result may become a buffer, and those are no methods
         self.varying = {INPUT}  # what depends on the input
         self.nodes: list[Node] = []
 

@@ -5,6 +5,7 @@ Recognition", Proceedings of the IEEE 86(11), section II.B. The networks stand i
 output units and its loss in lenet_output.py.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,16 @@ def fan_in_uniform(fan_in: int) -> Initializer:
 
     A bias is the weight of an input that is always 1, and is drawn like the others.
     """
-    return lambda shape, generator: generator.uniform(-2.4 / fan_in, 2.4 / fan_in, shape).astype(np.float32)
+    return partial(_by_fan_in, fan_in)
+
+
+# Functions that can be pickled, as the Parameters are that keep them.
+def _by_fan_in(fan_in: int, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    return generator.uniform(-2.4 / fan_in, 2.4 / fan_in, shape).astype(np.float32)
+
+
+def _by_fan_ins(fan_ins: Array, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    return (generator.uniform(-2.4, 2.4, shape) / fan_ins).astype(np.float32)
 
 
 class GreyLevels(nn.Module):
@@ -161,4 +171,4 @@ class TableConv2d(nn.Module):
 
 def _fan_ins_uniform(fan_ins: Array) -> Initializer:
     """As fan_in_uniform, with a fan-in for each entry of the last axis."""
-    return lambda shape, generator: (generator.uniform(-2.4, 2.4, shape) / fan_ins).astype(np.float32)
+    return partial(_by_fan_ins, fan_ins)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any, TypeVar, overload
 
 from ..ops.checks import ACTIVATIONS
@@ -27,8 +28,10 @@ class _Ordered(Module):
     """Modules in order, under the names "0", "1", ... or others; a Module may stand in several places."""
 
     def append(self: C, module: Module) -> C:
-        """Put one more Module behind the others, named by its place; returns this container."""
-        self._put(str(len(self)), module)
+        """Put one more Module behind the others, named by its place, or by the next number that is free (a slice keeps
+        its names); returns this container."""
+        named = {name for name, _ in self.named_children()}
+        self._put(next(str(i) for i in count(len(named)) if str(i) not in named), module)
         return self
 
     def _put(self, name: Any, module: Any) -> None:

@@ -61,6 +61,11 @@ class Parameter(Tensor):
             )
         raise AttributeError(f"a Parameter has no attribute {name!r}", name=name, obj=self)
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """For copy and pickle: the slots that have something in them; an unfilled Parameter is copied as one."""
+        slots = {name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())} - {"__weakref__"}
+        return None, {name: getattr(self, name) for name in slots if name != "data" or self.is_filled}
+
     @property
     def is_filled(self) -> bool:
         """Whether there are values."""

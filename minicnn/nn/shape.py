@@ -1,5 +1,7 @@
 """Layers that move elements and change none."""
 
+import math
+
 from .. import functional as F
 from .._tensor import Tensor
 from . import checks
@@ -14,7 +16,7 @@ class Flatten(Module):
             raise TypeError(f"Flatten expected a Tensor, got {type(x).__name__}: wrap arrays with mc.tensor(array)")
         if x.ndim == 0:
             raise ValueError("Flatten expected an array of at least one axis (N, ...)")
-        return x.reshape(x.shape[0], x.size // max(x.shape[0], 1))
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 class Upsample(Module):

@@ -60,6 +60,8 @@ def _reduced(axes: tuple[int, ...], gone: tuple[int, ...]) -> tuple[int, ...]:
 def _sum(writer: Writer, node: Node) -> Value:
     settings, (x,) = node.settings(), node.inputs
     axes, gone, keeps = writer.axes(x), settings["axes"], settings["keepdims"]
+    if not gone:  # ONNX takes no axes for all of them
+        return Value(writer.tensor(x, axes), axes)
     places = writer.constant("axes", [axes.index(axis) for axis in gone])
     name = writer.emit("ReduceSum", [writer.tensor(x, axes), places], keepdims=int(keeps))
     return Value(name, axes if keeps else _reduced(axes, gone))

@@ -41,9 +41,10 @@ class Multiply(Function):
         self.save(a, b)
         return a * b
 
-    def backward(self, dy: Array) -> tuple[Array, ...]:
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         a, b = self.saved
-        return unbroadcast(dy * b, a.shape), unbroadcast(dy * a, b.shape)
+        wants_a, wants_b = self.needs_gradient
+        return unbroadcast(dy * b, a.shape) if wants_a else None, unbroadcast(dy * a, b.shape) if wants_b else None
 
 
 class Divide(Function):
@@ -53,10 +54,11 @@ class Divide(Function):
         self.save(a, b)
         return a / b
 
-    def backward(self, dy: Array) -> tuple[Array, ...]:
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         a, b = self.saved
+        wants_a, wants_b = self.needs_gradient
         da = dy / b
-        return unbroadcast(da, a.shape), unbroadcast(-da * (a / b), b.shape)
+        return unbroadcast(da, a.shape) if wants_a else None, unbroadcast(-da * (a / b), b.shape) if wants_b else None
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:
@@ -107,11 +109,12 @@ class MatMul(Function):
         self.save(a, b)
         return a @ b
 
-    def backward(self, dy: Array) -> tuple[Array, ...]:
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
         a, b = self.saved
-        da = dy @ b.swapaxes(-1, -2)
-        db = a.swapaxes(-1, -2) @ dy
-        return unbroadcast(da, a.shape), unbroadcast(db, b.shape)
+        wants_a, wants_b = self.needs_gradient
+        da = unbroadcast(dy @ b.swapaxes(-1, -2), a.shape) if wants_a else None
+        db = unbroadcast(a.swapaxes(-1, -2) @ dy, b.shape) if wants_b else None
+        return da, db
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:

@@ -50,8 +50,7 @@ class GetItem(Function):
     def __init__(self, index: Any) -> None:
         parts = index if isinstance(index, tuple) else (index,)
         parts = tuple(part.data if isinstance(part, Tensor) else part for part in parts)
-        # Copied, since the caller may change a list or array before backward reads it.
-        parts = tuple(np.array(part) if isinstance(part, np.ndarray | list) else part for part in parts)
+        parts = tuple(_own(part) for part in parts)
         self.index = parts if isinstance(index, tuple) else parts[0]
 
     def forward(self, x: Array) -> Array:
@@ -67,6 +66,13 @@ class GetItem(Function):
         else:
             xp.add.at(dx, self.index, dy)
         return (dx,)
+
+
+def _own(part: Any) -> Any:
+    """A copy of a list or an array, since the caller may change it before backward reads it; no places are integers."""
+    if isinstance(part, list):
+        return np.array(part, dtype=None if part else int)
+    return part.copy() if _device.is_array(part) else part
 
 
 def _is_basic(index: Any) -> bool:

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from .._function import Function
+from .._function import Function, summed
 from .._tensor import Tensor
 from ..device import array_module
 from .checks import check_float, is_whole
@@ -32,7 +32,7 @@ class Sum(Function):
 
     def forward(self, x: Array) -> Array:
         self.save(x.shape)
-        return array_module(x).asarray(x.sum(axis=self.axes, keepdims=self.keepdims))
+        return summed(x, self.axes, self.keepdims)
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
         (shape,) = self.saved

@@ -7,6 +7,7 @@ from types import TracebackType
 from ..device import array_module
 from ..nn import Module
 from ..optim import Optimizer
+from ..optim.optimizer import observe
 
 
 class GradientNorms:
@@ -21,6 +22,7 @@ class GradientNorms:
 
     def __init__(self, model: Module, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
+        self._observing = observe(before=self._note, after=lambda optimizer: None)
         self._layers: dict[str, list[str]] = {}
         self._parameters = dict(model.named_parameters())
         for name in self._parameters:
@@ -28,19 +30,15 @@ class GradientNorms:
         self.by_layer: dict[str, list[float]] = {layer: [] for layer in self._layers}
 
     def __enter__(self) -> GradientNorms:
-        step = self._optimizer.step
-
-        def noting_step() -> None:
-            self._note()
-            step()
-
-        vars(self._optimizer)["step"] = noting_step  # before the class's own, which lies behind it
+        self._observing.__enter__()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        del vars(self._optimizer)["step"]
+        self._observing.__exit__(kind, error, trace)
 
-    def _note(self) -> None:
+    def _note(self, optimizer: Optimizer) -> None:
+        if optimizer is not self._optimizer:
+            return
         for layer, names in self._layers.items():
             gradients = [g for name in names if (g := self._parameters[name].grad) is not None]
             square = sum(float(array_module(g).square(g.astype("float64")).sum()) for g in gradients)

@@ -20,7 +20,7 @@ class Row:
 
     name: its dotted name in the model; "" for the model itself. kind: its class.
     depth: how many Modules it lies inside, that have a row.
-    output_shape: without the axis N; None for a Module that was not called.
+    output_shape: without the axis N; None for a Module that was not called, or returned something else than a Tensor.
     parameters: its own, without those of the Modules inside it; counted where they are met first, so 0 where a
         shared Module is called again.
     multiply_adds: its own, at every call.
@@ -36,6 +36,7 @@ class Row:
     parameter_bytes: int
     activation_bytes: int
     again: bool = False
+    called: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -187,7 +188,7 @@ class _Watch:
             if id(module) not in self._called:
                 count, size = self._own_parameters(module)
                 if count:
-                    yield Row(name, type(module).__name__, 0, None, count, 0, size, 0)
+                    yield Row(name, type(module).__name__, 0, None, count, 0, size, 0, called=False)
 
 
 def _flat(node: _Node, depth: int) -> Iterator[Row]:
@@ -201,7 +202,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         "  " * row.depth + (name or row.kind),
         row.kind + (" again" if row.again else "") if name else "",
-        "not called" if row.output_shape is None else _shape(row.output_shape),
+        ("" if row.called else "not called") if row.output_shape is None else _shape(row.output_shape),
         f"{row.parameters:,}" if row.parameters else "",
         f"{row.multiply_adds:,}" if row.multiply_adds else "",
         _bytes(row.parameter_bytes) if row.parameter_bytes else "",

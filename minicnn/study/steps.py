@@ -143,7 +143,7 @@ class Watch:
 
     def __init__(self, model: Module) -> None:
         self._names = {id(module): name for name, module in model.named_modules()}
-        self._taken: set[str] = set()
+        self._taken = {IMAGES}  # no Module is called what the images are
         self._inside: list[str] = []  # the calls that have begun, outer ones first; "" for the model itself
         self._calls: list[tuple[tuple[str, ...], Function, tuple[Tensor, ...], Tensor]] = []
 
@@ -166,7 +166,7 @@ class Watch:
     def steps(self) -> Iterator[Step]:
         """The Steps, in order."""
         alone = [inside[-1] for inside, *_ in self._calls]
-        taken = {*self._taken, IMAGES}
+        taken = set(self._taken)
         for inside, operation, inputs, output in self._calls:
             name = inside[-1]
             if not name or alone.count(name) > 1:

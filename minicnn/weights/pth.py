@@ -149,5 +149,6 @@ def _array(tensor: TensorRef, numbers: Array) -> Array:
         )
     if not volume:
         return np.empty(size, numbers.dtype)
-    steps = tuple(step * numbers.itemsize for step in stride)
+    # Along an axis of length 1 nobody steps, and the file may say anything.
+    steps = tuple(step * numbers.itemsize if n > 1 else 0 for n, step in zip(size, stride, strict=True))
     return np.lib.stride_tricks.as_strided(numbers[tensor.offset :], size, steps, writeable=False)

@@ -611,3 +611,23 @@ def test_only_the_gradients_asked_for_are_computed(operation, asks, monkeypatch)
         getattr(F, operation)(*inputs).sum().backward()
     assert sorted(calls) == sorted(name for name, asked in zip(names, asks, strict=True) if asked)
     assert [x.grad is not None for x in inputs] == list(asks)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("operation", [lambda x: (x * 1e-25) * 1e10, lambda x: x / 1e25 * 1e10])
+def test_a_gradient_that_nobody_asked_for_overflows_nowhere(operation):
+    """x = 1e30 times 1e10 is too large for float32, but is the gradient in a constant."""
+    x = mc.tensor(np.array([1e30], np.float32), requires_grad=True)
+    with mc.detect_anomaly():
+        operation(x).backward()
+    np.testing.assert_allclose(x.grad, 1e-15, rtol=1e-6)
+
+
+def test_an_index_is_the_callers_no_longer():
+    x = mc.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    places = np.array([0, 0])
+    y = x[places]
+    places[:] = 2
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 0, 0]
+    assert x[[]].shape == (0,)

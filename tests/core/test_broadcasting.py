@@ -127,3 +127,19 @@ def test_shapes_that_do_not_broadcast_are_refused_and_named():
             operator(a, b)
     with pytest.raises(ValueError, match="broadcast"):
         mc.tensor(np.ones((2, 2, 2))) @ mc.tensor(np.ones((3, 2, 2)))
+
+
+def test_sums_in_float32_lose_no_digits():
+    """A million equal numbers: added one after another in float32 they would be wrong by a hundredth."""
+    x = mc.tensor(np.full((64, 128, 128, 4), 0.1, np.float32))
+    np.testing.assert_allclose(x.mean(axis=(0, 1, 2)).numpy(), 0.1, rtol=1e-6)
+    shift, scale = (mc.tensor(np.ones(4, np.float32), requires_grad=True) for _ in range(2))
+    (x * scale + shift).backward(np.full(x.shape, 0.1, np.float32))
+    count = 64 * 128 * 128
+    np.testing.assert_allclose(shift.grad, 0.1 * count, rtol=1e-6)
+    np.testing.assert_allclose(scale.grad, 0.01 * count, rtol=1e-6)
+    assert shift.grad.dtype == np.float32
+
+
+def test_sums_of_whole_numbers_stay_whole():
+    assert mc.tensor(np.arange(6).reshape(2, 3)).sum(axis=0).numpy().tolist() == [3, 5, 7]

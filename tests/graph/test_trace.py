@@ -6,7 +6,7 @@ import pytest
 import minicnn as mc
 from minicnn import _function, kernels, models, nn
 from minicnn import functional as F
-from minicnn.graph import Graph, trace
+from minicnn.graph import Graph, optimize_for_inference, trace
 
 NETWORKS = ["lenet1", "lenet5", "lenet5:d2l", "lenet5:1998", "digit_cnn", "resnet20"]
 
@@ -223,6 +223,39 @@ def test_a_name_that_a_graph_needs_itself_is_refused():
 
     with pytest.raises(ValueError, match="a Graph has an attribute 'nodes' already"):
         trace(Named(), (3,))
+
+
+@pytest.mark.parametrize("value", [nn.Parameter(np.full(3, 2.0, np.float32)), np.full(3, 2.0, np.float32)])
+def test_a_value_called_as_the_input_is_refused(value):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            if isinstance(value, nn.Parameter):
+                self.x = value
+            else:
+                self.register_buffer("x", value)
+
+        def forward(self, images):
+            return images * (self.x if isinstance(self.x, nn.Parameter) else mc.Tensor(self.x))
+
+    with pytest.raises(ValueError, match="a Graph calls its input 'x' already: give that of the model another name"):
+        trace(Named(), (3,))
+
+
+def test_what_is_computed_once_bears_no_name_of_a_method():
+    """`to`, here of a Parameter alone, is an operation and a method of every Module."""
+
+    class Converting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(np.ones(3, np.float32))
+            self.scale = nn.Parameter(np.full(3, 2.0))
+
+        def forward(self, x):
+            return x * self.scale.to(dtype="float32") + self.shift
+
+    x = mc.tensor(images(2, 3))
+    np.testing.assert_array_equal(optimize_for_inference(Converting(), (3,))(x).numpy(), 2 * x.numpy() + 1)
 
 
 def test_functions_tell_their_observers():

@@ -1,5 +1,7 @@
 """The parts of 1989 and 1998: connection tables, subsampling, squashing, the RBF output, the loss of equation 9."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -210,3 +212,11 @@ def test_map_criterion_refuses_what_is_wrong():
         models.map_criterion(z, np.array([0, -1]))
     with pytest.raises(ValueError, match=r"\(N, K\)"):
         models.map_criterion(z[0], np.array([0]))
+
+
+@pytest.mark.parametrize("name", ["lenet1", "lenet4", "lenet5:1998"])
+def test_the_networks_can_be_pickled(name):
+    model = models.build(name)
+    again = pickle.loads(pickle.dumps(model))
+    for (key, before), after in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(before, after, err_msg=key)

@@ -219,3 +219,15 @@ def test_a_lazy_layer_with_an_activation_behind_it_is_filled():
     net = nn.Sequential(nn.Linear(None, 3), nn.ReLU())
     assert net(mc.tensor(values(6, 4))).shape == (6, 3)
     assert net[0].in_features == 4
+
+
+def test_a_slice_can_be_appended_to():
+    part = nn.Sequential(nn.ReLU(), nn.Tanh(), nn.Sigmoid())[1:]
+    added = nn.ReLU()
+    assert part.append(added) is part
+    assert list(part)[-1] is added
+    assert [name for name, _ in part.named_children()] == ["1", "2", "3"]
+
+
+def test_flatten_of_no_images_keeps_the_size_of_one():
+    assert nn.Flatten()(mc.tensor(np.zeros((0, 2, 2, 3), np.float32))).shape == (0, 12)

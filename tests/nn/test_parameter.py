@@ -1,6 +1,7 @@
 """Parameter: its stream, filling it late, and that late filling changes no value."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -157,3 +158,16 @@ def test_a_deep_copy_is_another_parameter_with_the_same_values():
 def test_a_typo_is_an_attribute_error():
     with pytest.raises(AttributeError, match="gard"):
         _ = nn.Parameter(np.zeros(1, np.float32)).gard
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_an_unfilled_parameter_is_copied_as_one(copied):
+    """Both fill later, with the same values."""
+    layer = nn.Linear(None, 3)
+    other = copied(layer)
+    assert not other.weight.is_filled
+    x = mc.tensor(np.ones((2, 5), np.float32))
+    np.testing.assert_array_equal(other(x).numpy(), layer(x).numpy())
+    again = copied(layer)
+    np.testing.assert_array_equal(again.weight.numpy(), layer.weight.numpy())
+    assert again.weight is not layer.weight

@@ -131,6 +131,7 @@ def test_what_contradicts_itself(path, words, operation, weights):
     ("before that of the samples", node("Unsqueeze", ["data", "a"]), {"a": ints(0)}),
     ("axis of the samples", node("Pad", ["data", "p"]), {"p": ints(1, 0, 0, 0, 0, 0, 0, 0)}),
     ("one sample of shape", node("Reshape", ["data", "s"]), {"s": ints(3, -1)}),
+    ("one row of all samples", node("Flatten", ["data"], axis=0), {}),
     ("mixes the samples", node("Add", ["data", "w"]), {"w": np.ones((2, 1, 1, 1), np.float32)}),
     ("is combined with one of 4 axes", [node("Flatten", ["data"], ["f"]), node("Add", ["data", "f"])], {}),
 ])  # fmt: skip

@@ -273,3 +273,7 @@ def test_what_has_no_translation_is_an_error_that_names_it():
         check(nn.Sequential({"body": nn.Sequential({"noise": Inner()})}), 4)
     with pytest.raises(NotImplementedError, match=r"slices and whole numbers, and the model itself has the index"):
         check(picked, 4)
+
+
+def test_a_sum_over_no_axes_is_what_it_was():
+    check(lambda x: x.sum(axis=()) + 1.0, 3, 4, 2, kinds=["Add"])

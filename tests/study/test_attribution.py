@@ -55,6 +55,25 @@ def test_saliency_is_the_largest_derivative_over_the_channels(image):
     np.testing.assert_array_equal(found.image, image)
 
 
+def test_a_layer_may_be_called_as_the_images_are(image):
+    """The gradient in the images, which is called x too, is not that in its result."""
+
+    class Tenfold(nn.Module):
+        def forward(self, x):
+            return x * 10.0
+
+    class Named(Functional):
+        def __init__(self, name):
+            super().__init__()
+            setattr(self, name, Tenfold())
+            self.name = name
+
+        def forward(self, x):
+            return super().forward(getattr(self, self.name)(x))
+
+    np.testing.assert_array_equal(saliency(Named("x"), image).map, saliency(Named("y"), image).map)
+
+
 def test_the_class_is_the_likeliest_and_its_probability_is_softmax(image):
     model = Functional()
     s = scores(model, image[np.newaxis])[0]

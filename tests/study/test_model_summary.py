@@ -172,3 +172,23 @@ def test_the_batch_axis_is_not_part_of_the_shape():
 def test_what_is_no_module():
     with pytest.raises(TypeError, match="expected a Module, got function"):
         mc.summary(models.lenet5, (28, 28, 1))
+
+
+def test_a_module_that_returns_several_things_was_called():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.layer(x), x
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.two = Two()
+
+        def forward(self, x):
+            return self.two(x)[0]
+
+    assert "not called" not in str(mc.summary(Outer(), (4,)))

@@ -289,6 +289,12 @@ def test_gradient_norms_are_kept_while_anything_trains(batch, tmp_path):
                 parts = (model[int(name)].weight.grad, model[int(name)].bias.grad)
                 row.append(np.sqrt(sum((part.astype(np.float64) ** 2).sum() for part in parts)))
             optimizer.step()
+    with GradientNorms(model, optimizer) as outer, GradientNorms(model, optimizer) as inner:
+        optimizer.step()
+        with GradientNorms(model, optimizer):
+            optimizer.step()
+        optimizer.step()
+    assert [len(each.by_layer["1"]) for each in (outer, inner)] == [3, 3]
     optimizer.step()  # outside: nobody listens
     assert list(norms.by_layer) == list(expected)
     for name, row in expected.items():

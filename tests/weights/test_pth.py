@@ -35,7 +35,8 @@ def refused(said, write, path, value, storages=RAW, **settings):
 @every_format
 def test_an_array_is_its_storage_seen_through_offset_and_strides(tmp_path, write):
     views = {"whole": ((3, 4), (4, 1), 0), "turned": ((4, 3), (1, 4), 0), "part": ((2, 2), (4, 1), 5),
-             "every second": ((6,), (2,), 1), "number": ((), (), 7), "none": ((0, 4), (4, 1), 0)}  # fmt: skip
+             "every second": ((6,), (2,), 1), "number": ((), (), 7), "none": ((0, 4), (4, 1), 0),
+             "along one nobody steps": ((1, 3), (2**63 - 1, 1), 2)}  # fmt: skip
     arrays = read(write, tmp_path, {name: tensor(*view) for name, view in views.items()})
     assert list(arrays) == list(views)
     for name, (size, stride, offset) in views.items():

@@ -41,6 +41,8 @@ def flatten(reader: Reader, node: Operation, x: Value) -> Value:
     if not -len(x.axes) <= axis <= len(x.axes):
         raise ValueError(f"it has no axis {axis}: {x.name!r} is of shape {x.shape}")
     axis = axis + len(x.axes) if axis < 0 else axis
+    if axis == 0 and x.varies:
+        raise NotImplementedError("it makes one row of all samples")
     return reader.reshaped(x, (int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis:]))))
 
 

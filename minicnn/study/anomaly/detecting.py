@@ -117,7 +117,7 @@ class _Watch:
         place = self._places.pop(function, _Place())
         names = _argument_names(function, len(dxs))
         for i, dx in enumerate(dxs):
-            if dx is None or is_finite(dx):
+            if dx is None or not function.needs_gradient[i] or is_finite(dx):  # nobody asked for it, nobody gets it
                 continue
             given = [x.data for x in place.inputs]
             cause = self._blamed(backward_cause(function, given, dx.dtype))
