@@ -6,6 +6,7 @@ NVRTC does that through CuPy at the first launch, for the card at hand; CuPy kee
 Kernels count in 32-bit integers, which is faster on a GPU: an array of 2**31 numbers is refused.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -89,15 +90,22 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
-    """A fresh array on the GPU, to be written."""
+    """A fresh array on the GPU, to be written. Raises ValueError if it has too many numbers to be counted."""
+    _check_countable(shape)
     return gpu.empty(shape, dtype)
 
 
 def dense(x: Array) -> Array:
     """x in row-major order: as it is, or a copy. Raises ValueError if it has too many numbers to be counted."""
-    if x.size > MOST:
-        raise ValueError(f"the CUDA kernels serve arrays of up to 2**31 - 1 numbers, got the shape {x.shape}")
+    _check_countable(x.shape)
     return x if x.flags.c_contiguous else x.copy(order="C")
+
+
+def _check_countable(shape: tuple[int, ...]) -> None:
+    if math.prod(shape) > MOST:
+        raise ValueError(
+            f"the CUDA kernels serve arrays of up to 2**31 - 1 numbers, got the shape {shape}: use smaller batches"
+        )
 
 
 def addresses(arrays: Sequence[Array | None], room: int) -> Any:

@@ -29,12 +29,14 @@ class Graph:
     def __init__(self, function: Callable[[], Any]) -> None:
         import cupy
 
-        self._pool = cupy.cuda.MemoryPool()
+        self._pool = cupy.cuda.MemoryPool(_memory)
+        self._pool.set_limit(size=0)  # a limit would free blocks as well
         self._steps, self._known = cupy.zeros((), cupy.uint32), 0  # what the array holds, without asking for it
         self._steps += 1  # compiled now: while a stream records nothing can be
         self._steps[...] = 0
         stream = cupy.cuda.Stream(non_blocking=True)
         cupy.cuda.get_current_stream().synchronize()  # what came before must be done: the stream does not wait for it
+        cupy.get_default_memory_pool().free_all_blocks()  # what steps have left there, and this pool will need
         with cupy.cuda.using_allocator(self._pool.malloc), stream:
             # "relaxed": the pool may ask the driver for memory while the stream records.
             stream.begin_capture(cupy.cuda.runtime.streamCaptureModeRelaxed)
@@ -56,3 +58,14 @@ class Graph:
             self._steps[...] = steps
         self._graph.launch()
         self._known = steps + 1
+
+
+def _memory(size: int) -> Any:
+    """Memory of the driver. When there is none left, CuPy's pool frees the blocks that it has back and asks again; but
+    their addresses are in kernels that are recorded already. So it gets to see an error that it does not know."""
+    import cupy
+
+    try:
+        return cupy.cuda.MemoryPointer(cupy.cuda.Memory(size), 0)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise MemoryError(str(error)) from error

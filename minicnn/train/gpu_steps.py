@@ -189,6 +189,7 @@ class Step:
             return
         counts = self._counts()
         before = [count.copy() for count in counts]
+        self.graph = None  # its memory is free for the next one
         try:
             graph = device.recorded(self._step)
             self.advance = [int(count - old) for count, old in zip(counts, before, strict=True)]

@@ -225,9 +225,10 @@ def module():
         a if isinstance(a, ndarray) and dtype in (None, a.dtype) else made.array(a, dtype)
     )
     made.array = _array
+    made.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
     made.cuda = types.SimpleNamespace(
         MemoryHook=MemoryHook,
-        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        MemoryPool=lambda allocator: types.SimpleNamespace(malloc=None, set_limit=lambda size: None),
         using_allocator=lambda malloc: contextlib.nullcontext(),
         Stream=Stream,
         get_current_stream=Stream,

@@ -1,13 +1,17 @@
 """The whole engine on the CUDA room: the emulator in the place of the GPU, and fake_cupy in that of CuPy."""
 
+import sys
+from types import SimpleNamespace
+
 import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minicnn as mc
-from minicnn import data, device, kernels, nn, optim
+from minicnn import data, device, kernels, models, nn, optim
 from minicnn import functional as F
+from minicnn.kernels.cuda import _launch, graph
 from minicnn.train import gpu_steps
 
 
@@ -276,6 +280,34 @@ def test_a_step_that_waits_for_a_result_is_not_recorded_and_says_so(cupy):
     with pytest.warns(UserWarning, match=r"cannot be recorded as a CUDA graph: .*training goes on without one"):
         trainer.fit(digits(), 1, batch_size=5, progress=False)
     assert trainer.history["loss"][0] > 0
+
+
+def test_the_loss_of_1998_waits_for_no_result(cupy):
+    outputs, labels = mc.tensor(-np.ones((2, 3), np.float32)).to("cuda"), cupy.asarray(np.array([0, 2]))
+    with pytest.raises(ValueError, match="labels from 0 to 2 for 3 classes, got 3"):
+        models.map_criterion(outputs, labels + 1)
+    device.recorded(lambda: models.map_criterion(outputs, labels))
+
+
+def test_a_result_with_too_many_numbers_to_be_counted_is_refused():
+    with pytest.raises(ValueError, match=r"up to 2\*\*31 - 1 numbers, got the shape \(65536, 32768\)"):
+        _launch.empty((2**16, 2**15), np.float32)
+
+
+def test_memory_that_is_not_there_is_no_error_that_cupys_pool_would_answer(monkeypatch):
+    """It would free blocks and ask again, and recorded kernels have their addresses."""
+
+    class CUDARuntimeError(RuntimeError):
+        pass
+
+    def refused(size):
+        raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+    runtime = SimpleNamespace(CUDARuntimeError=CUDARuntimeError)
+    cuda = SimpleNamespace(runtime=runtime, Memory=refused, MemoryPointer=lambda memory, offset: memory)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    with pytest.raises(MemoryError, match="out of memory"):
+        graph._memory(512)
 
 
 def test_mixed_precision_is_near_float32(cupy):
