@@ -82,10 +82,14 @@ class Block(Memory):
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array like numpy.empty's, perhaps in memory that an array had which is gone."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < SMALLEST:
+    # Nobody waits here: who holds the lock may be this very thread, whose allocation let the garbage collector run, or
+    # a thread that was not copied when a process was forked.
+    if size < SMALLEST or not _lock.acquire(blocking=False):
         return np.empty(shape, dtype)
-    with _lock:
+    try:
         block = _block(-(-size // ALIGNMENT) * ALIGNMENT)
+    finally:
+        _lock.release()
     return np.ndarray(shape, dtype, block)
 
 

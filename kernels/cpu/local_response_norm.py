@@ -20,8 +20,8 @@ def local_response_norm_forward(x: Array, size: int, alpha: float, beta: float, 
     """As the reference."""
     rows = dense(x).reshape(-1, x.shape[-1])  # (..., C) -> (M, C)
     y = empty(rows.shape, rows.dtype)
-    numbers = (x.dtype.type(v) for v in (alpha / size, beta, k))
-    _forward(rows, y, size, *numbers, _jit.threads_for(16 * x.size))
+    numbers = [x.dtype.type(v) for v in (alpha / size, beta, k)]
+    _forward(rows, y, _reach(size, x), *numbers, _jit.threads_for(16 * x.size))
     return y.reshape(x.shape)
 
 
@@ -29,9 +29,14 @@ def local_response_norm_backward(dy: Array, x: Array, size: int, alpha: float, b
     """As the reference."""
     rows = dense(x).reshape(-1, x.shape[-1])  # (..., C) -> (M, C)
     dx = empty(rows.shape, rows.dtype)
-    numbers = (x.dtype.type(v) for v in (alpha / size, beta, k))
-    _backward(dense(dy).reshape(rows.shape), rows, dx, size, *numbers, _jit.threads_for(32 * x.size))
+    numbers = [x.dtype.type(v) for v in (alpha / size, beta, k)]
+    _backward(dense(dy).reshape(rows.shape), rows, dx, _reach(size, x), *numbers, _jit.threads_for(32 * x.size))
     return dx.reshape(x.shape)
+
+
+def _reach(size: int, x: Array) -> int:
+    """The size of a window that sees the same channels, and is not much larger than all of them."""
+    return min(size, 2 * x.shape[-1])
 
 
 @on_threads

@@ -166,6 +166,8 @@ def check_windows(
 def check_pool_windows(what: str, x: Tensor, kernel: Pair, stride: Pair, padding: Padding, ceil_mode: bool) -> None:
     """Raise ValueError if a pooling window does not fit, or lies wholly in the padding."""
     check_windows(what, x, kernel, stride, padding, ceil_mode=ceil_mode)
+    if kernel[0] * kernel[1] >= 2**31:  # max pooling numbers the cells of a window
+        raise ValueError(f"{what}: expected a kernel of less than 2**31 cells, got {kernel}")
     for size, K, s, p in zip(x.shape[1:3], kernel, stride, padding, strict=True):
         last = (output_size(size, K, s, p, 1, ceil_mode) - 1) * s - p[0]
         if p[0] >= K or last >= size:

@@ -157,3 +157,11 @@ def test_local_response_normalisation_is_the_reference(parts, shape, size, const
 
 def test_a_spoilt_number_reaches_only_the_channels_around_it():
     assert_a_spoilt_number_reaches_only_the_channels_around_it(cpu)
+
+
+def test_the_largest_window_is_that_of_all_channels_and_takes_no_longer():
+    x, largest = np.random.default_rng(0).standard_normal((2, 20)), 2**31 - 1
+    for name, arguments in [("forward", (x,)), ("backward", (x + 1, x))]:
+        kernel = getattr(cpu, f"local_response_norm_{name}")
+        few, most = (kernel(*arguments, size, 0.5 * size, 0.75, 2.0) for size in (40, largest))
+        assert_allclose(few, most, rtol=1e-12)

@@ -200,6 +200,13 @@ def test_a_misspelt_padding_is_named(value):
             call(value)
 
 
+def test_the_cells_of_a_window_can_be_counted():
+    """All of this window but its middle is padding."""
+    for pool in (F.max_pool2d, F.avg_pool2d):
+        with pytest.raises(ValueError, match=r"expected a kernel of less than 2\*\*31 cells, got \(4, 1073741824\)"):
+            pool(IMAGES, (4, 2**30), (1, 2**30), padding=((0, 0), (2**30 - 1, 2**30 - 1)))
+
+
 @pytest.mark.parametrize("flag", [1, 0, "no", None, np.True_])
 def test_flags_are_true_or_false(flag):
     for name, pool in (("MaxPool2d", F.max_pool2d), ("SumPool2d", F.sum_pool2d), ("AvgPool2d", F.avg_pool2d)):

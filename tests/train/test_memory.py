@@ -191,3 +191,13 @@ def joined(places):
 
 if __name__ == "__main__":
     print(globals()[sys.argv[1]](sys.argv[2]))
+
+
+def test_who_cannot_have_the_pool_at_once_gets_other_memory():
+    """Its lock may be held by a thread that a forked child does not have: waiting would never end."""
+    shape = (memory.SMALLEST,)
+    with memory._lock:
+        array = memory.empty(shape, np.float32)
+    assert type(array.base) is not memory.Block
+    assert array.shape == shape
+    assert type(memory.empty(shape, np.float32).base) is memory.Block
