@@ -81,7 +81,7 @@ def map_criterion(outputs: Tensor, labels: Array, j: float = 1.0) -> Tensor:
         raise ValueError(f"map_criterion expected outputs (N, K), got shape {outputs.shape}")
     N, K = outputs.shape
     truth = labels.data if isinstance(labels, Tensor) else labels
-    if not is_recording() and getattr(truth, "size", 0) and int(truth.max()) >= K:
+    if getattr(truth, "size", 0) and not is_recording() and int(truth.max()) >= K:
         raise ValueError(f"map_criterion expected labels from 0 to {K - 1} for {K} classes, got {int(truth.max())}")
     xp = array_module(outputs.data)
     always = Tensor(xp.full((N, 1), -j, outputs.dtype))
