@@ -172,7 +172,7 @@ BROADCASTING = Bug(
     replacement=_unbroadcast,
     wrong="dy = dy[(0,) * in_front]",
     engine=arithmetic.unbroadcast,
-    right="return dy.sum(axis=tuple(range(in_front)) + stretched, keepdims=True).reshape(shape)",
+    right="return summed(dy, tuple(range(in_front)) + stretched, keepdims=True).reshape(shape)",
     check=_check_broadcasting,
 )
 
