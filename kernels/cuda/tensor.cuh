@@ -5,9 +5,10 @@
 //     TERMS 1   TF32: every factor is rounded; a float16 has 11 digits, and stays what it is
 //     TERMS 3   float32: a factor is a sum of two TF32 numbers, large + small, which have 22 digits together, and
 //               a * b = a_small * b_large + a_large * b_small + a_large * b_large, and what is missing is as small as the
-//               rounding error of a float. The small terms come first, as they would be lost beside a large sum.
-//               (Ootomo & Yokota, "Recovering single precision accuracy from Tensor Cores while surpassing the FP32
-//               theoretical peak performance", 2022, section 3)
+//               rounding error of a float. The small terms come first, as they would be lost beside a large sum. And as
+//               tensor cores cut off what their sums have no digits for, always towards zero, they add 8 terms at most:
+//               such sums are added by the ordinary units, which round. (Ootomo & Yokota, "Recovering single precision
+//               accuracy from Tensor Cores while surpassing the FP32 theoretical peak performance", 2022)
 //
 // A block of 8 warps has a tile of 128 x 64 or 128 x 128 sums (COLUMNS), each warp 32 rows and half of the columns: per
 // step of 8 in k it reads 2 fragments of a and 4 or 8 of b, and makes 8 or 16 products of them. The larger tile reads less
@@ -28,6 +29,8 @@ constexpr int HEIGHT = 128, WIDTH = COLUMNS, DEPTH = WIDTH == 64 ? 32 : 16, STAG
 constexpr int DOWN = 2, ACROSS = WIDTH / 16;   // fragments of a warp's part of the tile, of 16 x 8 sums each
 // Blocks that a processor shall have registers for; the way with the most numbers on the move needs those of two.
 constexpr int RESIDENT = WIDTH == 64 && !(TERMS == 3 && VECTOR == 1) ? 2 : 1;
+// Steps of 8 in k that the compiler may mix; with three terms the numbers of two would not stay in registers.
+constexpr int UNROLLED = TERMS == 3 ? 1 : DEPTH / 8;
 
 // How an operand's part of a stage lies in shared memory.
 template <class Operand, int LINES>
@@ -54,26 +57,32 @@ template <class Left, class Right>
 __device__ __forceinline__ void multiply_stage(const real* left, const real* right, int m, int n,
                                                float (&sums)[DOWN][ACROSS][4]) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
+#pragma unroll UNROLLED
   for (int k = 0; k < DEPTH; k += 8) {
-    Fragment<4> a[DOWN];
     Fragment<2> b[ACROSS];
-#pragma unroll
-    for (int i = 0; i < DOWN; ++i)
-#pragma unroll
-      for (int r = 0; r < 4; ++r) a[i].set(r, left[Left::at(m + 16 * i + g + r % 2 * 8, k + t + r / 2 * 4)]);
 #pragma unroll
     for (int j = 0; j < ACROSS; ++j)
 #pragma unroll
       for (int r = 0; r < 2; ++r) b[j].set(r, right[Right::at(n + 8 * j + g, k + t + r * 4)]);
-    // The next instruction that adds to the same sums comes 8 or 16 later: none waits for its neighbour.
+    // Between two instructions that add to the same sums are 4 or 8 others at least: none waits for its neighbour.
 #pragma unroll
-    for (int term = TERMS == 3 ? 0 : 2; term < 3; ++term)
+    for (int i = 0; i < DOWN; ++i) {
+      Fragment<4> a;
 #pragma unroll
-      for (int i = 0; i < DOWN; ++i)
+      for (int r = 0; r < 4; ++r) a.set(r, left[Left::at(m + 16 * i + g + r % 2 * 8, k + t + r / 2 * 4)]);
+      float parts[ACROSS][4] = {};
+      float(&totals)[ACROSS][4] = TERMS == 3 ? parts : sums[i];
+#pragma unroll
+      for (int term = TERMS == 3 ? 0 : 2; term < 3; ++term)
 #pragma unroll
         for (int j = 0; j < ACROSS; ++j)
-          mma(sums[i][j], term == 0 ? a[i].small : a[i].large, term == 1 ? b[j].small : b[j].large);
+          mma(totals[j], term == 0 ? a.small : a.large, term == 1 ? b[j].small : b[j].large);
+      if (TERMS == 3)
+#pragma unroll
+        for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+          for (int r = 0; r < 4; ++r) sums[i][j][r] += parts[j][r];
+    }
   }
 }
 

@@ -71,6 +71,13 @@ def test_the_fragments_of_mma_lie_as_the_instruction_set_says():
         assert_array_equal(sums, 1 + a @ b)
 
 
+def test_what_tensor_cores_cut_off_does_not_add_up(repaired):
+    """Thousands of terms of one sign: cut off towards zero, each addition to the sum would make it smaller."""
+    K, random = 4608, np.random.default_rng(0)  # that of ResNet-50's last 3 x 3 convolutions
+    x, w = (random.uniform(0.5, 1, shape).astype(np.float32) for shape in ((64, K), (K, 32)))
+    assert_sums_agree("linear_forward", (x, w, None, None), cuda, DIGITS[repaired])
+
+
 @SETTINGS
 @given(
     M=SIZES, N=st.integers(1, 20) | st.integers(63, 66), K=st.integers(1, 20) | st.sampled_from([32, 33, 64, 97, 130])
