@@ -159,6 +159,11 @@ class Function:
         self.released = True
 
 
+def mark_changed(leaf: Tensor) -> None:
+    """Say that a leaf's values are about to be written over: see `Tensor.changed`."""
+    leaf.changed = next(_numbers)
+
+
 def summed(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum of an array over axes, as an array also where none are left.
 

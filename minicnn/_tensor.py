@@ -33,11 +33,13 @@ class Tensor:
         is set to None (`optimizer.zero_grad()`).
     requires_grad: whether a gradient is wanted, here or further up.
     creator: the Function that made this Tensor; None for a leaf.
+    changed: the number, among those of the Functions, of the last change of data in place that the engine has made
+        (`optimizer.step()`); -1 for none. By it the backward pass finds that values it needs are gone.
 
     Make one with `mc.tensor`, which checks and copies; the class itself wraps an array as it is.
     """
 
-    __slots__ = ("__weakref__", "creator", "data", "grad", "requires_grad")
+    __slots__ = ("__weakref__", "changed", "creator", "data", "grad", "requires_grad")
     # NumPy asks this before it treats a Tensor on its right as an element: array * tensor then calls our __rmul__.
     __array_ufunc__ = None
 
@@ -46,6 +48,7 @@ class Tensor:
         self.grad: Array | None = None
         self.requires_grad = requires_grad
         self.creator: Function | None = None
+        self.changed = -1
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -60,7 +60,8 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
 
     The chain rule, one Function at a time: from dy, the gradient in its result, a Function computes the
     gradient in each input; where several Functions read one Tensor, the parts add up. Saved arrays are given
-    back as soon as their Function is done, so a second backward through the same graph is an error.
+    back as soon as their Function is done, so a second backward through the same graph is an error. So is one
+    through a layer whose weights an optimizer has changed since; what you write into `.data` yourself, nobody sees.
     The engine is first order: gradients are plain arrays and cannot be differentiated again.
     """
     dy = _first_gradient(root, gradient)
@@ -99,6 +100,7 @@ def _last_uses(order: list[Function]) -> dict[Function, list[Tensor]]:
 def _propagate(function: Function, gradients: dict[Function, Array], leaves: dict[Tensor, Array]) -> None:
     """Take the gradient in a Function's result, and add those in its inputs to where they are collected."""
     inputs = function.inputs
+    _check_unchanged(function)
     observers = tuple(_observers)
     for observer in observers:
         observer.before(function, gradients[function])
@@ -120,6 +122,17 @@ def _propagate(function: Function, gradients: dict[Function, Array], leaves: dic
             twice = sum(dx is d for d in dxs) > 1
             shared = twice or not kernels.is_whole(dx) or any(dx is other for other in others)
             leaves[x] = dx.copy() if shared else dx
+
+
+def _check_unchanged(function: Function) -> None:
+    """Raise RuntimeError if a leaf that the Function has saved was written over after the Function had read it."""
+    for i, x in enumerate(function.inputs):
+        if isinstance(x, Tensor) and x.changed > function.number and any(x.data is saved for saved in function.saved):
+            raise RuntimeError(
+                f"backward reached {function.name}, whose input {i} of shape {x.shape} has other values now than in "
+                "the forward pass, so its gradients would be wrong: call backward before optimizer.step() and before "
+                "weights are loaded, or compute the forward pass again"
+            )
 
 
 def _first_gradient(root: Tensor, gradient: Array | None) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _random
 from .. import device as _device
+from .._function import mark_changed
 from .._tensor import Tensor, tensor
 from .init import Initializer
 
@@ -64,7 +65,8 @@ class Parameter(Tensor):
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """For copy and pickle: the slots that have something in them; an unfilled Parameter is copied as one."""
         slots = {name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())} - {"__weakref__"}
-        return None, {name: getattr(self, name) for name in slots if name != "data" or self.is_filled}
+        values = {name: getattr(self, name) for name in slots if name != "data" or self.is_filled}
+        return None, values | {"changed": -1}  # no Function has read the copy yet, and another process counts anew
 
     @property
     def is_filled(self) -> bool:
@@ -113,6 +115,7 @@ class Parameter(Tensor):
         if not self.fits(values.shape):
             raise ValueError(f"this Parameter expected values of shape {self.known_shape}, got {values.shape}")
         if self.is_filled:
+            mark_changed(self)
             self.data[...] = _device.to_device(values, self.device)
         else:
             device, dtype = self._target

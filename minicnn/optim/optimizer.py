@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import device
+from .._function import mark_changed
 from ..nn import Parameter
 from .groups import ParameterGroup, Rule, Settings, above_0, at_least_0, split_groups
 
@@ -145,6 +146,8 @@ class Optimizer:
             first += len(group.params)
 
     def _step_group(self, group: ParameterGroup, places: list[int]) -> None:
+        for i in places:
+            mark_changed(self.params[i])
         ws, dws = [self.params[i].data for i in places], [self.params[i].grad for i in places]
         names = self.state_names(group)
         states = [self._state_of(i, names, w) for i, w in zip(places, ws, strict=True)]

@@ -1,6 +1,8 @@
 """The backward pass: order, accumulation, what is released, what is refused, and whose the gradients are."""
 
+import copy
 import gc
+import pickle
 import threading
 import weakref
 
@@ -631,3 +633,37 @@ def test_an_index_is_the_callers_no_longer():
     y.sum().backward()
     assert x.grad.tolist() == [2, 0, 0]
     assert x[[]].shape == (0,)
+
+
+@pytest.mark.parametrize("change", ["step", "assign", "load"])
+def test_weights_that_changed_since_the_forward_pass_are_an_error(change):
+    layer = mc.nn.Linear(3, 2)
+    optimizer = mc.optim.SGD(layer.parameters(), lr=0.1)
+    x = mc.tensor(np.ones((4, 3), np.float32), requires_grad=True)
+    early, late = layer(x).sum(), layer(x).sum()
+    early.backward()
+    if change == "step":
+        optimizer.step()
+    elif change == "assign":
+        layer.weight.assign(np.ones((3, 2), np.float32))
+    else:
+        layer.load_state_dict(layer.state_dict())
+    before = x.grad.copy(), layer.weight.grad.copy()
+    with pytest.raises(RuntimeError, match=r"Linear, whose input 1 of shape \(3, 2\) has other values now"):
+        late.backward()
+    assert_array_equal(x.grad, before[0])
+    assert_array_equal(layer.weight.grad, before[1])
+    layer(x).sum().backward()  # a pass of the new values is welcome
+    assert_array_equal(x.grad - before[0], np.tile(layer.weight.data.sum(axis=1), (4, 1)))
+
+
+def test_values_that_backward_does_not_read_may_change():
+    """The gradient of a sum needs neither bias nor shift; nor do copies know what became of the original."""
+    b = mc.nn.Parameter(np.zeros(3, np.float32))
+    loss = (leaf(1, 2, 3) + b).sum()
+    b.assign(np.ones(3, np.float32))
+    loss.backward()
+    assert_array_equal(b.grad, np.ones(3))
+    w = mc.nn.Parameter(np.ones(3, np.float32))
+    w.assign(np.zeros(3, np.float32))
+    assert (copy.deepcopy(w).changed, pickle.loads(pickle.dumps(w)).changed) == (-1, -1)
