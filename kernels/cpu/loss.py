@@ -57,7 +57,8 @@ def _cross_entropy(logits, classes, rows, p, costs, thread, threads):
             else:
                 cost = 0.0
                 for k in range(K):
-                    cost += rows[n, k] * (logarithm - (logits[n, k] - most))
+                    if rows[n, k] != 0:
+                        cost += rows[n, k] * (logarithm - (logits[n, k] - most))
                 costs[n] = cost
 
 

@@ -27,7 +27,9 @@ extern "C" __global__ void cross_entropy_forward(int N, int K, const real* __res
   if (classes) {
     cost = logarithm - (logits[classes[n]] - row.largest);
   } else {
-    ALONG(k, K) cost += wide(rows[n * K + k]) * (logarithm - (logits[k] - row.largest));
+    ALONG(k, K)
+      if (wide target = rows[n * K + k]; target != 0)
+        cost += target * (logarithm - (logits[k] - row.largest));
     cost = over_row<Sum>(cost);
   }
   if (threadIdx.x == 0) costs[n] = cost;

@@ -16,6 +16,7 @@ def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
         loss = -1/N * sum over n of log p[n, target[n]]
         loss = -1/N * sum over n, k of target[n, k] * log p[n, k]
 
+    A class with the target 0 costs nothing, even if its logit is minus infinity: t log p goes to 0 with t.
     The logarithm is taken by log_softmax, so that a class with probability 1e-400 costs 921 nats and not infinity.
 
     Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs", 1990.
@@ -24,7 +25,8 @@ def cross_entropy_forward(logits: Array, target: Array) -> tuple[Array, Array]:
     if target.ndim == 1:
         cost = -log_p[np.arange(len(target)), target]
     else:
-        cost = -(target.astype(logits.dtype) * log_p).sum(axis=1)
+        target = target.astype(logits.dtype)
+        cost = -np.multiply(target, log_p, out=np.zeros_like(log_p), where=target != 0).sum(axis=1)
     return np.asarray(cost.mean()), softmax_forward(logits)
 
 

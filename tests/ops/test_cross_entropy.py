@@ -115,3 +115,23 @@ def test_balanced_weights_give_a_rare_class_the_same_say():
 def test_nonsense_is_one_sentence(weight, smoothing, error, message):
     with pytest.raises(error, match=f"^cross_entropy expected {message}"):
         F.cross_entropy(mc.tensor(LOGITS[:2]), np.array([0, 1]), weight, smoothing)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_that_cannot_be_costs_nothing_where_nobody_asks_for_it(every_room):
+    """0 * log 0 is 0: a logit of minus infinity rules a class out, as a mask does."""
+    array = np.array([[0.0, -np.inf, 1.0], [2.0, 0.0, 1.0]])
+    e, losses = math.e, {}
+    for weight in (None, np.array([2.0, 1.0, 3.0])):
+        logits = mc.tensor(array, requires_grad=True)
+        loss = F.cross_entropy(logits, np.array([2, 1]), weight)
+        loss.backward()
+        costs = [math.log(1 + e) - 1, math.log(e * e + 1 + e)]
+        of_sample = [1, 1] if weight is None else [3, 1]
+        losses[weight is None] = np.dot(costs, of_sample) / sum(of_sample)
+        assert loss.item() == pytest.approx(losses[weight is None], rel=1e-12)
+        share = of_sample[0] / sum(of_sample)
+        np.testing.assert_allclose(logits.grad[0], np.array([1, 0, -1]) / (1 + e) * share, rtol=1e-12)
+    rows = np.array([[0.5, 0.0, 0.5], [0.0, 0.5, 0.5]])
+    assert math.isfinite(F.cross_entropy(mc.tensor(array), rows).item())
+    assert F.cross_entropy(mc.tensor(array), rows[::-1]).item() == math.inf

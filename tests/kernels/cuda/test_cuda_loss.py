@@ -64,6 +64,15 @@ def test_a_probability_that_has_become_zero_still_costs_its_nats(emulator):
         assert_array_equal(p, [[1, 0], [0, 1]])
 
 
+def test_an_impossible_class_costs_nothing_where_its_target_is_zero(emulator):
+    logits = np.array([[0.0, -np.inf, 0.0], [0.0, 0.0, 0.0]], np.float32)
+    target = np.array([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]], np.float32)
+    loss, p = cuda.cross_entropy_forward(logits, target)
+    assert_allclose(loss, (np.log(2) + np.log(3)) / 2, rtol=1e-6)
+    assert_array_equal(p[0], [0.5, 0, 0.5])
+    assert np.isposinf(cuda.cross_entropy_forward(logits, target[::-1])[0])
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("targets", [classes, rows])
 def test_infinity_and_nan_come_out_as_in_the_reference(emulator, targets, number):
