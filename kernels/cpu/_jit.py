@@ -16,6 +16,7 @@ import functools
 import hashlib
 import importlib.metadata
 import inspect
+import os
 import threading
 import warnings
 from pathlib import Path
@@ -207,6 +208,16 @@ def on_threads(part: Any) -> Any:
                 kernel(*arguments)
 
     return launch
+
+
+def _renew_turn() -> None:
+    """In a child that was forked while a thread of the parent had the turn: that one is not there to give it back."""
+    global _turn
+    _turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_renew_turn)
 
 
 def _callers_may_overlap() -> bool:

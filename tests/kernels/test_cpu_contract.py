@@ -228,3 +228,28 @@ def test_several_python_threads_may_call_kernels_where_numba_has_only_its_own_po
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["workqueue"]
+
+
+FORK = """
+import os, threading
+import numpy as np
+from minicnn.kernels import cpu
+from minicnn.kernels.cpu import _jit
+x = np.ones((64, 64, 64, 8), np.float32)
+cpu.relu_forward(x)
+with _jit._turn:  # as a thread holds it while its kernel runs
+    if child := os.fork():
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    else:
+        waiting = threading.Thread(target=cpu.relu_forward, args=(x,), daemon=True)
+        waiting.start()
+        waiting.join(20)
+        os._exit(waiting.is_alive())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_forked_while_a_kernel_runs_waits_for_nobody():
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", FORK], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
