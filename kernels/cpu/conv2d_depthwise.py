@@ -29,6 +29,7 @@ Array = Any
 Shape = tuple[int, ...]
 
 PARTS = 16  # of a weight gradient, each summed by one thread
+CHAIN = 128  # products that it adds to one number, which in float32 loses a digit where it becomes very many
 
 
 def forward(
@@ -127,14 +128,21 @@ def weight_gradient(
 @on_threads
 def _weight_gradient(x, dy, parts, taps, positions, reach, stride, before, line, bands, thread, threads):
     (N, OH, OW, C), (Q, T, _) = dy.shape, parts.shape
-    image, gradient, sums = x.ravel(), dy.ravel(), parts.ravel()
-    rows = np.empty((((OH + bands - 1) // bands - 1) * stride + reach) * line, x.dtype)
+    image, gradient = x.ravel(), dy.ravel()
+    rows, chains = (
+        np.empty((((OH + bands - 1) // bands - 1) * stride + reach) * line, x.dtype),
+        np.empty(T * C, x.dtype),
+    )
     for q in range(Q * thread // threads, Q * (thread + 1) // threads):
-        start = N * bands * q // Q
-        for task in range(start, N * bands * (q + 1) // Q):
+        sums = parts[q].ravel()
+        sums[:] = 0
+        for task in range(N * bands * q // Q, N * bands * (q + 1) // Q):
             n, i0, i1 = task // bands, OH * (task % bands) // bands, OH * (task % bands + 1) // bands
             load_band(image, x.shape, n, i0 * stride - before[0], (i1 - i0 - 1) * stride + reach, before[1], rows, line)
-            for t in range(0, T, CHANNEL_ROWS):
-                multiply_channels(rows, 0, taps, positions, t, min(CHANNEL_ROWS, T - t),
-                                  gradient, (n * OH + i0) * OW * C, C, (i1 - i0) * OW,
-                                  sums, q * T * C, C, C, task > start, sums, -1)  # fmt: skip
+            for p in range(0, (i1 - i0) * OW, CHAIN):
+                for t in range(0, T, CHANNEL_ROWS):
+                    multiply_channels(rows, 0, taps, positions[p:], t, min(CHANNEL_ROWS, T - t),
+                                      gradient, ((n * OH + i0) * OW + p) * C, C, min(CHAIN, (i1 - i0) * OW - p),
+                                      chains, 0, C, C, False, chains, -1)  # fmt: skip
+                for i in range(T * C):
+                    sums[i] += chains[i]

@@ -281,3 +281,11 @@ def test_nan_and_infinity_reach_what_they_reach_in_the_reference(name, value, al
                 finite = np.isfinite(expected)
                 np.testing.assert_allclose(got[finite], expected[finite], rtol=1e-11, atol=1e-11)
                 victim.flat[i] = kept
+
+
+def test_a_depthwise_weight_gradient_keeps_its_digits_over_many_positions():
+    """One product a hundred thousand times: float32, added one by one, would lose three of its digits."""
+    x, dy = np.full((8, 112, 112, 4), 0.1, np.float32), np.full((8, 112, 112, 4), 0.1, np.float32)
+    where = (1, 1), ((0, 0), (0, 0)), (1, 1), 4, "depthwise"
+    got = cpu.conv2d_backward_weight(dy, x, (1, 1, 1, 4), *where)
+    np.testing.assert_allclose(got, 8 * 112 * 112 * float(x[0, 0, 0, 0]) ** 2, rtol=4e-6)
