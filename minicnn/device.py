@@ -55,11 +55,17 @@ def array_module(array: Array) -> Any:
 def to_device(array: Array, device: str) -> Array:
     """The array on `device` ("cpu" or "cuda"); the same object if it is there already.
 
-    Raises ValueError for another name, RuntimeError if there is no GPU, MemoryError if it has no room for the array.
+    Raises ValueError for another name, RuntimeError if there is no GPU or a graph is being recorded, MemoryError if the
+    GPU has no room for the array.
     """
     check_device(device)
     if device_of(array) == device:
         return array
+    if is_recording():  # CuPy would wait in vain for the copy to end, and keep the memory that it passes through
+        raise RuntimeError(
+            f"an array of shape {tuple(array.shape)} is on the {device_of(array)}, and a recorded step cannot copy it: "
+            'put it on the GPU before, with mc.tensor(array, device="cuda"), and leave results there'
+        )
     import cupy
 
     if device == "cpu":

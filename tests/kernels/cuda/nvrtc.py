@@ -45,7 +45,8 @@ class Nvrtc:
 
     def compile_text(self, text, options=()):
         """Kernels by name, and the warnings. Raises RuntimeError, with the errors, if it does not compile."""
-        options = (f"--gpu-architecture={self.architecture}", "--std=c++17", "--ptxas-options=-v", *options)
+        as_cupy = f"--gpu-architecture={self.architecture}", "--std=c++17", "-ftz=true"
+        options = (*as_cupy, "--ptxas-options=-v", *options)
         program = ctypes.c_void_p()
         library().nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
         try:

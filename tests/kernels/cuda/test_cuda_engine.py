@@ -1,5 +1,6 @@
 """The whole engine on the CUDA room: the emulator in the place of the GPU, and fake_cupy in that of CuPy."""
 
+import functools
 import sys
 from types import SimpleNamespace
 
@@ -280,6 +281,14 @@ def test_a_step_that_waits_for_a_result_is_not_recorded_and_says_so(cupy):
     with pytest.warns(UserWarning, match=r"cannot be recorded as a CUDA graph: .*training goes on without one"):
         trainer.fit(digits(), 1, batch_size=5, progress=False)
     assert trainer.history["loss"][0] > 0
+
+
+def test_nothing_is_copied_between_cpu_and_gpu_while_a_step_is_recorded(cupy):
+    here, there = np.ones((2, 3), np.float32), cupy.asarray(np.ones((2, 3), np.float32))
+    for array, name in ((here, "cuda"), (there, "cpu")):
+        with pytest.raises(RuntimeError, match=r"shape \(2, 3\) is on the .*a recorded step cannot copy it"):
+            device.recorded(functools.partial(device.to_device, array, name))
+    assert device.recorded(lambda: device.to_device(there, "cuda")).result is there
 
 
 def test_the_loss_of_1998_waits_for_no_result(cupy):
