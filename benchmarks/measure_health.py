@@ -1,9 +1,11 @@
 """How healthy networks look: what the limits of `study.diagnose` were drawn from.
 
-For a small network of each family, and LeNet-5 in its other two forms, fresh and after some steps on digits: the
-largest share of dead units in a ReLU layer, the largest share of saturated results of tanh or sigmoid, the smallest and
-the largest root mean square of a layer beside the first layer's, the smallest relative gradient beside the largest of a
-later layer, the largest beside the last layer's, and the mean probability of the most likely class.
+For a small network of each family, and LeNet-5 in its other two forms, fresh
+and after some steps on digits: the largest share of dead units in a ReLU layer,
+the largest share of saturated results of tanh or sigmoid, the smallest and the
+largest root mean square of a layer beside the first layer's, the smallest
+relative gradient beside the largest of a later layer, the largest beside the
+last layer's, and the mean probability of the most likely class.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Writes what was measured into the README and pages of docs/: what stands there between two markers comes from
-benchmarks/results.
+"""Writes what was measured into the README and pages of docs/.
 
-Each machine has a name of its own, which ends the names of its files, such as `amd_epyc_2_cores`:
+What stands there between two markers comes from benchmarks/results. Each
+machine has a name of its own, which ends the names of its files, such as
+`amd_epyc_2_cores`:
 
   bench_train_NAME.json      bench_train.py --json
   bench_inference_NAME.json  bench_train.py --inference --json
@@ -11,8 +12,9 @@ Each machine has a name of its own, which ends the names of its files, such as `
   bench_accuracy_NAME.json   bench_accuracy.py --json, for docs/accuracy.md
   bench_distributed_NAME.json  bench_distributed.py --json, for the guide
 
-A GPU has a name and files of its own, written with --device cuda, such as bench_kernels_nvidia_h200.json.
-What a machine has no file of is left out. Results of --quick are refused: they show only that a script runs.
+A GPU has a name and files of its own, written with --device cuda, such as
+bench_kernels_nvidia_h200.json. What a machine has no file of is left out.
+Results of --quick are refused: they show only that a script runs.
 """
 
 from __future__ import annotations

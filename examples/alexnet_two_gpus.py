@@ -18,6 +18,7 @@ patience.
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,19 +30,11 @@ import script
 import together
 
 import minicnn as mc
-from minicnn import data, models, nn, optim, train
+from minicnn import data, models, nn, optim
 from minicnn.data import transforms
 from minicnn.distributed import Communicator
 
 SIZE, SHORT_SIDE = 227, 259  # pixels of what the network sees, and of what that is cut out of
-
-
-class EpochLine(train.Callback):
-    """Prints what came of each epoch."""
-
-    def on_epoch_end(self, trainer: mc.Trainer, record: Mapping[str, float]) -> None:
-        print(f"epoch {trainer.epoch}: loss {record['loss']:.4f}, accuracy {100 * record['accuracy']:.2f} %, "
-              f"test accuracy {100 * record['val_accuracy']:.2f} %, {record['seconds']:.1f} s", flush=True)  # fmt: skip
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -125,8 +118,8 @@ def keep(state: Mapping[str, np.ndarray], K: int, path: Path) -> None:
 def work(settings: argparse.Namespace, communicator: Communicator) -> None:
     """Train this rank's tower, beside the other."""
     mc.set_threads(together.cores(communicator) if settings.threads is None else settings.threads)
-    if settings.out is not None and not settings.out.parent.is_dir():
-        raise ValueError(f"--out expected a file in a folder that is there, got {settings.out}")
+    if settings.out is not None and (settings.out.is_dir() or not os.access(settings.out.parent, os.W_OK)):
+        raise ValueError(f"--out expected a file in a folder that can be written to, got {settings.out}")
     alike = ("lr", "weight_decay", "epochs", "batch_size", "seed", "out")  # or the towers grow apart, or one waits
     mc.distributed.check_same(communicator, "settings", {name: str(getattr(settings, name)) for name in alike})
     photos, test = load_photos(settings, communicator)
@@ -135,13 +128,13 @@ def work(settings: argparse.Namespace, communicator: Communicator) -> None:
     print_towers(model, communicator, settings.batch_size)
     optimizer = optim.SGD(model.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay)
     schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
-    lines = [EpochLine()] if communicator.is_main else []
+    lines = [script.EpochLine()] if communicator.is_main else []
     trainer = mc.Trainer(model, optimizer, schedule=schedule, callbacks=lines)
     augment = [transforms.Resize(SHORT_SIDE), transforms.RandomCrop(SIZE), transforms.RandomHorizontalFlip()]
     # Both ranks see the same photos in the same order, changed in the same way: all of that is drawn from the seed.
     loader = data.DataLoader(photos, settings.batch_size, True, transforms.Compose(augment), workers=settings.workers)
     middles = folders.middles(test, SIZE, SHORT_SIDE, settings.batch_size, settings.workers)
-    trainer.fit(loader, settings.epochs, validation=middles, progress=False)
+    trainer.fit(loader, settings.epochs, validation=middles, progress=communicator.is_main)
     if settings.out is not None:
         state = alexnet_tower.grouped_state(model, communicator)
         if communicator.is_main:

@@ -26,6 +26,7 @@ import random
 import runpy
 import textwrap
 from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import script
@@ -51,6 +52,8 @@ def parse_arguments() -> argparse.Namespace:
     settings = parser.parse_args()
     if settings.bug is None and (settings.script or settings.hint or settings.solve):
         parser.error("say which bug is meant, with --bug N")
+    if settings.script and not Path(settings.script).is_file():
+        parser.error(f"--script expected a Python file, and there is no {settings.script}")
     return settings
 
 

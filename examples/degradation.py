@@ -1,21 +1,21 @@
-"""The degradation experiment of the ResNet paper: deeper networks that train worse, and the cure.
+"""The degradation experiment of the ResNet paper: deeper networks train worse.
 
     python examples/degradation.py
 
-trains four networks side by side: plain ones with 20 and 56 layers, and the same
-with shortcuts, ResNet-20 and ResNet-56. The plain network with 56 layers could
-do what the one with 20 can, if its other layers learnt to leave their input as
-it is; yet it makes more mistakes, and already on the images that it is trained
-with, so overfitting is not why. Written after every epoch, into a new folder
-below runs/:
+trains four networks side by side: plain ones with 20 and 56 layers, and with
+the cure, shortcuts, ResNet-20 and ResNet-56. The plain network with 56 layers
+could do what the one with 20 can, if its other layers learnt to leave their
+input as it is; yet it makes more mistakes, and already on the images that it is
+trained with, so overfitting is not why. Written after every epoch, into a new
+folder below runs/:
 
     errors.png         training and test error of the four, epoch by epoch
     history.json       the numbers
     NAME.safetensors   each network, so that the run can go on
 
-Without --dataset it takes CIFAR-10 if its files are there, else MNIST, padded to
-32 x 32 pixels. Ctrl-C stops it; --resume FOLDER goes on. A few thousand images
-show the effect. The paper's own figure takes a GPU:
+Without --dataset it takes CIFAR-10 if its files are there, else MNIST, padded
+to 32 x 32 pixels. Ctrl-C stops it; --resume FOLDER goes on. A few thousand
+images show the effect. The paper's own figure takes a GPU:
 
     python examples/degradation.py --dataset cifar10 --images 50000 \\
         --epochs 164 --batch-size 128 --lr 0.1 --augment

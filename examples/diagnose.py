@@ -115,30 +115,31 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def subject(options: argparse.Namespace) -> tuple[nn.Module, Array, Array]:
-    """The model and the batch."""
+def subject(options: argparse.Namespace) -> tuple[nn.Module, Array, Array, str | None]:
+    """The model, the batch, and the model's name if it has one."""
     if options.batch_size < 1:
         raise ValueError(f"--batch-size expected a number from 1, got {options.batch_size}")
     if options.sick is not None:
         make, change, _ = SICK[options.sick]
         train, _ = data.mnist()
         images, labels = train.images[: options.batch_size], train.labels[: options.batch_size]
-        return make(), *((images, labels) if change is None else change(images, labels))
+        return make(), *((images, labels) if change is None else change(images, labels)), None
     source = sources.load(options.model, options.weights, options.input_shape and tuple(options.input_shape))
     train, _ = sources.dataset(source, options.dataset, options.data_folder)
     images = sources.fitted(train.images[: options.batch_size], source.shape)
-    return source.model, images, train.labels[: options.batch_size]
+    name = options.model or source.settings.get("model")
+    return source.model, images, train.labels[: options.batch_size], name
 
 
 def main() -> None:
     options = parse_arguments()
     try:
         mc.seed(0)
-        model, images, labels = subject(options)
+        model, images, labels, name = subject(options)
         lr = 1e-7 if options.sick == "small-rate" else options.lr
         optimizer = None if lr is None else optim.SGD(model.parameters(), lr, momentum=0.9)
-        names = {"lenet5:1998": models.map_criterion, "googlenet": models.googlenet_loss}
-        print(study.diagnose(model, images, labels, names.get(options.model, F.cross_entropy), optimizer))
+        losses = {"lenet5:1998": models.map_criterion, "googlenet": models.googlenet_loss}
+        print(study.diagnose(model, images, labels, losses.get(name, F.cross_entropy), optimizer))
     except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
         sys.exit(f"diagnose.py: {error}")
 

@@ -74,6 +74,8 @@ def newest_run(model: str | None) -> Path | None:
     """The newest run below runs/ that reads digits, of that model if one is wanted."""
     checkpoints = sorted(Path("runs").glob(f"*/{training.CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
     for path in reversed(checkpoints):
+        if not (path.parent / "run.json").exists():  # a checkpoint of somebody's own
+            continue
         settings = training.saved_settings(path.parent)
         if reads_digits(settings) and model in (None, settings.model):
             return path.parent

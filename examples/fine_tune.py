@@ -29,6 +29,7 @@ import training
 import minicnn as mc
 from minicnn import models, nn, optim
 from minicnn.data import transforms
+from minicnn.study import sources
 from minicnn.weights import PUBLISHED, Published
 
 THUMBNAIL = 128  # pixels of a photo in the report
@@ -64,7 +65,7 @@ def make_trainer(settings: argparse.Namespace, K: int) -> mc.Trainer:
     saved = settings.resume and (settings.resume / training.CHECKPOINT).exists()
     if not settings.fresh and not saved:
         model.load_pretrained(settings.weights or settings.model)
-    groups = parameter_groups(model, folders.new_head(model, K), settings)
+    groups = parameter_groups(model, sources.new_head(model, K), settings)
     optimizer = optim.SGD(groups, settings.lr, momentum=0.9, weight_decay=1e-4)
     schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
     return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision),
@@ -93,6 +94,7 @@ def work(settings: argparse.Namespace) -> None:
     normalize = transforms.Normalize(prepared.mean, prepared.deviation)
     train, test = folders.load_photos(settings)
     trainer = make_trainer(settings, len(train.classes))
+    trainer.model.input_shape = (size, size, 3)  # of which the summary speaks
     augment = transforms.Compose(
         [transforms.RandomResizedCrop(size, scale=(0.4, 1.0)), transforms.RandomHorizontalFlip(), normalize]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import script  # noqa: F401  before minicnn: it says what to do where that is mi
 import together
 
 import minicnn as mc
-from minicnn import data, nn
+from minicnn import data
 from minicnn.data import transforms
 
 DRAWN = 300  # pictures with --demo
@@ -58,6 +59,7 @@ def load_photos(settings: argparse.Namespace) -> tuple[Part, Part]:
         with together.main_first(settings):
             settings.dataset = str(drawn_pets.draw_folder(Path("runs") / "drawn_pets", DRAWN, seed=0))
     photos = data.ImageFolder(settings.dataset)
+    check_alike(settings, photos)
     rng, kept, tested = np.random.default_rng(settings.seed), [], []
     for label, name in enumerate(photos.classes):
         numbers = rng.permutation(np.flatnonzero(photos.labels == label))
@@ -69,6 +71,17 @@ def load_photos(settings: argparse.Namespace) -> tuple[Part, Part]:
         tested.append(numbers[:tests])
         kept.append(numbers[tests:])
     return Part(photos, np.sort(np.concatenate(kept))), Part(photos, np.sort(np.concatenate(tested)))
+
+
+def check_alike(settings: argparse.Namespace, photos: data.ImageFolder) -> None:
+    """Raise ValueError where a resumed run would find other photos: others would be drawn for the test, and it would
+    be examined with those that it has learnt. The settings keep what was found, as a checksum of the names."""
+    names = "\n".join(Path(path).relative_to(settings.dataset).as_posix() for path in photos.paths)
+    found = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+    if getattr(settings, "photos", found) != found:
+        raise ValueError(f"{settings.dataset} does not hold the photos that the run was begun with: put those back, "
+                         "or begin a new run")  # fmt: skip
+    settings.photos = found
 
 
 def training_loader(settings: argparse.Namespace, photos: Part, augment: transforms.Transform) -> data.DataLoader:
@@ -98,21 +111,3 @@ def thumbnails(photos: Part, size: int, workers: int) -> np.ndarray:
     """All photos as one array (N, size, size, 3) uint8, for the pictures of a report."""
     loader = middles(photos, size, size, 32, workers)
     return np.concatenate([np.rint(255 * x).astype(np.uint8) for x, _ in loader])
-
-
-def new_head(model: nn.Module, K: int) -> nn.Linear:
-    """Put a fresh last layer, for K classes, in the place of the network's own; returns it.
-
-    Raises ValueError for a network that does not end in a linear layer.
-    """
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise ValueError("a network is needed that ends in a linear layer, which this one does not")
-    *path, last = linear[-1].split(".")
-    parent = model
-    for name in path:
-        parent = getattr(parent, name)
-    old = getattr(parent, last)
-    head = nn.Linear(old.in_features, K).to(old.weight.device)
-    setattr(parent, last, head)
-    return head

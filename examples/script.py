@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,16 @@ def option_parser(docstring: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=description, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+class EpochLine(mc.train.Callback):
+    """Prints what came of each epoch where nobody sees the Trainer's bar: in a log, or under mpiexec."""
+
+    def on_epoch_end(self, trainer: mc.Trainer, record: Mapping[str, float]) -> None:
+        if trainer.is_main and not sys.stderr.isatty():
+            right, tests = 100 * record["accuracy"], 100 * record["val_accuracy"]
+            print(f"epoch {trainer.epoch}: loss {record['loss']:.4f}, accuracy {right:.2f} %, "
+                  f"test accuracy {tests:.2f} %, {record['seconds']:.1f} s", flush=True)  # fmt: skip
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

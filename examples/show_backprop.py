@@ -12,7 +12,6 @@ with its folder:
 """
 
 import argparse
-import json
 import webbrowser
 from pathlib import Path
 
@@ -23,10 +22,9 @@ import training
 import minicnn as mc
 from minicnn import data, models, nn
 from minicnn import functional as F
-from minicnn.weights import PUBLISHED, Published
+from minicnn.study import sources
 
 DIGITS = (28, 28, 1)
-AS_IT_IS = Published("", short_side=0, mean=(0.0, 0.0, 0.0), deviation=(1.0, 1.0, 1.0))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -51,51 +49,17 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load_model(settings: argparse.Namespace) -> nn.Module:
-    """The network with its weights, in the mode that is wanted."""
-    mc.seed(settings.seed)
-    model = models.build(settings.model)
-    if settings.weights is not None:
-        load_weights(model, settings.weights)
-    return model.train() if settings.training else model.eval()
-
-
-def load_weights(model: nn.Module, source: str) -> None:
-    """Put in the weights of a run's folder, of a checkpoint, or of another library's file or name."""
-    path = Path(source) / training.CHECKPOINT if Path(source).is_dir() else Path(source)
-    if not path.is_file() or path.suffix != ".safetensors":
-        model.load_pretrained(source)
-        return
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        if (file.metadata() or {}).get("format") != "minicnn":
-            model.load_pretrained(path)
-            return
-        names = [name for name in file.keys() if name.startswith("model.")]  # noqa: SIM118  it is no dict
-        model.load_state_dict({name.removeprefix("model."): file.get_tensor(name) for name in names})
-
-
-def load_sample(settings: argparse.Namespace) -> tuple[np.ndarray, int | None]:
+def load_sample(settings: argparse.Namespace, source: sources.Source, name: str) -> tuple[np.ndarray, int | None]:
     """The picture, (H, W, C), and its class if that is known."""
-    shape = models.input_shape(settings.model)
     if settings.image is not None:
-        return read_image(settings.image, settings.model, shape), settings.label
-    if shape != DIGITS:
-        raise ValueError(f"{settings.model} is made for images {shape}: name one with --image, and its --label")
+        return sources.read_image(settings.image, source), settings.label
+    if source.shape != DIGITS:
+        raise ValueError(f"{name} is made for images {source.shape}: name one with --image, and its --label")
     _, test = data.mnist()
     if not 0 <= settings.index < len(test):
         raise ValueError(f"--index expected a number from 0 to {len(test) - 1}, got {settings.index}")
     image, label = test[settings.index]
     return image, int(label) if settings.label is None else settings.label
-
-
-def read_image(path: Path, model: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """A picture in the size and the scale that the network was made for; one channel is the mean of three."""
-    prepared = PUBLISHED.get(model, AS_IT_IS)
-    size = shape[0]
-    x = data.read_photo(path, size, prepared.short_side or size, prepared.mean, prepared.deviation)
-    return x if shape[2] == 3 else x.mean(axis=2, keepdims=True)
 
 
 def predicted(model: nn.Module, x: np.ndarray) -> int:
@@ -109,25 +73,20 @@ def predicted(model: nn.Module, x: np.ndarray) -> int:
 
 def work(settings: argparse.Namespace) -> None:
     """Write the page."""
-    if settings.model is None:
-        settings.model = model_of_run(settings.weights)
-    model = load_model(settings)
-    x, label = load_sample(settings)
+    mc.seed(settings.seed)
+    source = sources.load(settings.model, settings.weights)
+    model = source.model.train() if settings.training else source.model.eval()
+    name = settings.model or source.settings.get("model", "lenet5")
+    x, label = load_sample(settings, source, name)
     label = predicted(model, x) if label is None else label
-    out = settings.out or Path(f"backprop-{settings.model.replace(':', '-')}.html")
+    out = settings.out or Path(f"backprop-{name.replace(':', '-')}.html")
     if settings.kernels == "cpu":
-        print("The kernels are compiled when they are first used, so the first page takes longer.")
-    loss = models.map_criterion if settings.model == "lenet5:1998" else F.cross_entropy
-    mc.study.backprop_page(model, x, label, out, loss, title=settings.model)
+        print("Kernels are compiled at their first use: the first page takes longer.")
+    loss = models.map_criterion if name == "lenet5:1998" else F.cross_entropy
+    mc.study.backprop_page(model, x, label, out, loss, title=name)
     print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
     if settings.open:
         webbrowser.open(out.resolve().as_uri())
-
-
-def model_of_run(weights: str | None) -> str:
-    """The network that a run's folder names; else lenet5."""
-    settings = Path(weights or "") / "run.json"
-    return json.loads(settings.read_text())["model"] if weights and settings.is_file() else "lenet5"
 
 
 if __name__ == "__main__":

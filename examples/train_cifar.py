@@ -1,4 +1,4 @@
-"""Train a network for CIFAR-10 as the ResNet paper does, and keep what a person wants to see.
+"""Train a network for CIFAR-10 as the ResNet paper does.
 
     python examples/train_cifar.py
 

@@ -1,8 +1,10 @@
-"""How soon a network knows 99 % of the test digits of MNIST: a small network, two passes over the training images.
+"""How soon a small network knows 99 % of the test digits of MNIST.
 
-Three convolutions with batch norm, the first two of which take every second pixel instead of pooling, and a linear
-layer. Each seed is a training of its own: other first weights, another order of the images. A first training, which is
-not counted, compiles the kernels and makes the memory warm.
+Three convolutions with batch norm, the first two of which take every second
+pixel instead of pooling, and a linear layer; two passes over the training
+images. Each seed is a training of its own: other first weights, another order
+of the images. A first training, which is not counted, compiles the kernels and
+makes the memory warm.
 """
 
 from __future__ import annotations

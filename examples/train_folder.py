@@ -25,6 +25,7 @@ import training
 import minicnn as mc
 from minicnn import models, optim
 from minicnn.data import transforms
+from minicnn.study import sources
 
 THUMBNAIL = 128  # pixels of a photo in the report
 
@@ -47,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
 def make_trainer(settings: argparse.Namespace, K: int) -> mc.Trainer:
     """The model for K classes, its optimizer and its schedule."""
     model = training.build_model(settings, settings.model)
-    folders.new_head(model, K)
+    sources.new_head(model, K)
     optimizer = optim.SGD(model.parameters(), settings.lr, momentum=0.9, weight_decay=settings.weight_decay)
     schedule = optim.CosineAnnealingLR(optimizer, settings.epochs)
     return mc.Trainer(model, optimizer, schedule=schedule, precision=script.storage(settings.precision),

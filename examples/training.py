@@ -25,7 +25,9 @@ from minicnn.train import class_report, confusion_matrix, format_report
 CHECKPOINT = "model.safetensors"
 DATASETS = ("cifar10", "fashion-mnist", "kmnist", "mnist")
 WRITTEN = ("kmnist", "mnist")
-OF_THE_PROCESS = ("debug", "distributed", "timeout")  # settings that change no result: a resumed run has its own
+# Settings that change no result: a resumed run has its own; and those that it may have its own of, if they are given.
+OF_THE_PROCESS = ("debug", "distributed", "threads", "timeout", "workers")
+OF_THE_MACHINE = ("data_folder", "device")
 Pair = tuple[data.ArrayDataset, data.ArrayDataset]
 Tests = data.ArrayDataset | data.DataLoader
 
@@ -36,6 +38,9 @@ Tests = data.ArrayDataset | data.DataLoader
 def load_data(settings: argparse.Namespace) -> Pair:
     """The training set and the test set that are wanted."""
     if settings.dataset == "mnist":
+        if settings.data_folder is not None:
+            raise ValueError(f"MNIST comes with minicnn, nothing is read from {settings.data_folder}: leave out "
+                             "--data-folder; files of your own are read by minicnn.data.read_idx")  # fmt: skip
         return data.mnist()
     read = {"cifar10": data.cifar10, "fashion-mnist": data.fashion_mnist, "kmnist": data.kmnist}[settings.dataset]
     with together.main_first(settings):
@@ -114,13 +119,19 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
         "sample that made the first NaN or infinity; slower (see mc.detect_anomaly)")  # fmt: skip
     add("--out", type=Path, metavar="FOLDER", help="where to write (default: a new folder below runs/)")
     add("--resume", type=Path, metavar="FOLDER", help="go on with the run in FOLDER, with its settings; "
-        "all other options but --debug, --distributed and --timeout are ignored")  # fmt: skip
+        "other options are ignored, but those that change no result: --debug, --threads, --workers, --distributed, "
+        "--timeout, and, if they are given, --device and --data-folder")  # fmt: skip
+    parser.set_defaults(script=parser.prog)
     arguments = parser.parse_args()
     if not arguments.resume:
         return arguments
+    saved, given = saved_settings(arguments.resume), vars(arguments)
+    if getattr(saved, "script", parser.prog) != parser.prog:
+        raise ValueError(f"{arguments.resume} holds a run of {saved.script}: go on with it by that script")
+    own = {name for name in OF_THE_PROCESS if name in given}
+    own |= {name for name in OF_THE_MACHINE if given[name] != parser.get_default(name)}
     # An option that the script did not have when the run was begun has the value that it has now.
-    settings = argparse.Namespace(**{**vars(arguments), **vars(saved_settings(arguments.resume))})
-    return argparse.Namespace(**{**vars(settings), **{name: getattr(arguments, name) for name in OF_THE_PROCESS}})
+    return argparse.Namespace(**{**given, **vars(saved), **{name: given[name] for name in own}})
 
 
 def begin(settings: argparse.Namespace) -> str:
@@ -237,7 +248,9 @@ def _train(settings: argparse.Namespace, trainer: mc.Trainer, loader: data.DataL
     left = settings.epochs - trainer.epoch
     print(f"\n{left} epochs on {len(loader.dataset)} images of {settings.dataset}, into {folder}")
     if settings.kernels == "cpu":
-        print("The kernels are compiled when they are first used, so the first epoch of the first run takes longer.")
+        print("Kernels are compiled at their first use: the first epoch of all takes longer.")
+    sys.stdout.flush()  # into a log, which else shows nothing for hours
+    trainer.callbacks = (*trainer.callbacks, script.EpochLine())
     start = time.perf_counter()
     if left > 0:
         trainer.fit(loader, left, validation=test, checkpoint=folder / CHECKPOINT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .. import data, models
 from ..data import ArrayDataset
 from ..data.cifar_classes import CIFAR10, CIFAR100_FINE
 from ..data.mnist_family import FASHION, KMNIST
-from ..nn import Module
+from ..nn import Linear, Module
 from ..train.checkpoint import is_checkpoint, model_state
 from ..weights import PUBLISHED, Published
 
@@ -53,18 +53,49 @@ def load(name: str | None, weights: str | None, shape: tuple[int, ...] | None = 
     sized = shape or model.input_shape
     if sized is None or len(sized) != 3:
         raise ValueError(f"{name} does not say which images it is made for: add --input-shape H W C")
-    prepared = RAW
+    prepared, as_published = RAW, PUBLISHED.get(name, Published("", short_side=max(sized[:2]) * 8 // 7))
     if weights is not None:
         path = Path(weights)
         path = path / CHECKPOINT if path.is_dir() else path
         if path.is_dir() or (path != Path(weights) and not path.exists()):
             raise FileNotFoundError(f"{weights} is not the folder of a run: it has no {CHECKPOINT}")
         if path.exists() and is_checkpoint(path):
-            model.load_state_dict(model_state(path))
+            state = model_state(path)
+            _fit_classes(model, state)
+            model.load_state_dict(state)
+            if settings.get("script") == "fine_tune.py":  # which prepares photos as for the weights that it begins with
+                prepared = as_published
         else:
             model.load_pretrained(weights)
-            prepared = PUBLISHED.get(name, Published("", short_side=max(sized[:2]) * 8 // 7))
+            prepared = as_published
     return Source(model, (sized[0], sized[1], sized[2]), prepared, settings)
+
+
+def new_head(model: Module, K: int) -> Linear:
+    """Put a fresh last layer, for K classes, in the place of the network's own; returns it.
+
+    Raises ValueError for a network that does not end in a linear layer.
+    """
+    linear = [name for name, module in model.named_modules() if isinstance(module, Linear)]
+    if not linear:
+        raise ValueError("a network is needed that ends in a linear layer, which this one does not")
+    *path, last = linear[-1].split(".")
+    parent = model
+    for name in path:
+        parent = getattr(parent, name)
+    old = getattr(parent, last)
+    head = Linear(old.in_features, K).to(old.weight.device)
+    setattr(parent, last, head)
+    return head
+
+
+def _fit_classes(model: Module, state: Mapping[str, Array]) -> None:
+    """Give a model as many outputs as the weights have that it is to take: a run on photos has their classes."""
+    linear = [(f"{name}.weight", module) for name, module in model.named_modules() if isinstance(module, Linear)]
+    if linear and linear[-1][0] in state:
+        K = state[linear[-1][0]].shape[-1]
+        if linear[-1][1].out_features != K:
+            new_head(model, K)
 
 
 def _settings(weights: str | None) -> dict[str, Any]:
@@ -110,6 +141,8 @@ def dataset(source: Source, name: str | None, folder: str | None) -> tuple[Array
     if name not in DATASETS:
         raise ValueError(f"--dataset expected one of {', '.join(DATASETS)}, got {name!r}")
     if name == "mnist":
+        if folder is not None:
+            raise ValueError(f"MNIST comes with minicnn, nothing is read from {folder}: leave out --data-folder")
         return data.mnist()
     read = {
         "fashion-mnist": data.fashion_mnist,

@@ -125,7 +125,8 @@ def test_three_ranks_are_one_too_many_and_one_of_them_says_so(tmp_path):
     [
         (["nowhere"], "nowhere: there is no such folder"),
         ([], "name a folder of photos, or take drawn ones with --demo"),
-        (["nowhere", "--out", "none/a"], "--out expected a file in a folder that is there, got none/a"),
+        (["nowhere", "--out", "none/a"], "--out expected a file in a folder that can be written to, got none/a"),
+        (["nowhere", "--out", "."], "--out expected a file in a folder that can be written to, got ."),
         (["nowhere", "--threads", "0"], "threads expected a number from 1 to"),
     ],
 )

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import launch
+import pytest
 from launch import FOLDER, run
 
 from minicnn.study.bug_room import BUGS
@@ -32,7 +34,12 @@ def test_the_solution_tells_the_place_and_shows_the_check(tmp_path):
     assert said.startswith("Bug 3: `=` for `+=` where the windows of max pooling overlap\n")
     for part in (BUGS[2].place(), BUGS[2].right, BUGS[2].wrong, "F.max_pool2d(x, 3, stride=2)", "| likely cause:"):
         assert part in words(said)
-    assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.title)
+def test_every_solution_fits_the_terminal(bug, monkeypatch):
+    lines = launch.module("bug_room", monkeypatch).solution(bug).splitlines()
+    assert [line for line in lines if len(line) > 80] == []
 
 
 def test_in_the_prompt_the_bug_is_at_work_until_it_is_solved():
@@ -66,6 +73,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path):
     for options, said in (
         (["--solve"], "say which bug is meant, with --bug N"),
         (["--bug", 11], "argument --bug: invalid choice: 11"),
+        (["--bug", 1, "--script", "nowhere.py"], "--script expected a Python file, and there is no nowhere.py"),
     ):
         done = run("bug_room.py", *options, cwd=tmp_path)
         assert done.returncode == 2

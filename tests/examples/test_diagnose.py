@@ -57,6 +57,14 @@ def test_a_network_of_the_catalogue_and_one_of_the_users(said, tmp_path):
     assert said("--model", f"{tmp_path}/net.py:build", *options).endswith(": nothing found.\n")
 
 
+def test_the_network_of_a_run_is_judged_by_its_own_loss(said, tmp_path):
+    model = mc.models.build("lenet5:1998")
+    mc.Trainer(model, mc.optim.SGD(model.parameters(), 0.1)).save(tmp_path / "model.safetensors")
+    (tmp_path / "run.json").write_text('{"model": "lenet5:1998"}')
+    options = ("--weights", str(tmp_path), "--lr", "0.001", "--batch-size", "8")
+    assert said(*options) == said("--model", "lenet5:1998", *options)
+
+
 def test_faults_of_the_users_are_one_sentence(said):
     for options, sentence in (
         (["--batch-size", "0"], "--batch-size expected a number from 1, got 0"),

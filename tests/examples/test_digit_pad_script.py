@@ -69,6 +69,9 @@ def test_the_network_of_a_run_has_its_weights(script, run_of):
 
 def test_the_newest_run_that_reads_digits_is_taken(script, run_of):
     assert script.newest_run(None) is None
+    own = Path("runs") / "own"  # a checkpoint of somebody's own
+    own.mkdir(parents=True)
+    (own / "model.safetensors").touch()
     first, second = run_of("b")[0], run_of("a", model="lenet5:d2l")[0]
     clothes = run_of("c", dataset="fashion-mnist")[0]
     for age, folder in enumerate((clothes, second, first)):

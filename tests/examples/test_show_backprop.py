@@ -85,6 +85,12 @@ def test_the_weights_of_a_run_and_its_model(run, tmp_path):
         np.testing.assert_array_equal(value(recording, name), parameter.numpy())
 
 
+def test_the_folder_of_several_networks_is_one_sentence(run, tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"dataset": "mnist"}))
+    with pytest.raises(SystemExit, match=r"is not the folder of a run: it has no model\.safetensors"):
+        run("--weights", tmp_path)
+
+
 def test_a_picture_of_ones_own_is_labelled_as_the_network_takes_it(run, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)

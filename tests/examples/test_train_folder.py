@@ -3,6 +3,8 @@
 import argparse
 import json
 import re
+import shutil
+from pathlib import Path
 
 import launch
 import numpy as np
@@ -12,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 import minicnn as mc
 from minicnn import data, models, nn
 from minicnn.data import transforms
+from minicnn.study import sources
 
 PICTURES = 24  # in the fixture `pets`
 FILES = ["confusion_matrix.png", "filters.png", "history.json", "learning_curves.png", "model.safetensors", "run.json",
@@ -73,14 +76,25 @@ def test_each_class_is_split_by_the_seed_and_no_photo_is_in_both_parts(pets, fol
         folders.load_photos(settings(pets, validation=0.99))
 
 
-def test_the_new_head_takes_the_place_of_the_last_layer(folders):
+def test_a_resumed_run_finds_the_photos_that_it_was_begun_with_or_says_so(pets, folders, tmp_path):
+    moved = Path(shutil.copytree(pets, tmp_path / "moved"))
+    begun = settings(pets)
+    folders.load_photos(begun)
+    again = folders.load_photos(settings(moved, photos=begun.photos))[1]
+    assert again.numbers.tolist() == folders.load_photos(begun)[1].numbers.tolist()
+    sorted(moved.iterdir())[0].unlink()
+    with pytest.raises(ValueError, match="moved does not hold the photos that the run was begun with"):
+        folders.load_photos(settings(moved, photos=begun.photos))
+
+
+def test_the_new_head_takes_the_place_of_the_last_layer():
     model = nn.Sequential(nn.Linear(4, 6), nn.Sequential({"relu": nn.ReLU(), "classes": nn.Linear(6, 10)}))
-    head = folders.new_head(model, 3)
+    head = sources.new_head(model, 3)
     assert model(mc.tensor(np.zeros((2, 4), np.float32))).shape == (2, 3)
     assert model[1].classes is head
     assert any(module is head for module in model.modules())
     with pytest.raises(ValueError, match="ends in a linear layer"):
-        folders.new_head(nn.Sequential(nn.Flatten()), 3)
+        sources.new_head(nn.Sequential(nn.Flatten()), 3)
 
 
 def test_a_last_batch_of_one_photo_is_left_out(pets, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """What the training scripts share: here how a run says where it was stopped."""
 
 import argparse
+import json
+import re
 
 import launch
 import numpy as np
@@ -47,3 +49,52 @@ def test_ctrl_c_while_an_epoch_is_saved_names_the_epochs_that_are_in_the_file(st
     capsys.readouterr()
     assert start(resume=True).epoch == 3
     assert f"{3 - (call - 1)} epochs on 4 images" in capsys.readouterr().out
+
+
+def test_a_log_has_a_line_for_each_epoch_and_a_terminal_has_the_bar_instead(start, monkeypatch, capsys):
+    start()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2", "epoch 3"]
+    number = r"\d+\.\d"
+    form = rf"epoch 1: loss {number}\d*, accuracy {number}\d %, test accuracy {number}\d %, {number} s"
+    assert re.fullmatch(form, lines[0])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    script = launch.module("script", monkeypatch)
+    script.EpochLine().on_epoch_end(argparse.Namespace(is_main=True, epoch=1), {})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def parsed(monkeypatch, tmp_path):
+    """parsed(saved, *options): the settings of a script x.py that goes on with a run of these saved settings."""
+    training = launch.module("training", monkeypatch)
+
+    def call(saved, *options):
+        (tmp_path / "run.json").write_text(json.dumps(saved))
+        monkeypatch.setattr("sys.argv", ["examples/x.py", "--resume", str(tmp_path), *options])
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--workers", type=int, default=2)
+        return training.parse(parser)
+
+    return call
+
+
+def test_a_resumed_run_has_its_own_settings_and_those_of_the_machine_that_it_is_on(parsed):
+    saved = {"script": "x.py", "seed": 3, "threads": 8, "workers": 4, "device": "cuda", "data_folder": "there"}
+    settings = parsed(saved, "--seed", "5", "--threads", "1")
+    assert (settings.seed, settings.threads, settings.workers) == (3, 1, 2)
+    assert (settings.device, settings.data_folder) == ("cuda", "there")
+    settings = parsed(saved, "--device", "cpu", "--data-folder", "here")
+    assert (settings.threads, settings.device, settings.data_folder) == (None, "cpu", "here")
+    assert parsed({"seed": 3}).seed == 3, "a run of before, which does not say whose it is"
+
+
+def test_a_run_of_another_script_is_not_gone_on_with(parsed, tmp_path):
+    with pytest.raises(ValueError, match=r"holds a run of degradation\.py: go on with it by that script"):
+        parsed({"script": "degradation.py", "seed": 3})
+
+
+def test_mnist_is_read_from_no_folder(monkeypatch):
+    training = launch.module("training", monkeypatch)
+    with pytest.raises(ValueError, match="MNIST comes with minicnn, nothing is read from mine: leave out --data-f"):
+        training.load_data(argparse.Namespace(dataset="mnist", data_folder="mine"))

@@ -140,6 +140,18 @@ def test_every_data_set_brings_the_names_of_its_classes(tmp_path, name, K, first
         sources.dataset(source, name, str(tmp_path))
 
 
+def test_a_run_on_photos_brings_the_number_of_its_classes(tmp_path):
+    trained = models.mobilenet_v2()
+    sources.new_head(trained, 2)
+    mc.Trainer(trained, optim.SGD(trained.parameters(), 0.1)).save(tmp_path / "model.safetensors")
+    for script, mean in (("train_folder.py", (0, 0, 0)), ("fine_tune.py", data.photos.MEAN)):
+        (tmp_path / "run.json").write_text(json.dumps({"model": "mobilenet_v2", "script": script}))
+        source = sources.load(None, str(tmp_path))
+        assert source.prepared.mean == mean
+        for name, array in trained.state_dict().items():
+            np.testing.assert_array_equal(source.model.state_dict()[name], array)
+
+
 def test_published_weights_are_prepared_for(tmp_path):
     from safetensors.numpy import save_file
 

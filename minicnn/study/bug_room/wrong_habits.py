@@ -38,7 +38,7 @@ def _check_gradients_kept() -> None:
         (mc.tensor(normal(4, 3)) @ w).sum().backward()
         gradients.append(np.array(w.grad))
     first, second = gradients
-    np.testing.assert_allclose(second, first, err_msg="the same batch once more")
+    np.testing.assert_allclose(second, first, err_msg="the same batch again")
 
 
 GRADIENTS_KEPT = Bug(
