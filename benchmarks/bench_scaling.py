@@ -84,14 +84,18 @@ def main() -> int:
     options = _options()
     cli.start(options)
     pace = Pace(options.rounds, 0.02, 0, calls=1) if options.quick else Pace(options.rounds, 0.5, calls=1)
-    measure = _on_gpu(options) if options.device == "cuda" else _in_separate_processes
+    measure, with_torch = _in_separate_processes, cli.has_torch(options)
+    if options.device == "cuda":
+        from gpu_settings import torch_device
+
+        measure, with_torch = _on_gpu(options), torch_device(options) is not None
     tasks = _tasks(options)
     points: list[Point] = []
     for threads in [0] if options.device == "cuda" else _thread_counts(options.threads):
         print(f"\n{options.model}, a training step, {_where(threads)}")
         print(report.table_line(HEAD, WIDTHS))
         for task in tasks:
-            points.append(measure(task, threads, pace, cli.has_torch(options)))
+            points.append(measure(task, threads, pace, with_torch))
             print(report.table_line(_cells(points), WIDTHS), flush=True)
     growth = _growth(points)
     print("\n" + "\n".join(f"time grows as work ** {each['exponent']:.2f}: {each['series']}" for each in growth))

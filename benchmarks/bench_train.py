@@ -118,8 +118,9 @@ def main() -> int:
     measure = _in_separate_processes if options.separate else _in_one_process
     if options.device == "cuda":
         import gpu_networks
+        from gpu_settings import torch_device
 
-        measure, names = _on_gpu(options), gpu_networks.names(cli.has_torch(options))
+        measure, names = _on_gpu(options), gpu_networks.names(torch_device(options) is not None)
     results, pools = [], {"not started"}
     for task in _tasks(options):
         result, pool = measure(task, names, options.threads, pace)

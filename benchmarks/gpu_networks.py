@@ -1,8 +1,9 @@
 """Training steps on a GPU as contenders: minicnn and PyTorch, each step by step and as a CUDA graph.
 
 All are given the same: the images lie on the GPU, uint8 where they are digits, a batch is gathered there by the numbers
-of its samples, the optimizer is fused (PyTorch's with fused=True), and the losses are fetched once, at the end. What is
-timed is a pass over all batches. What must agree before are the losses of the first ones, without dropout.
+of its samples, and the optimizer is fused (PyTorch's with fused=True). PyTorch's losses are fetched once, at the end;
+minicnn's with the outputs, as in a training, after 256 steps at most. What is timed is a pass over all batches. What
+must agree before are the losses of the first ones, without dropout.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def work(task: Task, name: str, device: str = "cuda") -> Work:
     images, labels = samples(task)
     library, kind = name.split()
     make = _minicnn if library == "minicnn" else _torch
-    run, dropouts = make(task, kind, images, labels, device)
+    run, dropouts, forget = make(task, kind, images, labels, device)
     order = [np.arange(i, min(i + task.batch, len(images))) for i in range(0, len(images), task.batch)]
 
     def first_losses() -> Array:
@@ -72,6 +73,7 @@ def work(task: Task, name: str, device: str = "cuda") -> Work:
         losses = run([order[0]] * STEPS)
         for layer, rate in zip(dropouts, rates, strict=True):
             layer.p = rate
+        forget()  # steps that were recorded without dropout
         return np.array(losses)
 
     return Work(lambda: run(order), first_losses, len(order))
@@ -89,10 +91,12 @@ def samples(task: Task) -> tuple[Array, Array]:
 
 
 Run = Callable[[list[Array]], list[float]]
+Made = tuple[Run, list[Any], Callable[[], None]]
 
 
-def _minicnn(task: Task, kind: str, images: Array, labels: Array, device: str) -> tuple[Run, list[Any]]:
-    """run(batches of sample numbers) trains on each and returns their losses; and the layers that drop out."""
+def _minicnn(task: Task, kind: str, images: Array, labels: Array, device: str) -> Made:
+    """run(batches of sample numbers) trains on each and returns their losses; the layers that drop out; and what
+    forgets the steps that were recorded."""
     import minicnn as mc
     from minicnn import data, nn, optim
     from minicnn.train.gpu_steps import GpuSteps, Resident
@@ -106,10 +110,10 @@ def _minicnn(task: Task, kind: str, images: Array, labels: Array, device: str) -
     def run(batches: list[Array]) -> list[float]:
         return [record["loss"] for _, record, _ in steps.epoch(((numbers,), labels[numbers]) for numbers in batches)]
 
-    return run, dropouts
+    return run, dropouts, steps.sizes.clear
 
 
-def _torch(task: Task, kind: str, images: Array, labels: Array, device: str) -> tuple[Run, list[Any]]:
+def _torch(task: Task, kind: str, images: Array, labels: Array, device: str) -> Made:
     """As `_minicnn`."""
     import torch
     import torch_models
@@ -159,7 +163,7 @@ def _torch(task: Task, kind: str, images: Array, labels: Array, device: str) -> 
         losses = [(replay if how == "graph" else step)(numbers) for numbers in numbered]
         return [float(loss) for loss in torch.stack(losses).cpu()]
 
-    return run, [layer for layer in model.modules() if isinstance(layer, torch.nn.Dropout)]
+    return run, [layer for layer in model.modules() if isinstance(layer, torch.nn.Dropout)], graphs.clear
 
 
 def _put_back(model: Any, optimizer: Any, kept: list[Any]) -> None:

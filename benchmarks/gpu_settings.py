@@ -32,7 +32,7 @@ def require() -> None:
 def start(options: argparse.Namespace) -> None:
     """The GPU as --precision says, and PyTorch's autotuner off; ends the script where there is none."""
     require()
-    with_torch = cli.has_torch(options)
+    with_torch = torch_device(options) is not None
     set_precision(options.precision, with_torch)
     if with_torch:
         set_autotuner(False)
@@ -92,7 +92,7 @@ def give_back(torch: str | None) -> None:
 
 def describe(options: argparse.Namespace) -> dict[str, Any]:
     """What is said of the GPU beside `report.machine`."""
-    torch = describe_torch("cuda" if cli.has_torch(options) else None)
+    torch = describe_torch(torch_device(options))
     return report.gpu() | torch | {"precision": options.precision}
 
 

@@ -186,7 +186,7 @@ def _machine(options: argparse.Namespace, outcome: Any) -> dict[str, Any]:
     if "cuda" in outcome.limits:
         import gpu_settings
 
-        described |= report.gpu() | gpu_settings.describe_torch("cuda" if cli.has_torch(options) else None)
+        described |= report.gpu() | gpu_settings.describe_torch(gpu_settings.torch_device(options))
     return described
 
 

@@ -4,17 +4,34 @@ Python can need longer to launch a kernel of a small network than the GPU to run
 graph is launched as a whole.
 
 A recorded kernel has the addresses and numbers in it that it was recorded with. So what the function allocates comes
-from a pool of memory of its own, which nobody else can get a block of while the graph lives; and the one number that
-changes from step to step, of which dropout draws its mask, is read from the GPU's memory (`_launch.steps`).
+from a pool of memory for graphs alone, and the one number that changes from step to step, of which dropout draws its
+mask, is read from the GPU's memory (`_launch.steps`).
+
+All graphs share the pool: what a step needs for a moment, another may need after it. A graph must therefore find
+nothing of its own from one replay to the next but what it holds, its result, and what others hold.
 """
 
 import contextlib
+import weakref
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from . import _launch
 
 Array = Any
+
+
+_living: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@cache
+def _pool_and_stream(cupy: Any) -> tuple[Any, Any]:
+    """For all graphs. CuPy's pools keep their free blocks for each stream apart, and a pool that is dropped gives none
+    of them back (CuPy 14.1 and 14.2): with its own, each recording would cost the memory of a step for good."""
+    pool = cupy.cuda.MemoryPool(_memory)
+    pool.set_limit(size=0)  # a limit would free blocks as well
+    return pool, cupy.cuda.Stream(non_blocking=True)
 
 
 class Graph:
@@ -29,15 +46,15 @@ class Graph:
     def __init__(self, function: Callable[[], Any]) -> None:
         import cupy
 
-        self._pool = cupy.cuda.MemoryPool(_memory)
-        self._pool.set_limit(size=0)  # a limit would free blocks as well
+        pool, stream = _pool_and_stream(cupy)
+        if not _living:
+            pool.free_all_blocks()  # no kernel has their addresses any more
         self._steps, self._known = cupy.zeros((), cupy.uint32), 0  # what the array holds, without asking for it
         self._steps += 1  # compiled now: while a stream records nothing can be
         self._steps[...] = 0
-        stream = cupy.cuda.Stream(non_blocking=True)
         cupy.cuda.get_current_stream().synchronize()  # what came before must be done: the stream does not wait for it
         cupy.get_default_memory_pool().free_all_blocks()  # what steps have left there, and this pool will need
-        with cupy.cuda.using_allocator(self._pool.malloc), stream:
+        with cupy.cuda.using_allocator(pool.malloc), stream:
             # "relaxed": the pool may ask the driver for memory while the stream records.
             stream.begin_capture(cupy.cuda.runtime.streamCaptureModeRelaxed)
             _launch.steps = self._steps
@@ -51,6 +68,7 @@ class Graph:
                 raise RuntimeError(f"what a training step does cannot be recorded as a CUDA graph: {error}") from error
             finally:
                 _launch.steps = None
+        _living.add(self)
 
     def replay(self, steps: int) -> None:
         """Compute once more what was recorded, on the current stream; steps: how many were made since the recording."""

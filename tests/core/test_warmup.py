@@ -73,9 +73,12 @@ def test_a_warm_up_of_another_dtype_is_refused():
 
 
 @pytest.mark.slow
-def test_the_second_first_step_of_lenet_finds_its_kernels_on_disk(tmp_path, processor_seconds):
+def test_the_second_first_step_of_lenet_finds_its_kernels_on_disk_in_3_seconds(tmp_path, processor_seconds):
+    """2 on a processor of today; some of those that are rented out need half as long again."""
     python(STEP, NUMBA_CACHE_DIR=str(tmp_path))
-    assert processor_seconds(lambda: python(STEP, NUMBA_CACHE_DIR=str(tmp_path))) < 2
+    assert processor_seconds(lambda: python(STEP, NUMBA_CACHE_DIR=str(tmp_path))) < 3
+    made, found, _ = python(f"{STEP}print(*cache_statistics())", NUMBA_CACHE_DIR=str(tmp_path))
+    assert (int(made), int(found) > 10) == (0, True)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import contextlib
 import sys
 import types
 import weakref
+from typing import ClassVar
 
 import numpy as np
 from emulator import Emulator
@@ -179,6 +180,37 @@ class Stream:
         return graph
 
 
+class MemoryPool:
+    """Counts how many there are, and how often their free blocks were given back."""
+
+    made = freed = 0
+
+    def __init__(self, allocator):
+        MemoryPool.made += 1
+        self.malloc = allocator
+
+    def set_limit(self, size):
+        pass
+
+    def free_all_blocks(self):
+        MemoryPool.freed += 1
+
+
+class Event:
+    """What is recorded is done at once; `log` tells what was asked of all events."""
+
+    log: ClassVar = []
+
+    def __init__(self, disable_timing=False):
+        pass
+
+    def record(self):
+        Event.log.append(("record", self))
+
+    def synchronize(self):
+        Event.log.append(("synchronize", self))
+
+
 class Graph:
     """What a stream has captured."""
 
@@ -228,7 +260,8 @@ def module():
     made.get_default_memory_pool = lambda: types.SimpleNamespace(free_all_blocks=lambda: None)
     made.cuda = types.SimpleNamespace(
         MemoryHook=MemoryHook,
-        MemoryPool=lambda allocator: types.SimpleNamespace(malloc=None, set_limit=lambda size: None),
+        MemoryPool=MemoryPool,
+        Event=Event,
         using_allocator=lambda malloc: contextlib.nullcontext(),
         Stream=Stream,
         get_current_stream=Stream,

@@ -1,6 +1,7 @@
 """The whole engine on the CUDA room: the emulator in the place of the GPU, and fake_cupy in that of CuPy."""
 
 import functools
+import gc
 import sys
 from types import SimpleNamespace
 
@@ -134,6 +135,20 @@ def test_recorded_steps_give_the_same_bits(cupy, transform, precision):
     assert_trained_alike(eager, recorded)
     counters = [dict(t.model.named_buffers())["7.counter"] for t in (recorded, eager)]
     assert counters[0] == counters[1] == 15
+
+
+def test_all_recordings_share_one_pool_and_its_memory_is_given_back_when_no_graph_needs_it(cupy, monkeypatch):
+    monkeypatch.setattr(fake_cupy.MemoryPool, "made", 0)
+    monkeypatch.setattr(fake_cupy.MemoryPool, "freed", 0)
+    first = trained("cuda")  # two sizes of batches, each recorded anew in each of three epochs
+    assert fake_cupy.MemoryPool.made == 1
+    freed = fake_cupy.MemoryPool.freed
+    second = trained("cuda")  # the first one's graphs are still there
+    assert (fake_cupy.MemoryPool.made, fake_cupy.MemoryPool.freed) == (1, freed)
+    del first, second
+    gc.collect()
+    trained("cuda")
+    assert (fake_cupy.MemoryPool.made, fake_cupy.MemoryPool.freed > freed) == (1, True)
 
 
 @pytest.mark.parametrize("rows", [False, True])
