@@ -7,6 +7,10 @@ idle. What is computed is bit for bit the same.
 
 A recorded step has the optimizer's settings in it as numbers: it is recorded anew where they have changed, as after an
 epoch. Steps that each have a learning rate of their own, and batches that share a step, are not recorded.
+
+All else is in it too: which weights are frozen, what a layer's settings are, where the optimizer's arrays lie. A
+callback may change any of that. So with one that is called after each epoch all is made anew in the next one, data set
+and all, and with one that is called after each step nothing is recorded. minicnn's own change nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from .. import device
 from .._function import is_observed
 from ..data import ArrayDataset, DataLoader, to_input
 from ..nn import BatchNorm2d
+from .callbacks import BestCheckpoint, Callback, CSVLog, EarlyStopping, JSONLinesLog, TensorBoardLog
 from .epoch import ALONE, Share
 from .metrics import main_output
 
@@ -35,6 +40,8 @@ Done = tuple[int, dict[str, float], float]  # of a batch: its samples, its loss 
 SECONDS = 0.1  # between two looks at the outputs
 KEPT = 256  # batches whose outputs are kept on the GPU between two looks, at most
 LARGEST = 1 << 30  # bytes of a data set that is put on the GPU
+# Callbacks that change nothing of the training before it ends.
+UNCHANGING = (Callback, BestCheckpoint, CSVLog, EarlyStopping, JSONLinesLog, TensorBoardLog)
 
 
 class Resident:
@@ -92,7 +99,19 @@ def source_of(trainer: Trainer, loader: DataLoader) -> Resident | Sent | None:
 
 def _captures(trainer: Trainer) -> bool:
     """Whether steps may be recorded: those that share nothing, as one step after another has the same learning rate."""
-    return trainer.capture and trainer.accumulate == 1 and trainer.schedule_interval == "epoch"
+    alike = trainer.accumulate == 1 and trainer.schedule_interval == "epoch" and not sees_steps(trainer)
+    return trainer.capture and alike
+
+
+def sees_steps(trainer: Trainer) -> bool:
+    """Whether a callback is called after each step, which may look at all that the step has done, and change it."""
+    return any(type(each).on_step_end is not Callback.on_step_end for each in trainer.callbacks)
+
+
+def may_change(trainer: Trainer) -> bool:
+    """Whether a callback may change what a step does between one epoch and the next."""
+    unchanging = {kind.on_epoch_end for kind in UNCHANGING}
+    return sees_steps(trainer) or any(type(each).on_epoch_end not in unchanging for each in trainer.callbacks)
 
 
 class GpuSteps:
@@ -127,9 +146,9 @@ class GpuSteps:
                 yield from self._look(pending, last_size)
                 pending, last_look, last_size = [], time.perf_counter(), size
             if size not in self.sizes:
-                self.sizes[size] = Step(self, arrays)
+                self.sizes[size] = Step(self.trainer, self.source, arrays)
             lr = self.trainer.optimizer.lr
-            self.sizes[size].run(arrays, len(pending), share(batch))
+            self.sizes[size].run(self, arrays, len(pending), share(batch))
             pending.append((batch, labels, lr))
             self.count += 1
             if is_watched(batch):
@@ -147,31 +166,39 @@ class GpuSteps:
 
 
 class Step:
-    """A training step on batches of one size, such as this one: made once by Python, then recorded."""
+    """A training step on batches of one size, such as this one: made once by Python, then recorded.
 
-    def __init__(self, steps: GpuSteps, batch: Batch) -> None:
-        self.steps, self.trainer = steps, steps.trainer
+    It has no reference to the GpuSteps: the GPU's memory is free as soon as nobody has those, not when Python looks
+    for cycles.
+    """
+
+    def __init__(self, trainer: Trainer, source: Resident | Sent, batch: Batch) -> None:
+        self.trainer, self.source = trainer, source
         self.batch = tuple(device.to_device(array, "cuda") for array in batch)  # what the recorded step reads
         self.graph: Any = None
         self.settings: list[dict[str, Any]] = []
         self.made = False
 
-    def run(self, batch: Batch, slot: int, share: Share) -> None:
-        """Ask the GPU for a step on this batch, and to keep its loss and outputs in a slot."""
+    def run(self, steps: GpuSteps, batch: Batch, slot: int, share: Share) -> None:
+        """Ask the GPU for a step on this batch, and to keep its loss and outputs in a slot; steps: that it is one of.
+
+        Only steps that are made of one batch are recorded.
+        """
         for here, array in zip(self.batch, batch, strict=True):
             here[...] = device.to_device(array, "cuda")
-        if self.made and self.steps.capture:
-            self._record()
-        if self.graph is None:
+        is_plain = self.made and steps.capture and share is ALONE
+        if is_plain:
+            self._record(steps)
+        if self.graph is None or not is_plain:
             result = self._step(share)
         else:
             result = self.graph.result
-            self.graph.replay(self.steps.count - self.begin)
+            self.graph.replay(steps.count - self.begin)
             for count, step in zip(self._counts(), self.advance, strict=True):
                 count += step
         if not self.made:
             loss, outputs = result
-            self.steps.check(outputs.shape[1])
+            steps.check(outputs.shape[1])
             xp = device.array_module(loss)
             self.losses = xp.empty(KEPT, loss.dtype)
             self.outputs = xp.empty((KEPT, *outputs.shape), outputs.dtype)
@@ -182,7 +209,7 @@ class Step:
         """The losses and outputs in the first slots, in the CPU's memory."""
         return device.to_device(self.losses[:slots], "cpu"), device.to_device(self.outputs[:slots], "cpu")
 
-    def _record(self) -> None:
+    def _record(self, steps: GpuSteps) -> None:
         """Record the step, unless one is there with the settings that the optimizer has now: they are numbers in it."""
         settings = [group.settings for group in self.trainer.optimizer.groups]
         if self.graph is not None and settings == self.settings:
@@ -197,15 +224,15 @@ class Step:
                 raise RuntimeError("a layer counts its uses and is used twice, which a CUDA graph cannot repeat")
         except RuntimeError as error:
             warnings.warn(f"{error}; training goes on without one, more slowly", stacklevel=2)
-            graph, self.steps.capture = None, False
+            graph, steps.capture = None, False
         for count, old in zip(counts, before, strict=True):
             count[...] = old  # recorded is not done
-        self.graph, self.settings, self.begin = graph, settings, self.steps.count
+        self.graph, self.settings, self.begin = graph, settings, steps.count
 
     def _step(self, share: Share = ALONE) -> tuple[Array, Array]:
         """The loss and the outputs before the step."""
         trainer = self.trainer
-        images, labels = self.steps.source.inputs(*self.batch)
+        images, labels = self.source.inputs(*self.batch)
         weights = next(trainer.model.parameters())
         outputs = trainer.forward(images.astype(weights.dtype, copy=False))
         loss = trainer.loss(outputs, labels)
