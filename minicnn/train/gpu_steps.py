@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Array = Any
 Batch = tuple[Array, ...]
+Size = tuple[tuple[tuple[int, ...], Any], ...]  # shape and dtype of each array of a batch
 Done = tuple[int, dict[str, float], float]  # of a batch: its samples, its loss and metrics, the learning rate
 
 SECONDS = 0.1  # between two looks at the outputs
@@ -124,7 +125,7 @@ class GpuSteps:
     def __init__(self, trainer: Trainer, source: Resident | Sent, check: Callable[[int], None]) -> None:
         self.trainer, self.source, self.check = trainer, source, check
         self.capture = _captures(trainer) and not is_observed()
-        self.sizes: dict[tuple[int, ...], Step] = {}
+        self.sizes: dict[Size, Step] = {}
         self.count = 0
 
     def epoch(
@@ -141,7 +142,7 @@ class GpuSteps:
         pending: list[tuple[int, Array, float]] = []  # batch, labels, learning rate: nobody has looked at them yet
         last_look, last_size = time.perf_counter(), None
         for batch, (arrays, labels) in enumerate(batches, start):
-            size = arrays[0].shape
+            size = tuple((array.shape, array.dtype) for array in arrays)
             if size != last_size or len(pending) == KEPT or time.perf_counter() - last_look > SECONDS:
                 yield from self._look(pending, last_size)
                 pending, last_look, last_size = [], time.perf_counter(), size
@@ -156,7 +157,7 @@ class GpuSteps:
                 pending = []
         yield from self._look(pending, last_size)
 
-    def _look(self, pending: list[tuple[int, Array, float]], size: Any) -> Iterator[Done]:
+    def _look(self, pending: list[tuple[int, Array, float]], size: Size | None) -> Iterator[Done]:
         """Wait for the GPU, and measure the batches of that size that it has done meanwhile."""
         if pending:
             losses, outputs = self.sizes[size].fetch(len(pending))

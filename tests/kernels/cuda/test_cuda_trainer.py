@@ -224,3 +224,23 @@ def test_only_callbacks_that_may_change_something_cost_a_recording_an_epoch(cupy
     finally:
         gc.enable()
     assert recordings == [0, 0, 0]  # the memory of one is free for the next
+
+
+def test_labels_of_two_kinds_are_two_kinds_of_batches(cupy):
+    """One batch in two is mixed, and has rows of probabilities for labels."""
+    mix = data.transforms.Mixup(0.4, 3)
+
+    def sometimes(x, labels, rng):
+        return mix(x, labels, rng) if rng.random() < 0.5 else (x, labels)
+
+    def run(capture):
+        trainer = make(capture=capture)
+        mixed = loader(batch_transform=sometimes, drop_last=True)
+        assert {labels.ndim for _, labels in mixed.batches(0)} == {1, 2}
+        trainer.fit(mixed, 2, progress=False)
+        return trainer
+
+    recorded, eager = run(True), run(False)
+    assert len(graphs(recorded)) == 2
+    assert None not in graphs(recorded)
+    assert_alike(recorded, eager)
