@@ -89,7 +89,7 @@ def source_of(trainer: Trainer, loader: DataLoader) -> Resident | Sent | None:
     if (
         type(loader) is not DataLoader
         or type(dataset) is not ArrayDataset  # a subclass may have samples of its own making
-        or not any(parameter.is_filled and parameter.device == "cuda" for parameter in trainer.model.parameters())
+        or trainer.place[0] != "cuda"
         or any(isinstance(layer, BatchNorm2d) and layer.momentum is None for layer in layers)
     ):
         return None
@@ -234,8 +234,7 @@ class Step:
         """The loss and the outputs before the step."""
         trainer = self.trainer
         images, labels = self.source.inputs(*self.batch)
-        weights = next(trainer.model.parameters())
-        outputs = trainer.forward(images.astype(weights.dtype, copy=False))
+        outputs = trainer.forward(images.astype(trainer.place[1], copy=False))
         loss = trainer.loss(outputs, labels)
         trainer.update(loss, share)
         return loss.data, main_output(outputs).data

@@ -146,6 +146,13 @@ def test_a_model_of_float64_is_fed_float64(dataset):
     assert trainer.model.calls[0] == (True, np.float64, (50, 8, 8, 1))
 
 
+def test_a_model_of_float64_without_any_values_is_fed_float64(dataset):
+    trainer = make(nn.Sequential(nn.Flatten(), nn.Linear(None, 5, bias=False)).to(dtype=np.float64))
+    trainer.fit(dataset, 1)
+    assert trainer.model[1].weight.dtype == np.float64
+    assert trainer.predict(dataset.images).dtype == np.float64
+
+
 def test_a_loss_with_its_options_set(dataset):
     """As the docstring of cross_entropy has it; the same bits as the function written out."""
 

@@ -244,3 +244,21 @@ def test_labels_of_two_kinds_are_two_kinds_of_batches(cupy):
     assert len(graphs(recorded)) == 2
     assert None not in graphs(recorded)
     assert_alike(recorded, eager)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("capture", [True, False])
+def test_a_first_layer_that_does_not_know_its_sizes_is_filled_by_the_first_step(cupy, capture, bias):
+    """Of its Parameters the bias has values from the beginning; without one there are none at all."""
+
+    def run(features, device, **settings):
+        mc.seed(3)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(features, 3, bias=bias)).to(device)
+        trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1), **settings)
+        trainer.fit(loader(), 2, progress=False)
+        return trainer
+
+    lazy = run(None, "cuda", capture=capture)
+    assert lazy.model[1].weight.device == "cuda"
+    assert (None in graphs(lazy)) is not capture
+    assert_alike(lazy, run(64, "cuda"))
