@@ -82,8 +82,8 @@ class Sent:
 def source_of(trainer: Trainer, loader: DataLoader) -> Resident | Sent | None:
     """Where the batches of an epoch come from, if all its steps are alike and on the GPU; else None.
 
-    The labels of an ArrayDataset are known, and a recorded step cannot look at them. A BatchNorm2d with momentum None
-    counts its steps in its arithmetic: no step is like the last one.
+    An ArrayDataset is known as a whole, with its labels, which a recorded step cannot look at. A BatchNorm2d with
+    momentum None counts its steps in its arithmetic: no step is like the last one.
     """
     dataset, layers = loader.dataset, trainer.model.modules()
     if (
@@ -149,7 +149,7 @@ class GpuSteps:
             if size not in self.sizes:
                 self.sizes[size] = Step(self.trainer, self.source, arrays)
             lr = self.trainer.optimizer.lr
-            self.sizes[size].run(self, arrays, len(pending), share(batch))
+            self.sizes[size].run(self, arrays, labels, len(pending), share(batch))
             pending.append((batch, labels, lr))
             self.count += 1
             if is_watched(batch):
@@ -180,21 +180,19 @@ class Step:
         self.settings: list[dict[str, Any]] = []
         self.made = False
 
-    def run(self, steps: GpuSteps, batch: Batch, slot: int, share: Share) -> None:
-        """Ask the GPU for a step on this batch, and to keep its loss and outputs in a slot; steps: that it is one of.
+    def run(self, steps: GpuSteps, batch: Batch, labels: Array, slot: int, share: Share) -> None:
+        """Ask the GPU for a step on this batch, and to keep its loss and outputs in a slot.
 
-        Only steps that are made of one batch are recorded.
+        steps: that it is one of. labels: of the batch, in the CPU's memory.
         """
         for here, array in zip(self.batch, batch, strict=True):
             here[...] = device.to_device(array, "cuda")
-        is_plain = self.made and steps.capture and share is ALONE
-        if is_plain:
-            self._record(steps)
-        if self.graph is None or not is_plain:
+        graph = self._recorded(steps) if steps.capture and self._is_plain(labels, share) else None
+        if graph is None:
             result = self._step(share)
         else:
-            result = self.graph.result
-            self.graph.replay(steps.count - self.begin)
+            result = graph.result
+            graph.replay(steps.count - self.begin)
             for count, step in zip(self._counts(), self.advance, strict=True):
                 count += step
         if not self.made:
@@ -210,11 +208,16 @@ class Step:
         """The losses and outputs in the first slots, in the CPU's memory."""
         return device.to_device(self.losses[:slots], "cpu"), device.to_device(self.outputs[:slots], "cpu")
 
-    def _record(self, steps: GpuSteps) -> None:
-        """Record the step, unless one is there with the settings that the optimizer has now: they are numbers in it."""
+    def _is_plain(self, labels: Array, share: Share) -> bool:
+        """Whether a recorded step does for a batch: it has the step for itself, and an output for every label. Of one
+        without, as a batch_transform may give, the loss says so; while it is repeated it looks at nothing."""
+        return self.made and share is ALONE and (labels.ndim > 1 or labels.max() < self.outputs.shape[-1])
+
+    def _recorded(self, steps: GpuSteps) -> Any:
+        """The step recorded with the settings that the optimizer has now: they are numbers in it. None if it cannot."""
         settings = [group.settings for group in self.trainer.optimizer.groups]
         if self.graph is not None and settings == self.settings:
-            return
+            return self.graph
         counts = self._counts()
         before = [count.copy() for count in counts]
         self.graph = None  # its memory is free for the next one
@@ -229,6 +232,7 @@ class Step:
         for count, old in zip(counts, before, strict=True):
             count[...] = old  # recorded is not done
         self.graph, self.settings, self.begin = graph, settings, steps.count
+        return graph
 
     def _step(self, share: Share = ALONE) -> tuple[Array, Array]:
         """The loss and the outputs before the step."""

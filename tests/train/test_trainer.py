@@ -229,6 +229,44 @@ def test_labels_out_of_range_are_named_before_the_first_step(small, dataset):
         assert all(np.array_equal(p.data, before[name]) for name, p in trainer.model.named_parameters())
 
 
+class Parity(data.ArrayDataset):
+    """Whether a number is odd."""
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image, label % 2
+
+
+class ParityLoader(data.DataLoader):
+    def batches(self, *place):
+        return ((x, labels % 2) for x, labels in super().batches(*place))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda raw: data.DataLoader(Parity(raw.images, raw.labels), 8),
+        lambda raw: data.DataLoader(raw, 8, batch_transform=lambda x, labels, rng: (x, labels % 2)),
+        lambda raw: ParityLoader(raw, 8),
+    ],
+)
+def test_labels_that_are_changed_later_are_looked_at_later(dataset, load):
+    """No label of the data set itself has an output, but those of its batches do."""
+    raw = data.ArrayDataset(dataset.images, dataset.labels + 10)
+    known = data.DataLoader(data.ArrayDataset(dataset.images, dataset.labels % 2), 8)
+    histories = []
+    for loader in (known, load(raw)):
+        mc.seed(0)
+        histories.append(make(Recording(2)).fit(loader, 1, validation=loader))
+    assert histories[0]["val_loss"] == histories[1]["val_loss"]
+
+
+def test_labels_that_a_batch_transform_leaves_without_an_output_are_refused_by_the_loss(dataset):
+    same = data.DataLoader(dataset, 50, batch_transform=lambda x, labels, rng: (x, labels))
+    with pytest.raises(ValueError, match="expected labels from 0 to 1 for 2 classes, got 4"):
+        make(Recording(2)).fit(same, 1)
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_step(small, dataset):
     calls = []
 

@@ -262,3 +262,19 @@ def test_a_first_layer_that_does_not_know_its_sizes_is_filled_by_the_first_step(
     assert lazy.model[1].weight.device == "cuda"
     assert (None in graphs(lazy)) is not capture
     assert_alike(lazy, run(64, "cuda"))
+
+
+def test_a_label_that_only_the_batch_has_is_looked_at_in_every_batch(cupy):
+    """Every one has an output in the end, until the fourth batch."""
+    changed = []
+
+    def halved(x, labels, rng):
+        changed.append(labels)
+        return x, labels // 2 if len(changed) < 4 else labels
+
+    trainer = make()
+    fives = data.ArrayDataset(digits().images, np.full(22, 5))
+    with pytest.raises(ValueError, match="labels from 0 to 2 for 3 classes, got 5"):
+        trainer.fit(data.DataLoader(fives, 5, batch_transform=halved), 1, progress=False)
+    assert graphs(trainer)[0] is not None
+    assert len(changed) == 4
