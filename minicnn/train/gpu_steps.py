@@ -116,7 +116,7 @@ def may_change(trainer: Trainer) -> bool:
 
 
 class GpuSteps:
-    """The training steps of one `fit`.
+    """The training steps of one `fit`, or of an epoch of it.
 
     trainer: whose model, loss and optimizer make the steps. source: of the batches. check: called at the first step of
     each size with the number of the model's outputs, to look at all labels: a recorded step cannot.
