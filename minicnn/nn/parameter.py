@@ -82,6 +82,11 @@ class Parameter(Tensor):
         """The shape, with None for each length that an unfilled Parameter does not know; None if it knows nothing."""
         return self.shape if self.is_filled else self._known_shape
 
+    @property
+    def place(self) -> tuple[str, Any]:
+        """The device and the dtype of the values; those that they will have, where there are none yet."""
+        return (self.device, self.dtype) if self.is_filled else self._target
+
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether values of this shape could be this Parameter's: every length that is known agrees."""
         known = self.known_shape

@@ -10,7 +10,6 @@ import numpy as np
 
 from .._function import no_grad
 from ..data import ArrayDataset, DataLoader
-from ..data.loader import Dataset
 from ..nn import Module
 
 BATCH_SIZE = 128
@@ -46,9 +45,14 @@ def loaders(train: Any, validation: Any, batch_size: int | None) -> tuple[DataLo
     return loader, as_loader(validation, loader.batch_size, shuffle=False)
 
 
-def check_labels(dataset: Dataset, K: int) -> None:
-    """Raise ValueError for a label that the model has no output for: at the first batch, not in some later one."""
-    if not isinstance(dataset, ArrayDataset):
+def check_labels(loader: DataLoader, K: int) -> None:
+    """Raise ValueError for a label that the model has no output for: at the first batch, not in some later one.
+
+    Only the labels of an ArrayDataset are known, and only where no subclass and no batch_transform makes others of
+    them; those the loss looks at, batch by batch.
+    """
+    dataset = loader.dataset
+    if type(loader) is not DataLoader or type(dataset) is not ArrayDataset or loader.batch_transform is not None:
         return
     wrong = np.flatnonzero(dataset.labels >= K)
     if wrong.size:

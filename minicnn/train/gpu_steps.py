@@ -7,6 +7,10 @@ idle. What is computed is bit for bit the same.
 
 A recorded step has the optimizer's settings in it as numbers: it is recorded anew where they have changed, as after an
 epoch. Steps that each have a learning rate of their own, and batches that share a step, are not recorded.
+
+All else is in it too: which weights are frozen, what a layer's settings are, where the optimizer's arrays lie. A
+callback may change any of that. So with one that is called after each epoch all is made anew in the next one, data set
+and all, and with one that is called after each step nothing is recorded. minicnn's own change nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from .. import device
 from .._function import is_observed
 from ..data import ArrayDataset, DataLoader, to_input
 from ..nn import BatchNorm2d
+from .callbacks import BestCheckpoint, Callback, CSVLog, EarlyStopping, JSONLinesLog, TensorBoardLog
 from .epoch import ALONE, Share
 from .metrics import main_output
 
@@ -30,11 +35,14 @@ if TYPE_CHECKING:
 
 Array = Any
 Batch = tuple[Array, ...]
+Size = tuple[tuple[tuple[int, ...], Any], ...]  # shape and dtype of each array of a batch
 Done = tuple[int, dict[str, float], float]  # of a batch: its samples, its loss and metrics, the learning rate
 
 SECONDS = 0.1  # between two looks at the outputs
 KEPT = 256  # batches whose outputs are kept on the GPU between two looks, at most
 LARGEST = 1 << 30  # bytes of a data set that is put on the GPU
+# Callbacks that change nothing of the training before it ends.
+UNCHANGING = (Callback, BestCheckpoint, CSVLog, EarlyStopping, JSONLinesLog, TensorBoardLog)
 
 
 class Resident:
@@ -74,14 +82,14 @@ class Sent:
 def source_of(trainer: Trainer, loader: DataLoader) -> Resident | Sent | None:
     """Where the batches of an epoch come from, if all its steps are alike and on the GPU; else None.
 
-    The labels of an ArrayDataset are known, and a recorded step cannot look at them. A BatchNorm2d with momentum None
-    counts its steps in its arithmetic: no step is like the last one.
+    An ArrayDataset is known as a whole, with its labels, which a recorded step cannot look at. A BatchNorm2d with
+    momentum None counts its steps in its arithmetic: no step is like the last one.
     """
     dataset, layers = loader.dataset, trainer.model.modules()
     if (
         type(loader) is not DataLoader
         or type(dataset) is not ArrayDataset  # a subclass may have samples of its own making
-        or not any(parameter.is_filled and parameter.device == "cuda" for parameter in trainer.model.parameters())
+        or trainer.place[0] != "cuda"
         or any(isinstance(layer, BatchNorm2d) and layer.momentum is None for layer in layers)
     ):
         return None
@@ -92,11 +100,23 @@ def source_of(trainer: Trainer, loader: DataLoader) -> Resident | Sent | None:
 
 def _captures(trainer: Trainer) -> bool:
     """Whether steps may be recorded: those that share nothing, as one step after another has the same learning rate."""
-    return trainer.capture and trainer.accumulate == 1 and trainer.schedule_interval == "epoch"
+    alike = trainer.accumulate == 1 and trainer.schedule_interval == "epoch" and not sees_steps(trainer)
+    return trainer.capture and alike
+
+
+def sees_steps(trainer: Trainer) -> bool:
+    """Whether a callback is called after each step, which may look at all that the step has done, and change it."""
+    return any(type(each).on_step_end is not Callback.on_step_end for each in trainer.callbacks)
+
+
+def may_change(trainer: Trainer) -> bool:
+    """Whether a callback may change what a step does between one epoch and the next."""
+    unchanging = {kind.on_epoch_end for kind in UNCHANGING}
+    return sees_steps(trainer) or any(type(each).on_epoch_end not in unchanging for each in trainer.callbacks)
 
 
 class GpuSteps:
-    """The training steps of one `fit`.
+    """The training steps of one `fit`, or of an epoch of it.
 
     trainer: whose model, loss and optimizer make the steps. source: of the batches. check: called at the first step of
     each size with the number of the model's outputs, to look at all labels: a recorded step cannot.
@@ -105,7 +125,7 @@ class GpuSteps:
     def __init__(self, trainer: Trainer, source: Resident | Sent, check: Callable[[int], None]) -> None:
         self.trainer, self.source, self.check = trainer, source, check
         self.capture = _captures(trainer) and not is_observed()
-        self.sizes: dict[tuple[int, ...], Step] = {}
+        self.sizes: dict[Size, Step] = {}
         self.count = 0
 
     def epoch(
@@ -122,14 +142,14 @@ class GpuSteps:
         pending: list[tuple[int, Array, float]] = []  # batch, labels, learning rate: nobody has looked at them yet
         last_look, last_size = time.perf_counter(), None
         for batch, (arrays, labels) in enumerate(batches, start):
-            size = arrays[0].shape
+            size = tuple((array.shape, array.dtype) for array in arrays)
             if size != last_size or len(pending) == KEPT or time.perf_counter() - last_look > SECONDS:
                 yield from self._look(pending, last_size)
                 pending, last_look, last_size = [], time.perf_counter(), size
             if size not in self.sizes:
-                self.sizes[size] = Step(self, arrays)
+                self.sizes[size] = Step(self.trainer, self.source, arrays)
             lr = self.trainer.optimizer.lr
-            self.sizes[size].run(arrays, len(pending), share(batch))
+            self.sizes[size].run(self, arrays, labels, len(pending), share(batch))
             pending.append((batch, labels, lr))
             self.count += 1
             if is_watched(batch):
@@ -137,7 +157,7 @@ class GpuSteps:
                 pending = []
         yield from self._look(pending, last_size)
 
-    def _look(self, pending: list[tuple[int, Array, float]], size: Any) -> Iterator[Done]:
+    def _look(self, pending: list[tuple[int, Array, float]], size: Size | None) -> Iterator[Done]:
         """Wait for the GPU, and measure the batches of that size that it has done meanwhile."""
         if pending:
             losses, outputs = self.sizes[size].fetch(len(pending))
@@ -147,31 +167,37 @@ class GpuSteps:
 
 
 class Step:
-    """A training step on batches of one size, such as this one: made once by Python, then recorded."""
+    """A training step on batches of one size, such as this one: made once by Python, then recorded.
 
-    def __init__(self, steps: GpuSteps, batch: Batch) -> None:
-        self.steps, self.trainer = steps, steps.trainer
+    It has no reference to the GpuSteps: the GPU's memory is free as soon as nobody has those, not when Python looks
+    for cycles.
+    """
+
+    def __init__(self, trainer: Trainer, source: Resident | Sent, batch: Batch) -> None:
+        self.trainer, self.source = trainer, source
         self.batch = tuple(device.to_device(array, "cuda") for array in batch)  # what the recorded step reads
         self.graph: Any = None
         self.settings: list[dict[str, Any]] = []
         self.made = False
 
-    def run(self, batch: Batch, slot: int, share: Share) -> None:
-        """Ask the GPU for a step on this batch, and to keep its loss and outputs in a slot."""
+    def run(self, steps: GpuSteps, batch: Batch, labels: Array, slot: int, share: Share) -> None:
+        """Ask the GPU for a step on this batch, and to keep its loss and outputs in a slot.
+
+        steps: that it is one of. labels: of the batch, in the CPU's memory.
+        """
         for here, array in zip(self.batch, batch, strict=True):
             here[...] = device.to_device(array, "cuda")
-        if self.made and self.steps.capture:
-            self._record()
-        if self.graph is None:
+        graph = self._recorded(steps) if steps.capture and self._is_plain(labels, share) else None
+        if graph is None:
             result = self._step(share)
         else:
-            result = self.graph.result
-            self.graph.replay(self.steps.count - self.begin)
+            result = graph.result
+            graph.replay(steps.count - self.begin)
             for count, step in zip(self._counts(), self.advance, strict=True):
                 count += step
         if not self.made:
             loss, outputs = result
-            self.steps.check(outputs.shape[1])
+            steps.check(outputs.shape[1])
             xp = device.array_module(loss)
             self.losses = xp.empty(KEPT, loss.dtype)
             self.outputs = xp.empty((KEPT, *outputs.shape), outputs.dtype)
@@ -182,11 +208,16 @@ class Step:
         """The losses and outputs in the first slots, in the CPU's memory."""
         return device.to_device(self.losses[:slots], "cpu"), device.to_device(self.outputs[:slots], "cpu")
 
-    def _record(self) -> None:
-        """Record the step, unless one is there with the settings that the optimizer has now: they are numbers in it."""
+    def _is_plain(self, labels: Array, share: Share) -> bool:
+        """Whether a recorded step does for a batch: it has the step for itself, and an output for every label. Of one
+        without, as a batch_transform may give, the loss says so; while it is repeated it looks at nothing."""
+        return self.made and share is ALONE and (labels.ndim > 1 or labels.max() < self.outputs.shape[-1])
+
+    def _recorded(self, steps: GpuSteps) -> Any:
+        """The step recorded with the settings that the optimizer has now: they are numbers in it. None if it cannot."""
         settings = [group.settings for group in self.trainer.optimizer.groups]
         if self.graph is not None and settings == self.settings:
-            return
+            return self.graph
         counts = self._counts()
         before = [count.copy() for count in counts]
         self.graph = None  # its memory is free for the next one
@@ -197,17 +228,17 @@ class Step:
                 raise RuntimeError("a layer counts its uses and is used twice, which a CUDA graph cannot repeat")
         except RuntimeError as error:
             warnings.warn(f"{error}; training goes on without one, more slowly", stacklevel=2)
-            graph, self.steps.capture = None, False
+            graph, steps.capture = None, False
         for count, old in zip(counts, before, strict=True):
             count[...] = old  # recorded is not done
-        self.graph, self.settings, self.begin = graph, settings, self.steps.count
+        self.graph, self.settings, self.begin = graph, settings, steps.count
+        return graph
 
     def _step(self, share: Share = ALONE) -> tuple[Array, Array]:
         """The loss and the outputs before the step."""
         trainer = self.trainer
-        images, labels = self.steps.source.inputs(*self.batch)
-        weights = next(trainer.model.parameters())
-        outputs = trainer.forward(images.astype(weights.dtype, copy=False))
+        images, labels = self.source.inputs(*self.batch)
+        outputs = trainer.forward(images.astype(trainer.place[1], copy=False))
         loss = trainer.loss(outputs, labels)
         trainer.update(loss, share)
         return loss.data, main_output(outputs).data

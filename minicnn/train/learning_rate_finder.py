@@ -126,7 +126,7 @@ def _fill(trainer: Trainer, loader: DataLoader) -> None:
     """Check that labels and outputs fit, with a forward pass that changes nothing, but that lazy layers get values."""
     with closing(_batches(loader, trainer.epoch)) as batches, evaluating(trainer.model):
         outputs = trainer._outputs(next(batches)[0])
-    check_labels(loader.dataset, main_output(outputs).shape[1])
+    check_labels(loader, main_output(outputs).shape[1])
 
 
 def _batches(loader: DataLoader, epoch: int) -> Generator[tuple[Array, Array], None, None]:

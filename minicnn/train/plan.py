@@ -74,7 +74,7 @@ class Plan:
         """Raise ValueError for a label of any sample that a model of K outputs has none for."""
         for loader in (self.loader, self.tests):
             if loader is not None:
-                check_labels(loader.dataset, K)
+                check_labels(loader, K)
 
     def data(self) -> dict[str, int]:
         """What has to be the same for an epoch to go on in its middle."""

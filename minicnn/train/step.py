@@ -64,6 +64,11 @@ class TrainingStep:
         self.epoch, self.under_way = 0, EpochState()
         self._buckets: GradientBuckets | None = None  # while several ranks make the steps together
 
+    @property
+    def place(self) -> tuple[str, Any]:
+        """The model's device and dtype: also those of a lazy layer, before it has values."""
+        return next(self.model.parameters()).place
+
     def _train_on(
         self, x: Array, labels: Array, batch: int, share: Share, check: Callable[[int], None] | None
     ) -> dict[str, float]:
@@ -125,9 +130,8 @@ class TrainingStep:
 
     def _outputs(self, x: Array) -> Outputs:
         """What the model returns for a batch, brought to the model's device and dtype."""
-        first = next((p.data for p in self.model.parameters() if p.is_filled), x)
-        device = "cpu" if first is x else Tensor(first).device
-        outputs = self.forward(to_device(x.astype(first.dtype, copy=False), device))
+        device, dtype = self.place
+        outputs = self.forward(to_device(x.astype(dtype, copy=False), device))
         rows = main_output(outputs)
         if not isinstance(rows, Tensor) or rows.ndim != 2 or len(rows) != len(x):
             got = f"shape {rows.shape}" if isinstance(rows, Tensor) else type(outputs).__name__

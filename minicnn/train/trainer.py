@@ -22,7 +22,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .ensemble import Views, checked_views, log_mean_softmax
 from .epoch import EpochState, extended
 from .evaluation import BATCH_SIZE, as_loader, evaluating, loaders
-from .gpu_steps import GpuSteps, source_of
+from .gpu_steps import GpuSteps, may_change, sees_steps, source_of
 from .metrics import Metric, RunningMeans, main_output
 from .plan import Plan
 from .progress import EpochBar
@@ -46,8 +46,8 @@ class Trainer(TrainingStep):
         its key in the history.
     schedule: of this optimizer, stepped after each epoch; None leaves the learning rate alone.
     capture: whether steps on a GPU are recorded as a CUDA graph where they are all alike: on batches that a DataLoader
-        makes of an ArrayDataset, with one batch a step and one learning rate an epoch. The result is the same, bit for
-        bit.
+        makes of an ArrayDataset, with one batch a step, one learning rate an epoch and no callback that is called after
+        each step. The result is the same, bit for bit.
     precision: "float32", or on a GPU "float16": images, everything that is computed from them and its gradients are
         float16, half as large; sums, weights and what the optimizer keeps stay float32. The
         gradients of the loss are multiplied by LOSS_SCALE on their way back, since small ones would become 0, and
@@ -273,8 +273,10 @@ class Trainer(TrainingStep):
             yield from self._ranks.steps(plan)
             return
         start, loader = self.batch, plan.loader
-        if self._gpu_steps is None and (source := source_of(self, loader)) is not None:
-            self._gpu_steps = GpuSteps(self, source, plan.check_labels)
+        if self._gpu_steps is None or may_change(self):
+            self._gpu_steps = None  # its memory is free for the next one
+            if (source := source_of(self, loader)) is not None:
+                self._gpu_steps = GpuSteps(self, source, plan.check_labels)
         if self._gpu_steps is not None:
             batches = self._gpu_steps.source.batches(loader, self.epoch, start)
             yield from self._gpu_steps.epoch(batches, start, plan.share, self._is_watched(plan))
@@ -286,7 +288,7 @@ class Trainer(TrainingStep):
 
     def _is_watched(self, plan: Plan) -> Callable[[int], bool]:
         """Whether somebody looks at the weights right after a batch: then a GPU has to be waited for."""
-        watching = any(type(each).on_step_end is not Callback.on_step_end for each in self.callbacks)
+        watching = sees_steps(self)
         return lambda batch: plan.saves_after(batch) or (watching and plan.share(batch).is_last)
 
     def _validated(self, plan: Plan) -> Record:

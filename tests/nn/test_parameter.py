@@ -128,6 +128,7 @@ def test_move_keeps_the_object_and_converts_the_gradient():
 def test_move_of_an_unfilled_one_is_remembered():
     parameter = nn.Parameter.drawn(init.ones)
     parameter.move(dtype="float64")
+    assert parameter.place == ("cpu", np.float64)
     parameter.move(device="cpu")
     parameter.fill((2,))
     assert parameter.dtype == np.float64

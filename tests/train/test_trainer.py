@@ -146,6 +146,13 @@ def test_a_model_of_float64_is_fed_float64(dataset):
     assert trainer.model.calls[0] == (True, np.float64, (50, 8, 8, 1))
 
 
+def test_a_model_of_float64_without_any_values_is_fed_float64(dataset):
+    trainer = make(nn.Sequential(nn.Flatten(), nn.Linear(None, 5, bias=False)).to(dtype=np.float64))
+    trainer.fit(dataset, 1)
+    assert trainer.model[1].weight.dtype == np.float64
+    assert trainer.predict(dataset.images).dtype == np.float64
+
+
 def test_a_loss_with_its_options_set(dataset):
     """As the docstring of cross_entropy has it; the same bits as the function written out."""
 
@@ -220,6 +227,44 @@ def test_labels_out_of_range_are_named_before_the_first_step(small, dataset):
         with pytest.raises(ValueError, match="sample 40 of the data set has the label 5"):
             trainer.fit(epochs=1, batch_size=4, **settings)
         assert all(np.array_equal(p.data, before[name]) for name, p in trainer.model.named_parameters())
+
+
+class Parity(data.ArrayDataset):
+    """Whether a number is odd."""
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image, label % 2
+
+
+class ParityLoader(data.DataLoader):
+    def batches(self, *place):
+        return ((x, labels % 2) for x, labels in super().batches(*place))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda raw: data.DataLoader(Parity(raw.images, raw.labels), 8),
+        lambda raw: data.DataLoader(raw, 8, batch_transform=lambda x, labels, rng: (x, labels % 2)),
+        lambda raw: ParityLoader(raw, 8),
+    ],
+)
+def test_labels_that_are_changed_later_are_looked_at_later(dataset, load):
+    """No label of the data set itself has an output, but those of its batches do."""
+    raw = data.ArrayDataset(dataset.images, dataset.labels + 10)
+    known = data.DataLoader(data.ArrayDataset(dataset.images, dataset.labels % 2), 8)
+    histories = []
+    for loader in (known, load(raw)):
+        mc.seed(0)
+        histories.append(make(Recording(2)).fit(loader, 1, validation=loader))
+    assert histories[0]["val_loss"] == histories[1]["val_loss"]
+
+
+def test_labels_that_a_batch_transform_leaves_without_an_output_are_refused_by_the_loss(dataset):
+    same = data.DataLoader(dataset, 50, batch_transform=lambda x, labels, rng: (x, labels))
+    with pytest.raises(ValueError, match="expected labels from 0 to 1 for 2 classes, got 4"):
+        make(Recording(2)).fit(same, 1)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(small, dataset):

@@ -125,7 +125,7 @@ def test_recorded_steps_give_the_same_bits(cupy, transform, precision):
     settings = {"transform": transform, "precision": precision}
     recorded, eager = (trained("cuda", capture=capture, **settings) for capture in (True, False))
     sizes = recorded._gpu_steps.sizes
-    assert sizes.keys() == ({(5, 8, 8, 1), (2, 8, 8, 1)} if transform else {(5,), (2,)})
+    assert {size[0][0] for size in sizes} == ({(5, 8, 8, 1), (2, 8, 8, 1)} if transform else {(5,), (2,)})
     assert all(step.graph is not None for step in sizes.values())
     if transform:
         assert eager._gpu_steps is None

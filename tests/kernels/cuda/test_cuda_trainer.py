@@ -1,12 +1,15 @@
 """What the Trainer does beside plain steps, with recorded ones: the same bits as without recording."""
 
+import gc
+import weakref
+
 import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 import minicnn as mc
-from minicnn import data, nn, optim, train
+from minicnn import data, device, nn, optim, train
 from minicnn.train import gpu_steps
 
 
@@ -127,3 +130,151 @@ def test_batches_that_are_changed_are_copied(cupy):
     assert type(trainers[0]._gpu_steps.source) is gpu_steps.Sent
     assert trainers[1]._gpu_steps is None
     assert_alike(*trainers)
+
+
+class Changing(train.Callback):
+    """Changes something after each epoch."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_epoch_end(self, trainer, record):
+        self.change(trainer)
+
+
+class ChangingSteps(train.Callback):
+    """Changes something after each step."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_step_end(self, trainer, record):
+        self.change(trainer)
+
+
+def set_clip_norm(trainer):
+    trainer.clip_norm = 0.01 * (1 + trainer.batch)
+
+
+def freeze_for_an_epoch(trainer):
+    trainer.model[1].weight.requires_grad = trainer.epoch != 1
+
+
+def drop_much(trainer):
+    trainer.model[2].p = 0.9
+
+
+def forget_velocities(trainer):
+    trainer.optimizer.load_state_dict(trainer.optimizer.groups[0].settings)
+
+
+def augment(trainer):
+    trainer.loader.transform = data.transforms.Cutout(3)
+
+
+def small(callbacks=(), epochs=3, **settings):
+    """A run without schedule: nothing of a step changes by itself."""
+    mc.seed(4)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 6, activation="relu"), nn.Dropout(0.2), nn.Linear(6, 3)).to(
+        "cuda"
+    )
+    optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    trainer = mc.Trainer(model, optimizer, callbacks=callbacks, **settings)
+    trainer.loader = loader()
+    trainer.fit(trainer.loader, epochs, progress=False)
+    return trainer
+
+
+@pytest.mark.parametrize("change", [freeze_for_an_epoch, drop_much, set_clip_norm, forget_velocities, augment])
+def test_what_a_callback_changes_after_an_epoch_is_changed_in_the_next(cupy, change):
+    recorded, eager = small([Changing(change)]), small([Changing(change)], capture=False)
+    assert_alike(recorded, eager)
+    unchanged = small(capture=False).history["loss"]
+    assert recorded.history["loss"][0] == unchanged[0]
+    assert recorded.history["loss"][2] != unchanged[2]
+
+
+@pytest.mark.parametrize("change", [drop_much, set_clip_norm, forget_velocities])
+def test_what_a_callback_changes_after_a_step_is_changed_in_the_next(cupy, change):
+    recorded, eager = small([ChangingSteps(change)], 2), small([ChangingSteps(change)], 2, capture=False)
+    assert graphs(recorded) == [None, None]
+    assert_alike(recorded, eager)
+    assert recorded.history["loss"][0] != small(epochs=1, capture=False).history["loss"][0]
+
+
+def test_only_callbacks_that_may_change_something_cost_a_recording_an_epoch(cupy, monkeypatch, tmp_path):
+    recordings = []  # for each how many of those before were still there
+
+    def counted(function, before=device.recorded):
+        recordings.append(sum(each() is not None for each in known))
+        made = before(function)
+        known.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(device, "recorded", counted)
+    known = []
+    quiet = [train.CSVLog(tmp_path / "log"), train.EarlyStopping("loss"), train.BestCheckpoint(tmp_path / "b", "loss")]
+    small(quiet)
+    assert len(recordings) == 2  # of batches of five in the first epoch, of the last ones in the second
+    recordings.clear()
+    gc.collect()
+    gc.disable()
+    try:
+        small([*quiet, Changing(lambda trainer: None)])
+    finally:
+        gc.enable()
+    assert recordings == [0, 0, 0]  # the memory of one is free for the next
+
+
+def test_labels_of_two_kinds_are_two_kinds_of_batches(cupy):
+    """One batch in two is mixed, and has rows of probabilities for labels."""
+    mix = data.transforms.Mixup(0.4, 3)
+
+    def sometimes(x, labels, rng):
+        return mix(x, labels, rng) if rng.random() < 0.5 else (x, labels)
+
+    def run(capture):
+        trainer = make(capture=capture)
+        mixed = loader(batch_transform=sometimes, drop_last=True)
+        assert {labels.ndim for _, labels in mixed.batches(0)} == {1, 2}
+        trainer.fit(mixed, 2, progress=False)
+        return trainer
+
+    recorded, eager = run(True), run(False)
+    assert len(graphs(recorded)) == 2
+    assert None not in graphs(recorded)
+    assert_alike(recorded, eager)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("capture", [True, False])
+def test_a_first_layer_that_does_not_know_its_sizes_is_filled_by_the_first_step(cupy, capture, bias):
+    """Of its Parameters the bias has values from the beginning; without one there are none at all."""
+
+    def run(features, device, **settings):
+        mc.seed(3)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(features, 3, bias=bias)).to(device)
+        trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1), **settings)
+        trainer.fit(loader(), 2, progress=False)
+        return trainer
+
+    lazy = run(None, "cuda", capture=capture)
+    assert lazy.model[1].weight.device == "cuda"
+    assert (None in graphs(lazy)) is not capture
+    assert_alike(lazy, run(64, "cuda"))
+
+
+def test_a_label_that_only_the_batch_has_is_looked_at_in_every_batch(cupy):
+    """Every one has an output in the end, until the fourth batch."""
+    changed = []
+
+    def halved(x, labels, rng):
+        changed.append(labels)
+        return x, labels // 2 if len(changed) < 4 else labels
+
+    trainer = make()
+    fives = data.ArrayDataset(digits().images, np.full(22, 5))
+    with pytest.raises(ValueError, match="labels from 0 to 2 for 3 classes, got 5"):
+        trainer.fit(data.DataLoader(fives, 5, batch_transform=halved), 1, progress=False)
+    assert graphs(trainer)[0] is not None
+    assert len(changed) == 4
