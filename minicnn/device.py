@@ -92,6 +92,14 @@ def recorded(function: Callable[[], Any]) -> Any:
     return Graph(function)
 
 
+def mark() -> Any:
+    """A place in the queue of what the GPU is asked for: `record()` puts it behind all that was asked for so far, and
+    `synchronize()` waits until the GPU has come there."""
+    import cupy
+
+    return cupy.cuda.Event(disable_timing=True)
+
+
 def is_recording() -> bool:
     """Whether a graph is being recorded: then nothing may wait for a result."""
     launch = sys.modules.get(f"{__package__}.kernels.cuda._launch")

@@ -40,6 +40,7 @@ Done = tuple[int, dict[str, float], float]  # of a batch: its samples, its loss 
 
 SECONDS = 0.1  # between two looks at the outputs
 KEPT = 256  # batches whose outputs are kept on the GPU between two looks, at most
+LEAD = 8  # steps that Python asks for before the first of them is done
 LARGEST = 1 << 30  # bytes of a data set that is put on the GPU
 # Callbacks that change nothing of the training before it ends.
 UNCHANGING = (Callback, BestCheckpoint, CSVLog, EarlyStopping, JSONLinesLog, TensorBoardLog)
@@ -127,6 +128,8 @@ class GpuSteps:
         self.capture = _captures(trainer) and not is_observed()
         self.sizes: dict[Size, Step] = {}
         self.count = 0
+        # Without them Python would be hundreds of steps ahead, with a batch in memory for each, when a loss is NaN.
+        self.marks = [device.mark() for _ in range(LEAD)]
 
     def epoch(
         self,
@@ -148,8 +151,10 @@ class GpuSteps:
                 pending, last_look, last_size = [], time.perf_counter(), size
             if size not in self.sizes:
                 self.sizes[size] = Step(self.trainer, self.source, arrays)
-            lr = self.trainer.optimizer.lr
+            lr, mark = self.trainer.optimizer.lr, self.marks[self.count % LEAD]
+            mark.synchronize()
             self.sizes[size].run(self, arrays, labels, len(pending), share(batch))
+            mark.record()
             pending.append((batch, labels, lr))
             self.count += 1
             if is_watched(batch):

@@ -17,12 +17,6 @@ from minicnn.kernels.cuda import _launch, graph
 from minicnn.train import gpu_steps
 
 
-@pytest.fixture
-def cupy(monkeypatch):
-    """A machine with a GPU, as far as the engine can see."""
-    return fake_cupy.installed(monkeypatch)
-
-
 def test_a_tensor_moves_there_and_back(cupy):
     x = mc.tensor([[-1.0, 2.0]], requires_grad=True)
     there = x.to("cuda")
@@ -113,7 +107,7 @@ def test_training_is_that_of_the_cpu(cupy, make):
 
 def assert_trained_alike(one, other):
     for name, value in one.model.state_dict().items():
-        assert_array_equal(other.model.state_dict()[name], value)
+        assert_array_equal(device.to_device(other.model.state_dict()[name], "cpu"), device.to_device(value, "cpu"))
     for name in ("loss", "accuracy", "val_loss", "val_accuracy", "lr"):
         assert one.history[name] == other.history[name]
 
@@ -137,7 +131,18 @@ def test_recorded_steps_give_the_same_bits(cupy, transform, precision):
     assert counters[0] == counters[1] == 15
 
 
-def test_all_recordings_share_one_pool_and_its_memory_is_given_back_when_no_graph_needs_it(cupy, monkeypatch):
+def test_python_asks_for_few_steps_before_the_first_of_them_is_done(fake, monkeypatch):
+    monkeypatch.setattr(fake_cupy.Event, "log", [])
+    trained("cuda", 2)  # ten steps
+    asked, marks = fake_cupy.Event.log, {}
+    for what, mark in asked:
+        marks.setdefault(mark, []).append(what)
+    assert [what for what, _ in asked].count("record") == 10
+    assert len(marks) == gpu_steps.LEAD == 8
+    assert sorted(marks.values()) == [["synchronize", "record"]] * 6 + [["synchronize", "record"] * 2] * 2
+
+
+def test_all_recordings_share_one_pool_and_its_memory_is_given_back_when_no_graph_needs_it(fake, monkeypatch):
     monkeypatch.setattr(fake_cupy.MemoryPool, "made", 0)
     monkeypatch.setattr(fake_cupy.MemoryPool, "freed", 0)
     first = trained("cuda")  # two sizes of batches, each recorded anew in each of three epochs
@@ -278,7 +283,7 @@ def test_what_was_trained_there_goes_on_here(cupy, tmp_path):
     here.load(tmp_path / "a.safetensors")
     for name, value in there.model.state_dict().items():
         assert type(here.model.state_dict()[name]) is np.ndarray
-        assert_array_equal(here.model.state_dict()[name], np.asarray(value))
+        assert_array_equal(here.model.state_dict()[name], device.to_device(value, "cpu"))
 
 
 def test_a_step_that_waits_for_a_result_is_not_recorded_and_says_so(cupy):

@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+import real_gpu
 from agreement import assert_sums_agree
 from emulator import HERE, Emulator, Module, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from real_gpu import RealGpu
 from test_cpu_conv2d import SPREAD, axes, case, problems
 from test_cuda_conv2d import LARGE, calls
 from test_cuda_linear import SIZES, arrays
 
+import minicnn as mc
 from minicnn.kernels import cuda, reference
 from minicnn.kernels.cuda import _launch, _product
 from minicnn.kernels.cuda._launch import SOURCES, source
@@ -32,24 +35,39 @@ class Unrepaired(Emulator):
         return Module(compiled(text.replace("if (spoilt)", "if (false)"), options), self)
 
 
-@pytest.fixture(params=[(0, "highest", 1), (1, "highest", 256), (7, "highest", 256), (7, "high", 1)], ids=str)
+class UnrepairedGpu(RealGpu):
+    """The same on a GPU."""
+
+    def compile(self, file, options):
+        import cupy
+
+        text = source(f"{file}.cu", (SOURCES,)).replace("if (spoilt)", "if (false)")
+        return real_gpu.Module(cupy.RawModule(code=text, options=("--std=c++17", *options)))
+
+
+WAYS = [(0, "highest", 1), (1, "highest", 256), (7, "highest", 256), (7, "high", 1)]
+ON_GPU = [("gpu", name, many) for name in ("highest", "high") for many in (1, 256)] if mc.cuda_available() else []
+
+
+@pytest.fixture(params=[*WAYS, *ON_GPU], ids=str)
 def precision(request, monkeypatch):
     """Tensor cores multiply in this precision, however small the product; several orders of threads, both tiles."""
     order, name, many = request.param
     monkeypatch.setattr(_product, "MANY", many)
-    monkeypatch.setattr(_launch, "gpu", Unrepaired(order))
+    monkeypatch.setattr(_launch, "gpu", UnrepairedGpu() if order == "gpu" else Unrepaired(order))
     monkeypatch.setattr(_product, "FILLED", (1, 1, 1))
     monkeypatch.setattr(_launch, "float32_matmul_precision", name)
     return name
 
 
-@pytest.fixture(params=DIGITS)
+@pytest.fixture(params=[(place, name) for place in ("shuffled", "gpu")[: 1 + mc.cuda_available()] for name in DIGITS])
 def repaired(request, monkeypatch):
     """The same, and sums that came out as NaN are added up anew."""
-    monkeypatch.setattr(_launch, "gpu", Emulator(7))
+    place, name = request.param
+    monkeypatch.setattr(_launch, "gpu", RealGpu() if place == "gpu" else Emulator(7))
     monkeypatch.setattr(_product, "FILLED", (1, 1, 1))
-    monkeypatch.setattr(_launch, "float32_matmul_precision", request.param)
-    return request.param
+    monkeypatch.setattr(_launch, "float32_matmul_precision", name)
+    return name
 
 
 def test_the_fragments_of_mma_lie_as_the_instruction_set_says():
