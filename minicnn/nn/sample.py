@@ -24,10 +24,8 @@ def sample(model: Module, input_shape: Sequence[int] | None, what: str) -> Tenso
     if not isinstance(model, Module):
         raise TypeError(f"{what} expected a Module, got {type(model).__name__}")
     shape = checked_shape(model.input_shape if input_shape is None else input_shape, what)
-    first = next((p for p in model.parameters() if p.is_filled), None)
-    if first is None:
-        return Tensor(np.zeros((1, *shape), np.float32))
-    return Tensor(to_device(np.zeros((1, *shape), first.dtype), first.device))
+    device, dtype = next((p.place for p in model.parameters()), ("cpu", np.float32))
+    return Tensor(to_device(np.zeros((1, *shape), dtype), device))
 
 
 def run_sample(model: Module, x: Tensor, what: str) -> Any:

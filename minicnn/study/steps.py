@@ -114,10 +114,9 @@ def as_batch(model: Module, images: Array, what: str) -> Tensor:
             f"{what} expected images (N, H, W, C) or (H, W, C) of uint8 or floats, got {array.dtype} {array.shape}"
         )
     array = to_input(array) if array.dtype == np.uint8 else array
-    first = next((p for p in model.parameters() if p.is_filled), None)
-    if first is None:
-        return Tensor(array.astype(np.float64 if array.dtype == np.float64 else np.float32), requires_grad=True)
-    return Tensor(to_device(array.astype(first.dtype), first.device), requires_grad=True)
+    own = np.float64 if array.dtype == np.float64 else np.float32
+    device, dtype = next((p.place for p in model.parameters()), ("cpu", own))
+    return Tensor(to_device(array.astype(dtype), device), requires_grad=True)
 
 
 @contextmanager
