@@ -220,6 +220,33 @@ def test_early_stopping_goes_on_in_a_resumed_run(small, dataset, tmp_path, epoch
     assert small.same(small.arrays(resumed), small.arrays(straight))
 
 
+def test_a_best_value_is_that_of_its_own_number(small, dataset, tmp_path):
+    """A loss is no best accuracy: with another monitor, or in another order, a state is refused."""
+
+    def best(name, mode):
+        return train.BestCheckpoint(tmp_path / name, name, mode)
+
+    first = with_callbacks(small, train.EarlyStopping("loss"), best("loss", "min"), best("accuracy", "max"))
+    first.fit(dataset, 1, checkpoint=tmp_path / "run")
+    for callbacks, text in [
+        ([train.EarlyStopping("lr")], "EarlyStopping cannot be used .*was saved with monitor='loss', mode='min' and "
+         "has monitor='lr', mode='min': give the Trainer the same callbacks in the same order, or none of this class"),
+        ([train.EarlyStopping("accuracy", mode="max")], "EarlyStopping cannot be used .*has monitor='accuracy', mode="),
+        ([best("accuracy", "max"), best("loss", "min")], "BestCheckpoint cannot be used .*has monitor='accuracy'"),
+    ]:  # fmt: skip
+        resumed = with_callbacks(small, *callbacks)
+        with pytest.raises(ValueError, match=f"nothing was changed: the state of the callback {text}"):
+            resumed.load(tmp_path / "run")
+        assert (resumed.epoch, callbacks[0].monitor.best) == (0, None)
+    with_callbacks(small, train.EarlyStopping("loss", patience=9, min_delta=0.1)).load(tmp_path / "run")
+
+
+def test_a_state_from_before_monitors_had_names_is_taken():
+    stopping = train.EarlyStopping("val_accuracy", mode="max")
+    stopping.load_state_dict({"best": 0.5, "waited": 2})
+    assert (stopping.monitor.best, stopping.waited) == (0.5, 2)
+
+
 # Files
 
 
@@ -356,7 +383,7 @@ def test_a_state_that_does_not_fit_changes_nothing(small, dataset, tmp_path):
     )
     best = train.BestCheckpoint(tmp_path / "other", "loss")
     trainer = with_callbacks(small, best, train.EarlyStopping("loss"))
-    with pytest.raises(ValueError, match="nothing was changed: the state of the callback EarlyStopping is damaged"):
+    with pytest.raises(ValueError, match="nothing was changed: the state of the callback EarlyStopping cannot be used"):
         trainer.load(tmp_path / "run")
     assert trainer.epoch == 0
     assert best.monitor.best is None

@@ -35,9 +35,9 @@ class BestCheckpoint(FileCallback):
             trainer.save(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value."""
-        return {"best": self.monitor.best}
+        """The best value, and of which number."""
+        return self.monitor.state_dict()
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """As of every callback."""
-        self.monitor.load(values["best"])
+        self.monitor.load_state_dict(values)

@@ -79,14 +79,14 @@ class EarlyStopping(Callback):
             trainer.average.load_state_dict(averages)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value, how long ago it was, and the weights."""
-        return {"best": self.monitor.best, "waited": self.waited, **self._best}
+        """The best value and of which number, how long ago it was, and the weights."""
+        return {**self.monitor.state_dict(), "waited": self.waited, **self._best}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """As of every callback."""
         if not is_whole(values["waited"]) or values["waited"] < 0:
             raise ValueError(f"EarlyStopping expected waited >= 0, got {values['waited']!r}")
-        self.monitor.load(values["best"])
+        self.monitor.load_state_dict(values)
         self.waited = values["waited"]
         self._best = {name: array for name, array in values.items() if name.startswith((WEIGHTS, AVERAGES))}
 

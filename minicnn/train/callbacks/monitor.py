@@ -54,8 +54,20 @@ class Monitor:
         self.best = value
         return True
 
-    def load(self, best: Any) -> None:
-        """Take over the best value of another run, which may be infinite; raises for what is no number."""
+    def state_dict(self) -> dict[str, Any]:
+        """The best value, and of which number it is."""
+        return {"monitor": self.name, "mode": self.mode, "best": self.best}
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Take over the best value of another run, which may be infinite; raises for one of another number, or for
+        what is none. At first a state did not say of which number it is: that is then taken to be this one."""
+        name, mode = values.get("monitor", self.name), values.get("mode", self.mode)
+        if (name, mode) != (self.name, self.mode):
+            raise ValueError(
+                f"{self.owner} was saved with monitor={name!r}, mode={mode!r} and has monitor={self.name!r}, "
+                f"mode={self.mode!r}: give the Trainer the same callbacks in the same order, or none of this class"
+            )
+        best = values["best"]
         if best is not None and not (isinstance(best, float) and math.isinf(best)):
             best = real(best, self.owner, "best")
         self.best = best
