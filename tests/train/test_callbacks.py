@@ -220,6 +220,24 @@ def test_early_stopping_goes_on_in_a_resumed_run(small, dataset, tmp_path, epoch
     assert small.same(small.arrays(resumed), small.arrays(straight))
 
 
+def test_a_run_continued_with_more_patience_ends_with_its_best_weights(small, dataset, tmp_path):
+    """Also where the best epoch was before the first end."""
+
+    def make(patience):
+        dictating = Dictating("val_loss", [2.0, 1.0, *[3.0] * 9])
+        return with_callbacks(small, dictating, train.EarlyStopping(patience=patience))
+
+    ended = make(2)
+    ended.fit(dataset, 9, validation=dataset, checkpoint=tmp_path / "run")
+    best = small.arrays(ended)
+    resumed = make(4)
+    resumed.load(tmp_path / "run")
+    resumed.fit(dataset, 9, validation=dataset)
+    assert (ended.epoch, resumed.epoch) == (4, 6)
+    for name, parameter in resumed.model.named_parameters():
+        np.testing.assert_array_equal(parameter.data, best[name])
+
+
 def test_a_best_value_is_that_of_its_own_number(small, dataset, tmp_path):
     """A loss is no best accuracy: with another monitor, or in another order, a state is refused."""
 

@@ -28,7 +28,7 @@ class EarlyStopping(Callback):
     restore: whether the run ends with the weights (and averages) of its best epoch. Only a run that is ended here does.
 
     The best weights are in every checkpoint, beside the current ones. A run that was ended stays ended, also when it is
-    resumed: to train on, make the Trainer with a new EarlyStopping, or without.
+    resumed: to train on, make the Trainer with an EarlyStopping of more patience, which still knows them, or without.
 
     Raises TypeError and ValueError for a wrong setting, and where the record lacks the number.
     Source: Prechelt 1998, "Early stopping - but when?", section 2.2, criterion UP.
@@ -53,7 +53,7 @@ class EarlyStopping(Callback):
         if self.waited >= self.patience:
             warnings.warn(
                 f"EarlyStopping ended this run after epoch {trainer.epoch}, and nothing is trained: "
-                "to go on, make the Trainer with a new EarlyStopping, or without",
+                "to go on, make the Trainer with an EarlyStopping of more patience, or without",
                 stacklevel=3,
             )
             trainer.stop()
@@ -72,7 +72,6 @@ class EarlyStopping(Callback):
     def _put_back(self, trainer: Trainer) -> None:
         """Give model and average the values of the best epoch."""
         weights, averages = _of_kind(self._best, WEIGHTS), _of_kind(self._best, AVERAGES)
-        self._best = {}
         if weights:
             trainer.model.load_state_dict(weights)
         if averages and trainer.average is not None:
