@@ -151,9 +151,9 @@ class Trainer(TrainingStep):
             for callback in self.callbacks:
                 at_the_end.callback(callback.on_fit_end, self)
                 callback.on_fit_begin(self)
-            at_the_end.callback(self._forget_epoch)
             while self.epoch < plan.last and not self._shall_stop():
-                self._run_epoch(plan)
+                with self._forgotten_if_broken_off():
+                    self._run_epoch(plan)
         return {name: list(values) for name, values in self.history.items()}
 
     def _shall_stop(self) -> bool:
@@ -302,7 +302,7 @@ class Trainer(TrainingStep):
         """Count the epoch and write it into the history; the next learning rate; the callbacks."""
         self.history = extended(self.history, self.epoch, record)
         self.epoch += 1
-        self._forget_epoch()
+        self.under_way = EpochState()
         if self.schedule is not None and self.schedule_interval == "epoch":
             self.schedule.step(record)
         for callback in self.callbacks:
@@ -310,9 +310,20 @@ class Trainer(TrainingStep):
         while self._afterwards:
             self._afterwards.pop(0)()
 
-    def _forget_epoch(self) -> None:
-        """The epoch under way is over, or was broken off; then it is trained again."""
-        self.under_way = EpochState()
+    @contextmanager
+    def _forgotten_if_broken_off(self) -> Iterator[None]:
+        """An epoch that does not come to its end is trained again: a schedule of steps goes back to its first one."""
+        epoch, schedule = self.epoch, self.schedule if self.schedule_interval == "step" else None
+        done = math.ceil(self.batch / self.accumulate)  # steps of this epoch that `load` brought
+        first = 0 if schedule is None else schedule.count - done
+        try:
+            yield
+        finally:
+            if self.epoch == epoch:
+                self.under_way = EpochState()
+                if schedule is not None:
+                    schedule.count = first
+                    schedule.apply(first)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
