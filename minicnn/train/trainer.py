@@ -16,7 +16,7 @@ from ..data.loader import Dataset
 from ..distributed import Communicator
 from ..nn import Module
 from ..nn.checks import flag, positive
-from ..optim import Optimizer, Schedule, WeightAverage
+from ..optim import Optimizer, ReduceLROnPlateau, Schedule, WeightAverage
 from .callbacks.callback import Callback, checked
 from .checkpoint import load_checkpoint, save_checkpoint
 from .ensemble import Views, checked_views, log_mean_softmax
@@ -66,6 +66,7 @@ class Trainer(TrainingStep):
     epoch: how many epochs are done. batch: how many batches of the next one. history: one number an epoch under "loss",
     "accuracy", "val_loss", "val_accuracy", "lr" (what its last step was made with) and "seconds"; NaN where an epoch
     had none, as without validation. "loss" and "accuracy" are means over the epoch, taken while the weights changed.
+    recorded: under which of these names each epoch of the present `fit` has a number.
 
     Raises TypeError and ValueError for parts that do not belong together.
     """
@@ -94,6 +95,7 @@ class Trainer(TrainingStep):
         self._gpu_steps: GpuSteps | None = None
         self._ranks = ranks_of(self, communicator)
         self.history: dict[str, list[float]] = {}
+        self.recorded: list[str] = []
         self._stopping = False
         self._afterwards: list[Callable[[], None]] = []  # what `stop` was given
 
@@ -133,8 +135,9 @@ class Trainer(TrainingStep):
         the run earlier (`stop`).
         Ctrl-C passes through as KeyboardInterrupt, with the last finished epoch in `checkpoint`, or a part of the next
         one: `load` goes on there. Raises RuntimeError where the loss or a weight is no longer finite (before it is
-        saved) or where there is nothing to train; ValueError for labels or outputs that do not fit; BlockingIOError if
-        another run saves to `checkpoint`; another OSError if saving fails.
+        saved) or where there is nothing to train; ValueError for labels or outputs that do not fit, and where a number
+        is monitored that no epoch will have; BlockingIOError if another run saves to `checkpoint`; another OSError if
+        saving fails.
         """
         loader, tests = loaders(train, validation, batch_size)
         last = self.epoch + positive(epochs, "fit", "epochs")
@@ -143,6 +146,9 @@ class Trainer(TrainingStep):
         if not any(parameter.requires_grad for parameter in self.optimizer.params):
             raise RuntimeError("fit found nothing to train: no Parameter of the optimizer has requires_grad=True")
         self._gpu_steps, self._stopping, self._afterwards = None, False, []
+        self.recorded = self._names(plan)
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.check_record(self.recorded)
         with ExitStack() as at_the_end:
             if checkpoint is not None and self.is_main:
                 at_the_end.enter_context(claimed(checkpoint, "the checkpoint"))
@@ -288,6 +294,11 @@ class Trainer(TrainingStep):
         """Whether somebody looks at the weights right after a batch: then a GPU has to be waited for."""
         watching = any(type(each).on_step_end is not Callback.on_step_end for each in self.callbacks)
         return lambda batch: plan.saves_after(batch) or (watching and plan.share(batch).is_last)
+
+    def _names(self, plan: Plan) -> list[str]:
+        """What `_run_epoch` will put into its record."""
+        measured = ["loss", *self.metrics]
+        return [*measured, *(f"val_{name}" for name in measured if plan.tests is not None), "lr", "seconds"]
 
     def _validated(self, plan: Plan) -> Record:
         """The loss and the metrics of the validation set as "val_loss" and so on: NaN in an epoch without."""

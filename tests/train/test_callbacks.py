@@ -111,12 +111,12 @@ def test_early_stopping_puts_back_the_best_weights(small, dataset):
 
     stopping = train.EarlyStopping("val_loss", patience=3)
     trainer = with_callbacks(small, Keeping(), Dictating("val_loss", values), stopping)
-    trainer.fit(dataset, 9)
+    trainer.fit(dataset, 9, validation=dataset)
     assert trainer.epoch == 5  # 2.0 was best; 2.5, 2.0 and 9.0 were not better
     for name, array in trainer.model.state_dict().items():
         np.testing.assert_array_equal(array, kept[1][name])
     with pytest.warns(UserWarning, match="ended this run after epoch 5"):
-        trainer.fit(dataset, 3)
+        trainer.fit(dataset, 3, validation=dataset)
     assert trainer.epoch == 5
 
 
@@ -133,7 +133,7 @@ def test_early_stopping_puts_back_the_best_weights(small, dataset):
 def test_when_early_stopping_stops(small, dataset, settings, values, epochs):
     stopping = train.EarlyStopping(**settings)
     trainer = with_callbacks(small, Dictating(stopping.monitor.name, [*values, 0.0]), stopping)
-    trainer.fit(dataset, len(values) + 1)
+    trainer.fit(dataset, len(values) + 1, validation=dataset)
     assert trainer.epoch == epochs
 
 
@@ -149,7 +149,7 @@ def test_early_stopping_puts_back_when_every_callback_has_seen_the_epoch(small, 
                  train.EarlyStopping("val_accuracy", patience=2, mode="max"),
                  train.BestCheckpoint(tmp_path / "best", "val_loss")]  # fmt: skip
     trainer = with_callbacks(small, *callbacks)
-    trainer.fit(dataset, 9, checkpoint=tmp_path / "last")
+    trainer.fit(dataset, 9, validation=dataset, checkpoint=tmp_path / "last")
     assert trainer.epoch == 3
     for file, best in (("best", 3), ("last", 1)):
         trainer.load(tmp_path / file)
@@ -160,12 +160,13 @@ def test_early_stopping_puts_back_when_every_callback_has_seen_the_epoch(small, 
 def test_an_infinite_value_is_resumed_too(small, dataset, tmp_path):
     """As a loss may be in the first epoch; it is the best until a finite one comes."""
     stopping = train.EarlyStopping(patience=2)
-    with_callbacks(small, Dictating("val_loss", [math.inf]), stopping).fit(dataset, 1, checkpoint=tmp_path / "run")
+    first = with_callbacks(small, Dictating("val_loss", [math.inf]), stopping)
+    first.fit(dataset, 1, validation=dataset, checkpoint=tmp_path / "run")
     resumed = train.EarlyStopping(patience=2)
     trainer = with_callbacks(small, Dictating("val_loss", [math.inf, 5.0]), resumed)
     trainer.load(tmp_path / "run")
     assert resumed.monitor.best == math.inf
-    trainer.fit(dataset, 1)
+    trainer.fit(dataset, 1, validation=dataset)
     assert (resumed.monitor.best, resumed.waited) == (5.0, 0)
 
 
@@ -198,7 +199,7 @@ def test_early_stopping_restores_averages_too(small, dataset):
     stopping = train.EarlyStopping(patience=2)
     trainer = mc.Trainer(made.model, made.optimizer, average=average,
                          callbacks=[Measuring(), Dictating("val_loss", [1.0, 2.0, 3.0]), stopping])  # fmt: skip
-    trainer.fit(dataset, 5)
+    trainer.fit(dataset, 5, validation=dataset)
     assert trainer.evaluate(dataset) == measured[0] != measured[2]
 
 
@@ -211,11 +212,11 @@ def test_early_stopping_goes_on_in_a_resumed_run(small, dataset, tmp_path, epoch
         return with_callbacks(small, Dictating("val_loss", values), train.EarlyStopping(patience=3))
 
     straight = make()
-    straight.fit(dataset, 9, batch_size=20)
-    make().fit(dataset, epochs, batch_size=20, checkpoint=tmp_path / "run")
+    straight.fit(dataset, 9, batch_size=20, validation=dataset)
+    make().fit(dataset, epochs, batch_size=20, validation=dataset, checkpoint=tmp_path / "run")
     resumed = make()
     resumed.load(tmp_path / "run")
-    resumed.fit(dataset, 9 - epochs, batch_size=20)
+    resumed.fit(dataset, 9 - epochs, batch_size=20, validation=dataset)
     assert resumed.epoch == straight.epoch == 5
     assert small.same(small.arrays(resumed), small.arrays(straight))
 
@@ -265,20 +266,33 @@ def test_a_state_from_before_monitors_had_names_is_taken():
     assert (stopping.monitor.best, stopping.waited) == (0.5, 2)
 
 
+@pytest.mark.parametrize("name", ["val_loss", "val_acc"])
+def test_a_number_that_no_epoch_will_have_is_told_before_training(small, dataset, tmp_path, name):
+    """The first epoch may take an hour, and would be lost."""
+    settings = {} if name == "val_loss" else {"validation": dataset, "validate_every": 2}
+    for watching in (train.EarlyStopping(name), train.BestCheckpoint(tmp_path / "best", name)):
+        noting = Noting()
+        trainer = with_callbacks(small, noting, watching)
+        with pytest.raises(ValueError, match=f"{type(watching).__name__} monitors '{name}', and the record has loss, "):
+            trainer.fit(dataset, 2, **settings)
+        assert [call[0] for call in noting.calls] == ["begin", "end"]
+        assert list(tmp_path.iterdir()) == []
+
+
 # Files
 
 
 def test_the_best_checkpoint(small, dataset, tmp_path):
     best = train.BestCheckpoint(tmp_path / "best", "val_loss")
     trainer = with_callbacks(small, Dictating("val_loss", [3.0, 1.0, 2.0]), best)
-    trainer.fit(dataset, 3, checkpoint=tmp_path / "last")
+    trainer.fit(dataset, 3, validation=dataset, checkpoint=tmp_path / "last")
     other = with_callbacks(small, best)
     other.load(tmp_path / "best")
     assert (other.epoch, best.monitor.best) == (2, 1.0)
     other.load(tmp_path / "last")
     assert (other.epoch, best.monitor.best) == (3, 1.0)
     with pytest.raises(BlockingIOError, match="is writing"):
-        other.fit(dataset, 1, checkpoint=tmp_path / "best")
+        other.fit(dataset, 1, validation=dataset, checkpoint=tmp_path / "best")
 
 
 def test_logs_have_a_line_an_epoch(small, dataset, tmp_path):

@@ -109,5 +109,6 @@ def test_an_epoch_that_is_not_gone_on_with_is_not_lost(small, dataset, tmp_path)
 def test_a_plateau_without_a_validation_says_so(small, dataset):
     made = small.trainer(schedule=False)
     trainer = mc.Trainer(made.model, made.optimizer, schedule=plateau(made.optimizer))
-    with pytest.raises(ValueError, match="monitors 'val_loss', and step got loss, accuracy, lr, seconds: give fit"):
+    with pytest.raises(ValueError, match="monitors 'val_loss', and got loss, accuracy, lr, seconds: give fit"):
         trainer.fit(dataset, 1)
+    assert not trainer.model[6].weight.is_filled  # nothing was trained

@@ -29,6 +29,11 @@ class BestCheckpoint(FileCallback):
         super().__init__(path)
         self.monitor = Monitor(monitor, mode, 0.0, "BestCheckpoint")
 
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Take the file, if there is going to be something to save."""
+        self.monitor.check(trainer.recorded)
+        super().on_fit_begin(trainer)
+
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Save what is better."""
         if self.monitor.improves(record):

@@ -49,7 +49,8 @@ class EarlyStopping(Callback):
         self._best: dict[str, Array] = {}
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """A run that was ended is not trained on."""
+        """A run that was ended is not trained on, and one whose record will lack the number is not begun."""
+        self.monitor.check(trainer.recorded)
         if self.waited >= self.patience:
             warnings.warn(
                 f"EarlyStopping ended this run after epoch {trainer.epoch}, and nothing is trained: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ...nn.checks import real
@@ -35,16 +35,20 @@ class Monitor:
         self.name, self.mode, self.min_delta, self.owner = name, mode, float(min_delta), owner
         self.best: float | None = None
 
+    def check(self, names: Collection[str]) -> None:
+        """Raise ValueError where the record of an epoch, with these names, has no such number."""
+        if self.name not in names:
+            raise ValueError(
+                f"{self.owner} monitors {self.name!r}, and the record has {', '.join(names)}: "
+                "give fit a validation set (for a val_...), or monitor one of these"
+            )
+
     def improves(self, record: Mapping[str, float]) -> bool | None:
         """Whether the number in this record is the best so far, which it then is; None where it was not measured.
 
-        Raises ValueError where the record has no such number at all.
+        Raises as `check`.
         """
-        if self.name not in record:
-            raise ValueError(
-                f"{self.owner} monitors {self.name!r}, and the record has {', '.join(record)}: "
-                "give fit a validation set (for a val_...), or monitor one of these"
-            )
+        self.check(record)
         value = float(record[self.name])
         if math.isnan(value):
             return None
