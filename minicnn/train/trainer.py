@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import Any
@@ -137,7 +138,7 @@ class Trainer(TrainingStep):
         one: `load` goes on there. Raises RuntimeError where the loss or a weight is no longer finite (before it is
         saved) or where there is nothing to train; ValueError for labels or outputs that do not fit, and where a number
         is monitored that no epoch will have; BlockingIOError if another run saves to `checkpoint`; another OSError if
-        saving fails.
+        saving fails. Warns where a number that was measured is NaN.
         """
         loader, tests = loaders(train, validation, batch_size)
         last = self.epoch + positive(epochs, "fit", "epochs")
@@ -245,7 +246,9 @@ class Trainer(TrainingStep):
             self.check_weights()
             if self._ranks is not None:
                 self._ranks.average_statistics()
-            record = {**self.under_way.means.values(), **self._validated(plan)}
+            measured = {**self.under_way.means.values(), **self._validated(plan)}
+            self._warn_of_nan(measured)
+            record = dict.fromkeys(self.recorded, math.nan) | measured  # NaN in an epoch without validation
             record |= {"lr": self.under_way.lr, "seconds": self.under_way.seconds}
             self._finish_epoch(record if self._ranks is None else self._ranks.of_main(record))
             if plan.checkpoint is not None:
@@ -301,13 +304,24 @@ class Trainer(TrainingStep):
         return [*measured, *(f"val_{name}" for name in measured if plan.tests is not None), "lr", "seconds"]
 
     def _validated(self, plan: Plan) -> Record:
-        """The loss and the metrics of the validation set as "val_loss" and so on: NaN in an epoch without."""
-        if plan.tests is None:
+        """The loss and the metrics of the validation set as "val_loss" and so on; none in an epoch without."""
+        if plan.tests is None or not plan.validates(self.epoch + 1):
             return {}
-        if not plan.validates(self.epoch + 1):
-            return {f"val_{name}": math.nan for name in ("loss", *self.metrics)}
         plan.tests.epoch = self.epoch
         return {f"val_{name}": value for name, value in self.evaluate(plan.tests).items()}
+
+    def _warn_of_nan(self, measured: Record) -> None:
+        """Warn of a number that is NaN: whoever monitors it takes it for one that was not measured.
+
+        No error, as training itself is sound: its own loss and the weights have been checked. The text is the same in
+        every epoch, so that Python shows it once.
+        """
+        for name in [name for name, value in measured.items() if math.isnan(value) and self.is_main]:
+            warnings.warn(
+                f"{name} was measured and is nan: callbacks and schedules that monitor it pass over such an epoch; let "
+                "a metric return a number for every batch, and look for infinities in the model where a loss is nan",
+                stacklevel=4,  # the line that calls fit
+            )
 
     def _finish_epoch(self, record: Record) -> None:
         """Count the epoch and write it into the history; the next learning rate; the callbacks."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minicnn as mc
-from minicnn import optim, train
+from minicnn import nn, optim, train
 
 
 class Noting(train.Callback):
@@ -277,6 +277,37 @@ def test_a_number_that_no_epoch_will_have_is_told_before_training(small, dataset
             trainer.fit(dataset, 2, **settings)
         assert [call[0] for call in noting.calls] == ["begin", "end"]
         assert list(tmp_path.iterdir()) == []
+
+
+class Spoilt(nn.Module):
+    """Its outputs are NaN where it is measured."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 5)
+
+    def forward(self, x):
+        outputs = self.linear(x.reshape(len(x), 64))
+        return outputs if self.training else outputs * float("nan")
+
+
+def test_a_number_that_is_nan_though_it_was_measured_is_told(dataset):
+    """Else early stopping would wait for ever, as if there had been no validation, and nobody would know."""
+
+    def recall(outputs, labels):
+        return math.nan
+
+    model = Spoilt()
+    optimizer = optim.SGD(model.parameters(), 0.01)
+    stopping = train.EarlyStopping(patience=1)
+    trainer = mc.Trainer(model, optimizer, metrics=("accuracy", recall), callbacks=[stopping])
+    with pytest.warns(UserWarning, match="was measured and is nan") as told:
+        trainer.fit(dataset, 2, batch_size=20, validation=dataset, validate_every=2)
+    names = [str(each.message).split()[0] for each in told]
+    assert names == ["recall", "recall", "val_loss", "val_recall"]  # not those of the epoch without validation
+    assert {each.filename for each in told} == {__file__}  # so Python tells each of them once
+    assert len({str(each.message) for each in told}) == 3
+    assert trainer.epoch == 2
 
 
 # Files

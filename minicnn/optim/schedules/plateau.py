@@ -28,7 +28,7 @@ class ReduceLROnPlateau(Schedule):
     threshold, threshold_mode: what counts as better, >= 0. cooldown: for so many epochs after a reduction none is
     counted, >= 0. min_lr: >= 0, below which no rate falls.
 
-    An epoch whose value is NaN was not validated and does not count.
+    An epoch whose value is NaN was not validated and does not count; the Trainer warns where it was.
 
     PyTorch's name and meaning; there NaN counts as not better. Raises ValueError and TypeError for a wrong setting, and
     when it is stepped, or `fit` begins, without the number it monitors.

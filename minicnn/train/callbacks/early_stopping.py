@@ -23,7 +23,7 @@ class EarlyStopping(Callback):
 
     monitor: the number's name in the record of an epoch. mode: "min" where smaller is better, "max" for an accuracy.
     patience: how many measurements in a row without a better value end the run, >= 1. An epoch without validation is
-        none of a "val_...".
+        none of a "val_...", nor is one that measured NaN, of which the Trainer warns.
     min_delta: by how much a better value has to be better, >= 0.
     restore: whether the run ends with the weights (and averages) of its best epoch. Only a run that is ended here does.
 
