@@ -41,7 +41,8 @@ class Trainer(TrainingStep):
         loss gets as it is (auxiliary heads; see `models.googlenet`), while the metrics see the first.
     optimizer: made of the model's Parameters.
     loss: loss(outputs, labels) -> Tensor of one element, the mean over the batch. One with options is set with
-        functools.partial(F.cross_entropy, label_smoothing=0.1).
+        functools.partial(F.cross_entropy, label_smoothing=0.1). In an epoch, `evaluate`, `accumulate` and on ranks a
+        batch counts by its samples: that is exact for a mean over samples, which a loss with class weights is not.
     metrics: "accuracy", "top5_accuracy", or functions metric(outputs, labels) -> number of NumPy arrays, outputs (N, K)
         and labels (N,), or (N, K) where a batch_transform mixes them; a mean over the batch too. A function's name is
         its key in the history.
