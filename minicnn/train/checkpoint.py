@@ -56,9 +56,10 @@ def save_checkpoint(path: PathLike, trainer: Trainer) -> None:
 def load_checkpoint(path: PathLike, trainer: Trainer) -> None:
     """Put the state at `path` into a Trainer built as the saved one was; nothing is changed unless everything fits.
 
-    A callback finds its state by its class; one whose class the file does not know begins anew.
+    A callback finds its state by its class and its place among those of this class; one that the file does not know
+    begins anew.
     Raises FileNotFoundError; and ValueError, saying what differs, for a file that is not a whole checkpoint of
-    minicnn, and for another model, optimizer, schedule or average.
+    minicnn, and for another model, optimizer, schedule, average or monitored number.
     """
     tensors, state = checkpoint_file.read(path)
     optimizer = {**state["optimizer"]["settings"], **_part(tensors, "optimizer.")}
@@ -110,9 +111,9 @@ def _load_callbacks(callbacks: Sequence[Callback], tensors: dict[str, Array], st
         for key, callback in known.items():
             callback.load_state_dict({**states[key], **_part(tensors, f"callback.{key}.")})
     except (KeyError, TypeError, ValueError) as error:
-        for key, callback in known.items():
-            callback.load_state_dict(before[key])
-        raise ValueError(f"the state of the callback {key} is damaged ({error!r})") from error
+        for each, own in before.items():
+            known[each].load_state_dict(own)
+        raise ValueError(f"the state of the callback {key} cannot be used ({error!r})") from error
 
 
 def _named(callbacks: Sequence[Callback]) -> dict[str, Callback]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import Any
@@ -16,7 +17,7 @@ from ..data.loader import Dataset
 from ..distributed import Communicator
 from ..nn import Module
 from ..nn.checks import flag, positive
-from ..optim import Optimizer, Schedule, WeightAverage
+from ..optim import Optimizer, ReduceLROnPlateau, Schedule, WeightAverage
 from .callbacks.callback import Callback, checked
 from .checkpoint import load_checkpoint, save_checkpoint
 from .ensemble import Views, checked_views, log_mean_softmax
@@ -40,7 +41,8 @@ class Trainer(TrainingStep):
         loss gets as it is (auxiliary heads; see `models.googlenet`), while the metrics see the first.
     optimizer: made of the model's Parameters.
     loss: loss(outputs, labels) -> Tensor of one element, the mean over the batch. One with options is set with
-        functools.partial(F.cross_entropy, label_smoothing=0.1).
+        functools.partial(F.cross_entropy, label_smoothing=0.1). In an epoch, `evaluate`, `accumulate` and on ranks a
+        batch counts by its samples: that is exact for a mean over samples, which a loss with class weights is not.
     metrics: "accuracy", "top5_accuracy", or functions metric(outputs, labels) -> number of NumPy arrays, outputs (N, K)
         and labels (N,), or (N, K) where a batch_transform mixes them; a mean over the batch too. A function's name is
         its key in the history.
@@ -66,6 +68,7 @@ class Trainer(TrainingStep):
     epoch: how many epochs are done. batch: how many batches of the next one. history: one number an epoch under "loss",
     "accuracy", "val_loss", "val_accuracy", "lr" (what its last step was made with) and "seconds"; NaN where an epoch
     had none, as without validation. "loss" and "accuracy" are means over the epoch, taken while the weights changed.
+    recorded: under which of these names each epoch of the present `fit` has a number.
 
     Raises TypeError and ValueError for parts that do not belong together.
     """
@@ -94,6 +97,7 @@ class Trainer(TrainingStep):
         self._gpu_steps: GpuSteps | None = None
         self._ranks = ranks_of(self, communicator)
         self.history: dict[str, list[float]] = {}
+        self.recorded: list[str] = []
         self._stopping = False
         self._afterwards: list[Callable[[], None]] = []  # what `stop` was given
 
@@ -133,8 +137,9 @@ class Trainer(TrainingStep):
         the run earlier (`stop`).
         Ctrl-C passes through as KeyboardInterrupt, with the last finished epoch in `checkpoint`, or a part of the next
         one: `load` goes on there. Raises RuntimeError where the loss or a weight is no longer finite (before it is
-        saved) or where there is nothing to train; ValueError for labels or outputs that do not fit; BlockingIOError if
-        another run saves to `checkpoint`; another OSError if saving fails.
+        saved) or where there is nothing to train; ValueError for labels or outputs that do not fit, and where a number
+        is monitored that no epoch will have; BlockingIOError if another run saves to `checkpoint`; another OSError if
+        saving fails. Warns where a number that was measured is NaN.
         """
         loader, tests = loaders(train, validation, batch_size)
         last = self.epoch + positive(epochs, "fit", "epochs")
@@ -143,6 +148,9 @@ class Trainer(TrainingStep):
         if not any(parameter.requires_grad for parameter in self.optimizer.params):
             raise RuntimeError("fit found nothing to train: no Parameter of the optimizer has requires_grad=True")
         self._gpu_steps, self._stopping, self._afterwards = None, False, []
+        self.recorded = self._names(plan)
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.check_record(self.recorded)
         with ExitStack() as at_the_end:
             if checkpoint is not None and self.is_main:
                 at_the_end.enter_context(claimed(checkpoint, "the checkpoint"))
@@ -151,9 +159,9 @@ class Trainer(TrainingStep):
             for callback in self.callbacks:
                 at_the_end.callback(callback.on_fit_end, self)
                 callback.on_fit_begin(self)
-            at_the_end.callback(self._forget_epoch)
             while self.epoch < plan.last and not self._shall_stop():
-                self._run_epoch(plan)
+                with self._forgotten_if_broken_off():
+                    self._run_epoch(plan)
         return {name: list(values) for name, values in self.history.items()}
 
     def _shall_stop(self) -> bool:
@@ -239,7 +247,9 @@ class Trainer(TrainingStep):
             self.check_weights()
             if self._ranks is not None:
                 self._ranks.average_statistics()
-            record = {**self.under_way.means.values(), **self._validated(plan)}
+            measured = {**self.under_way.means.values(), **self._validated(plan)}
+            self._warn_of_nan(measured)
+            record = dict.fromkeys(self.recorded, math.nan) | measured  # NaN in an epoch without validation
             record |= {"lr": self.under_way.lr, "seconds": self.under_way.seconds}
             self._finish_epoch(record if self._ranks is None else self._ranks.of_main(record))
             if plan.checkpoint is not None:
@@ -291,20 +301,36 @@ class Trainer(TrainingStep):
         watching = sees_steps(self)
         return lambda batch: plan.saves_after(batch) or (watching and plan.share(batch).is_last)
 
+    def _names(self, plan: Plan) -> list[str]:
+        """What `_run_epoch` will put into its record."""
+        measured = ["loss", *self.metrics]
+        return [*measured, *(f"val_{name}" for name in measured if plan.tests is not None), "lr", "seconds"]
+
     def _validated(self, plan: Plan) -> Record:
-        """The loss and the metrics of the validation set as "val_loss" and so on: NaN in an epoch without."""
-        if plan.tests is None:
+        """The loss and the metrics of the validation set as "val_loss" and so on; none in an epoch without."""
+        if plan.tests is None or not plan.validates(self.epoch + 1):
             return {}
-        if not plan.validates(self.epoch + 1):
-            return {f"val_{name}": math.nan for name in ("loss", *self.metrics)}
         plan.tests.epoch = self.epoch
         return {f"val_{name}": value for name, value in self.evaluate(plan.tests).items()}
+
+    def _warn_of_nan(self, measured: Record) -> None:
+        """Warn of a number that is NaN: whoever monitors it takes it for one that was not measured.
+
+        No error, as training itself is sound: its own loss and the weights have been checked. The text is the same in
+        every epoch, so that Python shows it once.
+        """
+        for name in [name for name, value in measured.items() if math.isnan(value) and self.is_main]:
+            warnings.warn(
+                f"{name} was measured and is nan: callbacks and schedules that monitor it pass over such an epoch; let "
+                "a metric return a number for every batch, and look for infinities in the model where a loss is nan",
+                stacklevel=4,  # the line that calls fit
+            )
 
     def _finish_epoch(self, record: Record) -> None:
         """Count the epoch and write it into the history; the next learning rate; the callbacks."""
         self.history = extended(self.history, self.epoch, record)
         self.epoch += 1
-        self._forget_epoch()
+        self.under_way = EpochState()
         if self.schedule is not None and self.schedule_interval == "epoch":
             self.schedule.step(record)
         for callback in self.callbacks:
@@ -312,9 +338,20 @@ class Trainer(TrainingStep):
         while self._afterwards:
             self._afterwards.pop(0)()
 
-    def _forget_epoch(self) -> None:
-        """The epoch under way is over, or was broken off; then it is trained again."""
-        self.under_way = EpochState()
+    @contextmanager
+    def _forgotten_if_broken_off(self) -> Iterator[None]:
+        """An epoch that does not come to its end is trained again: a schedule of steps goes back to its first one."""
+        epoch, schedule = self.epoch, self.schedule if self.schedule_interval == "step" else None
+        done = math.ceil(self.batch / self.accumulate)  # steps of this epoch that `load` brought
+        first = 0 if schedule is None else schedule.count - done
+        try:
+            yield
+        finally:
+            if self.epoch == epoch:
+                self.under_way = EpochState()
+                if schedule is not None:
+                    schedule.count = first
+                    schedule.apply(first)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

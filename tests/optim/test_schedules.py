@@ -154,9 +154,9 @@ def test_a_plateau_raises_no_rate():
 
 def test_a_plateau_says_what_it_misses():
     schedule = optim.ReduceLROnPlateau(sgd(), "val_los")
-    with pytest.raises(ValueError, match="monitors 'val_los', and step got loss, val_loss: "):
+    with pytest.raises(ValueError, match="monitors 'val_los', and got loss, val_loss: "):
         schedule.step({"loss": 1.0, "val_loss": 2.0})
-    with pytest.raises(ValueError, match="monitors 'val_los', and step got NoneType"):
+    with pytest.raises(ValueError, match="monitors 'val_los', and got NoneType"):
         schedule.step()
     assert schedule.count == 0
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minicnn as mc
-from minicnn import optim, train
+from minicnn import nn, optim, train
 
 
 class Noting(train.Callback):
@@ -111,12 +111,12 @@ def test_early_stopping_puts_back_the_best_weights(small, dataset):
 
     stopping = train.EarlyStopping("val_loss", patience=3)
     trainer = with_callbacks(small, Keeping(), Dictating("val_loss", values), stopping)
-    trainer.fit(dataset, 9)
+    trainer.fit(dataset, 9, validation=dataset)
     assert trainer.epoch == 5  # 2.0 was best; 2.5, 2.0 and 9.0 were not better
     for name, array in trainer.model.state_dict().items():
         np.testing.assert_array_equal(array, kept[1][name])
     with pytest.warns(UserWarning, match="ended this run after epoch 5"):
-        trainer.fit(dataset, 3)
+        trainer.fit(dataset, 3, validation=dataset)
     assert trainer.epoch == 5
 
 
@@ -133,7 +133,7 @@ def test_early_stopping_puts_back_the_best_weights(small, dataset):
 def test_when_early_stopping_stops(small, dataset, settings, values, epochs):
     stopping = train.EarlyStopping(**settings)
     trainer = with_callbacks(small, Dictating(stopping.monitor.name, [*values, 0.0]), stopping)
-    trainer.fit(dataset, len(values) + 1)
+    trainer.fit(dataset, len(values) + 1, validation=dataset)
     assert trainer.epoch == epochs
 
 
@@ -149,7 +149,7 @@ def test_early_stopping_puts_back_when_every_callback_has_seen_the_epoch(small, 
                  train.EarlyStopping("val_accuracy", patience=2, mode="max"),
                  train.BestCheckpoint(tmp_path / "best", "val_loss")]  # fmt: skip
     trainer = with_callbacks(small, *callbacks)
-    trainer.fit(dataset, 9, checkpoint=tmp_path / "last")
+    trainer.fit(dataset, 9, validation=dataset, checkpoint=tmp_path / "last")
     assert trainer.epoch == 3
     for file, best in (("best", 3), ("last", 1)):
         trainer.load(tmp_path / file)
@@ -160,12 +160,13 @@ def test_early_stopping_puts_back_when_every_callback_has_seen_the_epoch(small, 
 def test_an_infinite_value_is_resumed_too(small, dataset, tmp_path):
     """As a loss may be in the first epoch; it is the best until a finite one comes."""
     stopping = train.EarlyStopping(patience=2)
-    with_callbacks(small, Dictating("val_loss", [math.inf]), stopping).fit(dataset, 1, checkpoint=tmp_path / "run")
+    first = with_callbacks(small, Dictating("val_loss", [math.inf]), stopping)
+    first.fit(dataset, 1, validation=dataset, checkpoint=tmp_path / "run")
     resumed = train.EarlyStopping(patience=2)
     trainer = with_callbacks(small, Dictating("val_loss", [math.inf, 5.0]), resumed)
     trainer.load(tmp_path / "run")
     assert resumed.monitor.best == math.inf
-    trainer.fit(dataset, 1)
+    trainer.fit(dataset, 1, validation=dataset)
     assert (resumed.monitor.best, resumed.waited) == (5.0, 0)
 
 
@@ -198,7 +199,7 @@ def test_early_stopping_restores_averages_too(small, dataset):
     stopping = train.EarlyStopping(patience=2)
     trainer = mc.Trainer(made.model, made.optimizer, average=average,
                          callbacks=[Measuring(), Dictating("val_loss", [1.0, 2.0, 3.0]), stopping])  # fmt: skip
-    trainer.fit(dataset, 5)
+    trainer.fit(dataset, 5, validation=dataset)
     assert trainer.evaluate(dataset) == measured[0] != measured[2]
 
 
@@ -211,13 +212,102 @@ def test_early_stopping_goes_on_in_a_resumed_run(small, dataset, tmp_path, epoch
         return with_callbacks(small, Dictating("val_loss", values), train.EarlyStopping(patience=3))
 
     straight = make()
-    straight.fit(dataset, 9, batch_size=20)
-    make().fit(dataset, epochs, batch_size=20, checkpoint=tmp_path / "run")
+    straight.fit(dataset, 9, batch_size=20, validation=dataset)
+    make().fit(dataset, epochs, batch_size=20, validation=dataset, checkpoint=tmp_path / "run")
     resumed = make()
     resumed.load(tmp_path / "run")
-    resumed.fit(dataset, 9 - epochs, batch_size=20)
+    resumed.fit(dataset, 9 - epochs, batch_size=20, validation=dataset)
     assert resumed.epoch == straight.epoch == 5
     assert small.same(small.arrays(resumed), small.arrays(straight))
+
+
+def test_a_run_continued_with_more_patience_ends_with_its_best_weights(small, dataset, tmp_path):
+    """Also where the best epoch was before the first end."""
+
+    def make(patience):
+        dictating = Dictating("val_loss", [2.0, 1.0, *[3.0] * 9])
+        return with_callbacks(small, dictating, train.EarlyStopping(patience=patience))
+
+    ended = make(2)
+    ended.fit(dataset, 9, validation=dataset, checkpoint=tmp_path / "run")
+    best = small.arrays(ended)
+    resumed = make(4)
+    resumed.load(tmp_path / "run")
+    resumed.fit(dataset, 9, validation=dataset)
+    assert (ended.epoch, resumed.epoch) == (4, 6)
+    for name, parameter in resumed.model.named_parameters():
+        np.testing.assert_array_equal(parameter.data, best[name])
+
+
+def test_a_best_value_is_that_of_its_own_number(small, dataset, tmp_path):
+    """A loss is no best accuracy: with another monitor, or in another order, a state is refused."""
+
+    def best(name, mode):
+        return train.BestCheckpoint(tmp_path / name, name, mode)
+
+    first = with_callbacks(small, train.EarlyStopping("loss"), best("loss", "min"), best("accuracy", "max"))
+    first.fit(dataset, 1, checkpoint=tmp_path / "run")
+    for callbacks, text in [
+        ([train.EarlyStopping("lr")], "EarlyStopping cannot be used .*was saved with monitor='loss', mode='min' and "
+         "has monitor='lr', mode='min': give the Trainer the same callbacks in the same order, or none of this class"),
+        ([train.EarlyStopping("accuracy", mode="max")], "EarlyStopping cannot be used .*has monitor='accuracy', mode="),
+        ([best("accuracy", "max"), best("loss", "min")], "BestCheckpoint cannot be used .*has monitor='accuracy'"),
+    ]:  # fmt: skip
+        resumed = with_callbacks(small, *callbacks)
+        with pytest.raises(ValueError, match=f"nothing was changed: the state of the callback {text}"):
+            resumed.load(tmp_path / "run")
+        assert (resumed.epoch, callbacks[0].monitor.best) == (0, None)
+    with_callbacks(small, train.EarlyStopping("loss", patience=9, min_delta=0.1)).load(tmp_path / "run")
+
+
+def test_a_state_from_before_monitors_had_names_is_taken():
+    stopping = train.EarlyStopping("val_accuracy", mode="max")
+    stopping.load_state_dict({"best": 0.5, "waited": 2})
+    assert (stopping.monitor.best, stopping.waited) == (0.5, 2)
+
+
+@pytest.mark.parametrize("name", ["val_loss", "val_acc"])
+def test_a_number_that_no_epoch_will_have_is_told_before_training(small, dataset, tmp_path, name):
+    """The first epoch may take an hour, and would be lost."""
+    settings = {} if name == "val_loss" else {"validation": dataset, "validate_every": 2}
+    for watching in (train.EarlyStopping(name), train.BestCheckpoint(tmp_path / "best", name)):
+        noting = Noting()
+        trainer = with_callbacks(small, noting, watching)
+        with pytest.raises(ValueError, match=f"{type(watching).__name__} monitors '{name}', and the record has loss, "):
+            trainer.fit(dataset, 2, **settings)
+        assert [call[0] for call in noting.calls] == ["begin", "end"]
+        assert list(tmp_path.iterdir()) == []
+
+
+class Spoilt(nn.Module):
+    """Its outputs are NaN where it is measured."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 5)
+
+    def forward(self, x):
+        outputs = self.linear(x.reshape(len(x), 64))
+        return outputs if self.training else outputs * float("nan")
+
+
+def test_a_number_that_is_nan_though_it_was_measured_is_told(dataset):
+    """Else early stopping would wait for ever, as if there had been no validation, and nobody would know."""
+
+    def recall(outputs, labels):
+        return math.nan
+
+    model = Spoilt()
+    optimizer = optim.SGD(model.parameters(), 0.01)
+    stopping = train.EarlyStopping(patience=1)
+    trainer = mc.Trainer(model, optimizer, metrics=("accuracy", recall), callbacks=[stopping])
+    with pytest.warns(UserWarning, match="was measured and is nan") as told:
+        trainer.fit(dataset, 2, batch_size=20, validation=dataset, validate_every=2)
+    names = [str(each.message).split()[0] for each in told]
+    assert names == ["recall", "recall", "val_loss", "val_recall"]  # not those of the epoch without validation
+    assert {each.filename for each in told} == {__file__}  # so Python tells each of them once
+    assert len({str(each.message) for each in told}) == 3
+    assert trainer.epoch == 2
 
 
 # Files
@@ -226,14 +316,14 @@ def test_early_stopping_goes_on_in_a_resumed_run(small, dataset, tmp_path, epoch
 def test_the_best_checkpoint(small, dataset, tmp_path):
     best = train.BestCheckpoint(tmp_path / "best", "val_loss")
     trainer = with_callbacks(small, Dictating("val_loss", [3.0, 1.0, 2.0]), best)
-    trainer.fit(dataset, 3, checkpoint=tmp_path / "last")
+    trainer.fit(dataset, 3, validation=dataset, checkpoint=tmp_path / "last")
     other = with_callbacks(small, best)
     other.load(tmp_path / "best")
     assert (other.epoch, best.monitor.best) == (2, 1.0)
     other.load(tmp_path / "last")
     assert (other.epoch, best.monitor.best) == (3, 1.0)
     with pytest.raises(BlockingIOError, match="is writing"):
-        other.fit(dataset, 1, checkpoint=tmp_path / "best")
+        other.fit(dataset, 1, validation=dataset, checkpoint=tmp_path / "best")
 
 
 def test_logs_have_a_line_an_epoch(small, dataset, tmp_path):
@@ -356,7 +446,7 @@ def test_a_state_that_does_not_fit_changes_nothing(small, dataset, tmp_path):
     )
     best = train.BestCheckpoint(tmp_path / "other", "loss")
     trainer = with_callbacks(small, best, train.EarlyStopping("loss"))
-    with pytest.raises(ValueError, match="nothing was changed: the state of the callback EarlyStopping is damaged"):
+    with pytest.raises(ValueError, match="nothing was changed: the state of the callback EarlyStopping cannot be used"):
         trainer.load(tmp_path / "run")
     assert trainer.epoch == 0
     assert best.monitor.best is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from ...nn.checks import real
@@ -28,10 +28,10 @@ class ReduceLROnPlateau(Schedule):
     threshold, threshold_mode: what counts as better, >= 0. cooldown: for so many epochs after a reduction none is
     counted, >= 0. min_lr: >= 0, below which no rate falls.
 
-    An epoch whose value is NaN was not validated and does not count.
+    An epoch whose value is NaN was not validated and does not count; the Trainer warns where it was.
 
     PyTorch's name and meaning; there NaN counts as not better. Raises ValueError and TypeError for a wrong setting, and
-    when it is stepped without the number it monitors.
+    when it is stepped, or `fit` begins, without the number it monitors.
     Source: Krizhevsky et al. 2012, section 5, describes the rule as it was followed by hand.
     """
 
@@ -85,11 +85,15 @@ class ReduceLROnPlateau(Schedule):
                 group.lr = min(group.lr, max(group.lr * self.factor, self.min_lr))
             self.cooling, self.bad = self.cooldown, 0
 
+    def check_record(self, names: Iterable[str]) -> None:
+        """Raise as `step` would, before anything is trained; names: of the numbers that a record is going to have."""
+        self._monitored(dict.fromkeys(names, math.nan))
+
     def _monitored(self, metrics: Mapping[str, float] | None) -> float:
         if not isinstance(metrics, Mapping) or self.monitor not in metrics:
             there = ", ".join(map(str, metrics)) if isinstance(metrics, Mapping) else type(metrics).__name__
             raise ValueError(
-                f"ReduceLROnPlateau monitors {self.monitor!r}, and step got {there or 'nothing'}: give fit a "
+                f"ReduceLROnPlateau monitors {self.monitor!r}, and got {there or 'nothing'}: give fit a "
                 "validation set (for a val_...), or monitor what is there"
             )
         return float(metrics[self.monitor])

@@ -29,15 +29,20 @@ class BestCheckpoint(FileCallback):
         super().__init__(path)
         self.monitor = Monitor(monitor, mode, 0.0, "BestCheckpoint")
 
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Take the file, if there is going to be something to save."""
+        self.monitor.check(trainer.recorded)
+        super().on_fit_begin(trainer)
+
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Save what is better."""
         if self.monitor.improves(record):
             trainer.save(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value."""
-        return {"best": self.monitor.best}
+        """The best value, and of which number."""
+        return self.monitor.state_dict()
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """As of every callback."""
-        self.monitor.load(values["best"])
+        self.monitor.load_state_dict(values)

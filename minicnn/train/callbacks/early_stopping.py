@@ -23,12 +23,12 @@ class EarlyStopping(Callback):
 
     monitor: the number's name in the record of an epoch. mode: "min" where smaller is better, "max" for an accuracy.
     patience: how many measurements in a row without a better value end the run, >= 1. An epoch without validation is
-        none of a "val_...".
+        none of a "val_...", nor is one that measured NaN, of which the Trainer warns.
     min_delta: by how much a better value has to be better, >= 0.
     restore: whether the run ends with the weights (and averages) of its best epoch. Only a run that is ended here does.
 
     The best weights are in every checkpoint, beside the current ones. A run that was ended stays ended, also when it is
-    resumed: to train on, make the Trainer with a new EarlyStopping, or without.
+    resumed: to train on, make the Trainer with an EarlyStopping of more patience, which still knows them, or without.
 
     Raises TypeError and ValueError for a wrong setting, and where the record lacks the number.
     Source: Prechelt 1998, "Early stopping - but when?", section 2.2, criterion UP.
@@ -49,11 +49,12 @@ class EarlyStopping(Callback):
         self._best: dict[str, Array] = {}
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """A run that was ended is not trained on."""
+        """A run that was ended is not trained on, and one whose record will lack the number is not begun."""
+        self.monitor.check(trainer.recorded)
         if self.waited >= self.patience:
             warnings.warn(
                 f"EarlyStopping ended this run after epoch {trainer.epoch}, and nothing is trained: "
-                "to go on, make the Trainer with a new EarlyStopping, or without",
+                "to go on, make the Trainer with an EarlyStopping of more patience, or without",
                 stacklevel=3,
             )
             trainer.stop()
@@ -72,21 +73,20 @@ class EarlyStopping(Callback):
     def _put_back(self, trainer: Trainer) -> None:
         """Give model and average the values of the best epoch."""
         weights, averages = _of_kind(self._best, WEIGHTS), _of_kind(self._best, AVERAGES)
-        self._best = {}
         if weights:
             trainer.model.load_state_dict(weights)
         if averages and trainer.average is not None:
             trainer.average.load_state_dict(averages)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value, how long ago it was, and the weights."""
-        return {"best": self.monitor.best, "waited": self.waited, **self._best}
+        """The best value and of which number, how long ago it was, and the weights."""
+        return {**self.monitor.state_dict(), "waited": self.waited, **self._best}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """As of every callback."""
         if not is_whole(values["waited"]) or values["waited"] < 0:
             raise ValueError(f"EarlyStopping expected waited >= 0, got {values['waited']!r}")
-        self.monitor.load(values["best"])
+        self.monitor.load_state_dict(values)
         self.waited = values["waited"]
         self._best = {name: array for name, array in values.items() if name.startswith((WEIGHTS, AVERAGES))}
 

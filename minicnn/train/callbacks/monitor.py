@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ...nn.checks import real
@@ -35,16 +35,20 @@ class Monitor:
         self.name, self.mode, self.min_delta, self.owner = name, mode, float(min_delta), owner
         self.best: float | None = None
 
+    def check(self, names: Collection[str]) -> None:
+        """Raise ValueError where the record of an epoch, with these names, has no such number."""
+        if self.name not in names:
+            raise ValueError(
+                f"{self.owner} monitors {self.name!r}, and the record has {', '.join(names)}: "
+                "give fit a validation set (for a val_...), or monitor one of these"
+            )
+
     def improves(self, record: Mapping[str, float]) -> bool | None:
         """Whether the number in this record is the best so far, which it then is; None where it was not measured.
 
-        Raises ValueError where the record has no such number at all.
+        Raises as `check`.
         """
-        if self.name not in record:
-            raise ValueError(
-                f"{self.owner} monitors {self.name!r}, and the record has {', '.join(record)}: "
-                "give fit a validation set (for a val_...), or monitor one of these"
-            )
+        self.check(record)
         value = float(record[self.name])
         if math.isnan(value):
             return None
@@ -54,8 +58,20 @@ class Monitor:
         self.best = value
         return True
 
-    def load(self, best: Any) -> None:
-        """Take over the best value of another run, which may be infinite; raises for what is no number."""
+    def state_dict(self) -> dict[str, Any]:
+        """The best value, and of which number it is."""
+        return {"monitor": self.name, "mode": self.mode, "best": self.best}
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Take over the best value of another run, which may be infinite; raises for one of another number, or for
+        what is none. At first a state did not say of which number it is: that is then taken to be this one."""
+        name, mode = values.get("monitor", self.name), values.get("mode", self.mode)
+        if (name, mode) != (self.name, self.mode):
+            raise ValueError(
+                f"{self.owner} was saved with monitor={name!r}, mode={mode!r} and has monitor={self.name!r}, "
+                f"mode={self.mode!r}: give the Trainer the same callbacks in the same order, or none of this class"
+            )
+        best = values["best"]
         if best is not None and not (isinstance(best, float) and math.isinf(best)):
             best = real(best, self.owner, "best")
         self.best = best
