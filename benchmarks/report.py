@@ -21,6 +21,21 @@ WIDTH = 80
 BUSY = 0.5  # processes that wanted a core in the minute before this one did
 _LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else "unknown"
 
+STAT = Path("/proc/stat")
+
+
+def processor_ticks() -> tuple[int, int] | None:
+    """Ticks of all processors since the system began, and how many of them the hypervisor gave to other machines; None
+    where the system does not say. Source: proc(5), /proc/stat, the line `cpu`."""
+    try:
+        ticks = [int(field) for field in STAT.read_text().split("\n", 1)[0].split()[1:9]]  # user ... softirq, steal
+    except (OSError, ValueError):
+        return None
+    return (sum(ticks), ticks[7]) if len(ticks) == 8 else None
+
+
+_TICKS = processor_ticks()
+
 
 # The machine
 
@@ -29,7 +44,8 @@ def machine(threads: int, precision: str = "float32") -> dict[str, Any]:
     """What a figure means nothing without: processor, cores, system, versions, threads, precision, load.
 
     "load" is how many processes wanted a core in the minute before the start. Where others are at work figures are
-    worth little: threads that wait for one whose core was taken lose far more time than their share.
+    worth little: threads that wait for one whose core was taken lose far more time than their share. "stolen" is how
+    much of the processors' time the hypervisor has given to other machines since the start.
     """
     return {
         "processor": _processor(),
@@ -42,7 +58,16 @@ def machine(threads: int, precision: str = "float32") -> dict[str, Any]:
         "threads": threads,
         "precision": precision,
         "load": _LOAD,
+        "stolen": stolen(),
     }
+
+
+def stolen() -> str:
+    """See `machine`."""
+    now = processor_ticks()
+    if now is None or _TICKS is None or now[0] == _TICKS[0]:
+        return "unknown"
+    return f"{100 * (now[1] - _TICKS[1]) / (now[0] - _TICKS[0]):.1f} %"
 
 
 def gpu() -> dict[str, Any]:

@@ -117,3 +117,16 @@ def test_a_picture_of_many_ratios_is_no_taller_than_a_page_or_two(tmp_path):
     width, height = struct.unpack(">II", path.read_bytes()[16:24])
     assert width < 1200
     assert height < 3000
+
+
+def test_stolen_is_the_hypervisors_part_of_the_time_since_the_start(report, monkeypatch, tmp_path):
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(report, "STAT", stat)
+    stat.write_text("cpu  100 0 50 800 0 0 0 50 7 7\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+    assert report.processor_ticks() == (1000, 50)
+    monkeypatch.setattr(report, "_TICKS", (600, 40))
+    assert report.stolen() == "2.5 %"
+    stat.write_text("nothing of the kind\n")
+    assert report.stolen() == "unknown"
+    stat.unlink()
+    assert report.stolen() == "unknown"
