@@ -72,6 +72,20 @@ assert (array == 2).all()
 """, tmp_path)  # fmt: skip
 
 
+def test_sums_apart_may_be_started_before_or_after_others(tmp_path):
+    holds(2, """
+def ones(apart):
+    array = cupy.asarray(np.full(4, 10.0 if apart else 1.0))
+    return array, ranks.start_all_reduce(array, apart)
+first, request = ones(apart=ranks.is_main)
+second, other = ones(apart=not ranks.is_main)
+(other if ranks.is_main else request).wait()  # the sum in the order of all ranks, then that apart
+(request if ranks.is_main else other).wait()
+assert {float(first[0]), float(second[0])} == {2.0, 20.0}
+assert first[0] == (20 if ranks.is_main else 2)
+""", tmp_path)  # fmt: skip
+
+
 def test_what_nccl_must_not_be_given_is_refused(tmp_path):
     holds(2, REFUSE + """
 for call in (ranks.start_all_reduce, ranks.start_broadcast, lambda array: ranks.start_send(array, 1 - ranks.rank),
