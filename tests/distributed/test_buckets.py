@@ -1,6 +1,7 @@
 """Gradients summed over ranks during the backward pass: what is sent when, and what comes of it."""
 
 import json
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -73,6 +74,19 @@ def test_a_leaf_without_a_gradient_is_not_shown():
     with autograd.observe(complete=lambda leaf, dx: shown.append(leaf)):
         (a * b.detach()).sum().backward()
     assert shown == [a]
+
+
+def test_a_pass_in_another_thread_is_not_shown():
+    a = mc.tensor(np.ones(3, np.float32), requires_grad=True)
+    shown = []
+    with autograd.observe(
+        after=lambda function, dxs: shown.append(function), complete=lambda *given: shown.append(given)
+    ):
+        thread = threading.Thread(target=(a * a).sum().backward)
+        thread.start()
+        thread.join()
+    assert (a.grad == 2).all()
+    assert shown == []
 
 
 # Buckets
