@@ -1,7 +1,8 @@
 """What an error in a forward pass says about where it arose: the layers so far, with the shapes of their results.
 
 While all is well, nothing is kept for it. Python's own stack knows which Modules are being called when an error comes;
-what the layers before made is found by running the network once more.
+what the layers before made is found by running the network once more. That is not done where layers speak with other
+ranks, which would take it for the next thing that this rank has to say.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def explain(module: Module, inputs: tuple[Any, ...], error: ValueError) -> None:
         made_for = ", ".join(map(str, ("N", *module.input_shape)))
         sentence = f"{sentence} (this network is made for inputs ({made_for}), got {got})"
     outermost = len(current_calls()) == 1
-    if outermost and next(module.children(), None) is not None and not is_recording():
+    speaks = any(hasattr(layer, "communicator") for layer in module.modules())
+    if outermost and next(module.children(), None) is not None and not is_recording() and not speaks:
         sentence = f"{sentence}\n\n{drawing(module, inputs, error)}"
     error.args = (sentence,)
 
