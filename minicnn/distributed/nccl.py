@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import traceback
 from typing import Any, NoReturn
 
+from ..device import is_recording
 from .communicator import Array, Communicator, Request, described
 from .leaving import Call
 from .mpi import MpiCommunicator
@@ -38,11 +40,8 @@ class NcclCommunicator(Communicator):
         self.rank, self.size, self.timeout = ranks.rank, ranks.size, ranks.timeout
         cupy.cuda.Device(local_rank % cupy.cuda.runtime.getDeviceCount()).use()
         self._check_own_gpus()
-        # By `apart`.
-        identities = [ranks.gather(self._nccl.get_unique_id() if ranks.is_main else None)[0] for _ in range(2)]
-        with ended_after(self.timeout):
-            self._groups = [self._nccl.NcclCommunicator(self.size, identity, self.rank) for identity in identities]
-        self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
+        self._groups = [self._started_group(), self._started_group()]  # by `apart`
+        self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in self._groups]
         self._group, self._stream = self._groups[False], self._streams[False]
 
     def start_all_reduce(self, array: Array, apart: bool = False) -> Request:
@@ -99,8 +98,20 @@ class NcclCommunicator(Communicator):
     def abort(self, message: str) -> NoReturn:
         self._ranks.abort(message)
 
+    def _started_group(self) -> Any:
+        """What sends messages among the ranks; the others, which wait inside NCCL, would never hear of an error."""
+        identity = self.gather(self._nccl.get_unique_id() if self.is_main else None)[0]
+        try:
+            with ended_after(self.timeout):
+                return self._nccl.NcclCommunicator(self.size, identity, self.rank)
+        except Exception as error:
+            traceback.print_exc()
+            self.abort(f"{type(error).__name__}: {error}")
+
     def _await_current_work(self, apart: bool = False) -> None:
         """What follows in the stream of messages waits for what makes their arrays."""
+        if is_recording():
+            raise RuntimeError("a step that waits for other ranks cannot be recorded")
         self._streams[apart].wait_event(self._cupy.cuda.get_current_stream().record())
 
     def _request(self, array: Array, what: str, call: Call, needed: dict[int, Call], apart: bool = False) -> Request:
