@@ -8,6 +8,7 @@ everything that was computed from its result. Sorting by creation number gives t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,20 @@ Before = Callable[["Function", Array], None]
 After = Callable[["Function", tuple[Array | None, ...]], None]
 Complete = Callable[[Tensor, Array], None]
 
-# Whom each Function's backward tells about itself; see `observe`.
-_observers: list[observe] = []
+
+class _Watching(threading.local):
+    """Whom each Function's backward in this Python thread tells about itself; see `observe`."""
+
+    def __init__(self) -> None:
+        self.observers: list[observe] = []
+
+
+_watching = _Watching()
 
 
 class observe:
-    """`with observe(before, after, complete):` shows each step of a backward pass, in the order in which they run.
+    """`with observe(before, after, complete):` shows each step of a backward pass, in the order in which they run; of
+    passes in this Python thread.
 
     before(function, dy): with the gradient in its result complete; after(function, dxs): with what its `backward` has
     returned for its inputs. The arrays are the pass's own: whoever wants to keep one copies it.
@@ -45,10 +54,10 @@ class observe:
         self.before, self.after, self.complete = before, after, complete
 
     def __enter__(self) -> None:
-        _observers.append(self)
+        _watching.observers.append(self)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        _observers.remove(self)
+        _watching.observers.remove(self)
 
 
 def backward(root: Tensor, gradient: Array | None = None) -> None:
@@ -72,7 +81,7 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
     gradients: dict[Function, Array] = {root.creator: dy}
     leaves: dict[Tensor, Array] = {}
     del dy  # from here on every array is held only by what still needs it
-    completing = [observer.complete for observer in _observers if observer.complete is not None]
+    completing = [observer.complete for observer in _watching.observers if observer.complete is not None]
     last_uses = _last_uses(order) if completing else {}
     while order:
         function = order.pop()
@@ -101,7 +110,7 @@ def _propagate(function: Function, gradients: dict[Function, Array], leaves: dic
     """Take the gradient in a Function's result, and add those in its inputs to where they are collected."""
     inputs = function.inputs
     _check_unchanged(function)
-    observers = tuple(_observers)
+    observers = tuple(_watching.observers)
     for observer in observers:
         observer.before(function, gradients[function])
     # The gradient has no name here: `backward` can drop it as soon as it has read it.

@@ -65,9 +65,9 @@ class Communicator(ABC):
 
     rank: this process's number, from 0. size: how many there are. timeout: seconds that any wait may take.
 
-    Every rank has to make the same collective calls (all but `send` and `receive`) in the same order, with arrays of
-    one shape and dtype: C-contiguous, of NumPy, or of CuPy where the communicator is one of GPUs. They are changed in
-    place. Waits that take longer than `timeout` raise TimeoutError.
+    Every rank has to make the same collective calls (all but `send` and `receive`) in the same order, sums that are
+    `apart` in one of their own, with arrays of one shape and dtype: C-contiguous, of NumPy, or of CuPy where the
+    communicator is one of GPUs. They are changed in place. Waits that take longer than `timeout` raise TimeoutError.
     """
 
     rank: int
@@ -80,9 +80,10 @@ class Communicator(ABC):
         return self.rank == 0
 
     @abstractmethod
-    def start_all_reduce(self, array: Array) -> Request:
+    def start_all_reduce(self, array: Array, apart: bool = False) -> Request:
         """array = the sum of all ranks' arrays, on every rank the same bits, when the request is done.
 
+        apart: all ranks start such sums in one order too, but each may have other calls before and between them.
         Raises ValueError unless they are float32, float64, int32 or int64.
         """
 
@@ -157,7 +158,7 @@ class Alone(Communicator):
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
 
-    def start_all_reduce(self, array: Array) -> Request:
+    def start_all_reduce(self, array: Array, apart: bool = False) -> Request:
         self._check_sum(array)
         return Request(lambda: True, self.timeout, "a sum")
 

@@ -118,8 +118,9 @@ class GradientBuckets:
     trace: of the last pass. The gradients are views of the buckets, which the next pass writes over.
 
     The order is that of rank 0's first pass, in which nothing is sent before the end, and then that of all ranks, which
-    have to start their sums in one order. A Parameter without a gradient on this rank (unused) adds 0; one without on
-    any rank keeps None. An idle rank (`_part`) adds nothing of its pass.
+    have to start their sums in one order. A layer that one rank leaves out fills its bucket later there, before or
+    behind what layers such as SyncBatchNorm sum meanwhile: so these sums are `apart`. A Parameter without a gradient on
+    this rank (unused) adds 0; one without on any rank keeps None. An idle rank (`_part`) adds nothing of its pass.
     """
 
     def __init__(
@@ -179,7 +180,7 @@ class GradientBuckets:
     def _send(self, array: Array) -> None:
         sent = Sent(array.nbytes, self._now())
         self.trace.buckets.append(sent)
-        self._under_way.append((self.communicator.start_all_reduce(array), sent))
+        self._under_way.append((self.communicator.start_all_reduce(array, apart=True), sent))
 
     def _progress(self) -> None:
         """Let MPI work on what is under way."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from minicnn.device import check_device
 
+from .agreement import check_same
 from .communicator import Alone, Communicator
 
 MPICH = "mpiexec of MPICH"
@@ -46,12 +47,12 @@ def init(device: str = "cpu", timeout: float = 300.0) -> Communicator:
     the whole job with that rank's name. Call it first: a rank that ends before it leaves the others waiting here for
     `timeout` seconds.
 
-    Raises ValueError for another device, for a timeout that is no positive number, and where it was called before with
-    others; ImportError without mpi4py; RuntimeError if no MPI library loads, if it is not the launcher's, and in a
-    batch script of Slurm without srun.
+    Raises ValueError for another device, for a device that is not that of all ranks, for a timeout that is no positive
+    number, and where it was called before with others; ImportError without mpi4py; RuntimeError if no MPI library
+    loads, if it is not the launcher's, if the device cannot be used, and in a batch script of Slurm without srun.
     """
     global _started
-    _check(device, timeout)
+    _check_timeout(timeout)
     if _started is None:
         _started = (device, timeout, _start(device, timeout))
     if _started[:2] != (device, timeout):
@@ -79,10 +80,13 @@ def place(environment: Mapping[str, str]) -> Place | None:
 def _start(device: str, timeout: float) -> Communicator:
     here = place(os.environ)
     if here is None:
+        check_device(device)
         return Alone(timeout)
     from .starting import start_mpi
 
     ranks = start_mpi(here, timeout)
+    check_same(ranks, "init: the device", device)
+    check_device(device)  # only now, when the others hear of a rank that cannot use it
     if device == "cpu":
         return ranks
     from .nccl import NcclCommunicator
@@ -90,8 +94,7 @@ def _start(device: str, timeout: float) -> Communicator:
     return NcclCommunicator(ranks, here.local_rank)
 
 
-def _check(device: str, timeout: float) -> None:
-    check_device(device)
+def _check_timeout(timeout: float) -> None:
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if not number or not 0 < timeout < math.inf:
         raise ValueError(f"init expected a timeout of more than 0 seconds, and an end to it, got {timeout!r}")

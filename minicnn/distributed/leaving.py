@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-# How many calls a rank took part in: ("all", 0) for those of all ranks, ("sent", r) and ("received", r) for messages.
+# How many calls a rank took part in: ("all", 0) and ("apart", 0) for those of all ranks, ("sent", r) and
+# ("received", r) for messages.
 Call = tuple[str, int]
 Calls = Counter[Call]
 

@@ -33,19 +33,19 @@ class MpiCommunicator(Communicator):
     def __init__(self, MPI: Any, timeout: float, watcher: Watcher) -> None:
         self._MPI, self._watcher, self.timeout = MPI, watcher, timeout
         self._ranks = MPI.COMM_WORLD.Dup()  # messages of its own, apart from those of a script that uses MPI too
+        self._apart = MPI.COMM_WORLD.Dup()
         self.rank, self.size = self._ranks.Get_rank(), self._ranks.Get_size()
         self._farewells = Farewells(MPI.COMM_WORLD.Dup())
         self._calls: Counter[Call] = Counter()
         self._under_way: list[tuple[Request, Any]] = []
-        others = [rank for rank in range(self.size) if rank != self.rank]
-        self.all_ranks: tuple[Call, dict[int, Call]] = ("all", 0), {rank: ("all", 0) for rank in others}
         atexit.register(self._leave)
 
-    def start_all_reduce(self, array: Array) -> Request:
+    def start_all_reduce(self, array: Array, apart: bool = False) -> Request:
         _check(array)
         self._check_sum(array)
-        what = f"a sum of {described(array)} over {self.size} ranks"
-        return self._collective(self._ranks.Iallreduce(self._MPI.IN_PLACE, array, self._MPI.SUM), array, what)
+        ranks, what = self._apart if apart else self._ranks, f"a sum of {described(array)} over {self.size} ranks"
+        started = ranks.Iallreduce(self._MPI.IN_PLACE, array, self._MPI.SUM)
+        return self.request(started.Test, array, what, *self.all_ranks(apart))
 
     def start_broadcast(self, array: Array, root: int = 0) -> Request:
         self._check_rank("start_broadcast", root)
@@ -91,7 +91,12 @@ class MpiCommunicator(Communicator):
         return rows
 
     def _collective(self, started: Any, arrays: Any, what: str) -> Request:
-        return self.request(started.Test, arrays, what, *self.all_ranks)
+        return self.request(started.Test, arrays, what, *self.all_ranks())
+
+    def all_ranks(self, apart: bool = False) -> tuple[Call, dict[int, Call]]:
+        """As what a collective call counts, and as what on the ranks that it needs."""
+        call = "apart" if apart else "all", 0
+        return call, {rank: call for rank in range(self.size) if rank != self.rank}
 
     def request(self, done: Done, arrays: Any, what: str, call: Call, needed: dict[int, Call]) -> Request:
         """A call that this rank has started, and for which it needs calls of other ranks, as a request.

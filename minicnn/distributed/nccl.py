@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import traceback
 from typing import Any, NoReturn
 
+from ..device import is_recording
 from .communicator import Array, Communicator, Request, described
 from .leaving import Call
 from .mpi import MpiCommunicator
@@ -22,6 +24,7 @@ class NcclCommunicator(Communicator):
     Calls are put in a stream of their own, behind what the current stream has been given so far: so a sum overlaps
     with kernels that come later. A request that is done has changed its array; what reads it may be started then. Sums
     are made once, piece by piece round a ring, and passed on, so all ranks have the same bits.
+    Sums that are `apart` have a group and a stream of their own, or one could wait for ever behind another.
 
     Two ranks that send to each other use `exchange`: NCCL would wait for ever for two sends that are queued before the
     receives.
@@ -37,25 +40,25 @@ class NcclCommunicator(Communicator):
         self.rank, self.size, self.timeout = ranks.rank, ranks.size, ranks.timeout
         cupy.cuda.Device(local_rank % cupy.cuda.runtime.getDeviceCount()).use()
         self._check_own_gpus()
-        identity = ranks.gather(self._nccl.get_unique_id() if ranks.is_main else None)[0]
-        with ended_after(self.timeout):
-            self._group = self._nccl.NcclCommunicator(self.size, identity, self.rank)
-        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._groups = [self._started_group(), self._started_group()]  # by `apart`
+        self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in self._groups]
+        self._group, self._stream = self._groups[False], self._streams[False]
 
-    def start_all_reduce(self, array: Array) -> Request:
+    def start_all_reduce(self, array: Array, apart: bool = False) -> Request:
         self._check(array)
         self._check_sum(array)
         kind, place = getattr(self._nccl, f"NCCL_{array.dtype.name.upper()}"), array.data.ptr
-        self._await_current_work()
-        self._group.allReduce(place, place, array.size, kind, self._nccl.NCCL_SUM, self._stream.ptr)
-        return self._request(array, f"a sum of {described(array)} over {self.size} ranks", *self._ranks.all_ranks)
+        self._await_current_work(apart)
+        self._groups[apart].allReduce(place, place, array.size, kind, self._nccl.NCCL_SUM, self._streams[apart].ptr)
+        what = f"a sum of {described(array)} over {self.size} ranks"
+        return self._request(array, what, *self._ranks.all_ranks(apart), apart)
 
     def start_broadcast(self, array: Array, root: int = 0) -> Request:
         self._check_rank("start_broadcast", root)
         self._check(array)
         self._await_current_work()
         self._group.bcast(array.data.ptr, array.nbytes, self._nccl.NCCL_UINT8, root, self._stream.ptr)
-        return self._request(array, f"a broadcast of {described(array)} from rank {root}", *self._ranks.all_ranks)
+        return self._request(array, f"a broadcast of {described(array)} from rank {root}", *self._ranks.all_ranks())
 
     def start_send(self, array: Array, to: int) -> Request:
         self._check_rank("start_send", to, other=True)
@@ -95,16 +98,28 @@ class NcclCommunicator(Communicator):
     def abort(self, message: str) -> NoReturn:
         self._ranks.abort(message)
 
-    def _await_current_work(self) -> None:
-        """What follows in the stream of messages waits for what makes their arrays."""
-        self._stream.wait_event(self._cupy.cuda.get_current_stream().record())
+    def _started_group(self) -> Any:
+        """What sends messages among the ranks; the others, which wait inside NCCL, would never hear of an error."""
+        identity = self.gather(self._nccl.get_unique_id() if self.is_main else None)[0]
+        try:
+            with ended_after(self.timeout):
+                return self._nccl.NcclCommunicator(self.size, identity, self.rank)
+        except Exception as error:
+            traceback.print_exc()
+            self.abort(f"{type(error).__name__}: {error}")
 
-    def _request(self, array: Array, what: str, call: Call, needed: dict[int, Call]) -> Request:
+    def _await_current_work(self, apart: bool = False) -> None:
+        """What follows in the stream of messages waits for what makes their arrays."""
+        if is_recording():
+            raise RuntimeError("a step that waits for other ranks cannot be recorded")
+        self._streams[apart].wait_event(self._cupy.cuda.get_current_stream().record())
+
+    def _request(self, array: Array, what: str, call: Call, needed: dict[int, Call], apart: bool = False) -> Request:
         """Done when the stream has come this far."""
-        event = self._stream.record()
+        event = self._streams[apart].record()
 
         def done() -> bool:
-            self._group.check_async_error()
+            self._groups[apart].check_async_error()
             return bool(event.done)
 
         return self._ranks.request(done, array, what, call, needed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from .failures import Watcher, end_with_name
@@ -12,6 +13,7 @@ from .launching import Place
 from .mpi import MpiCommunicator
 
 
+@cache  # MPI starts and ends once in a process: where `init` has failed for one device, another may be asked for
 def start_mpi(here: Place, timeout: float) -> MpiCommunicator:
     """The ranks that the launcher has started; from then on a failure of this one ends them all.
 
@@ -19,20 +21,26 @@ def start_mpi(here: Place, timeout: float) -> MpiCommunicator:
     """
     MPI = _loaded()
     watcher = Watcher(here, timeout)
-    _wait_for_all_ranks(MPI, timeout)
-    version = " ".join(MPI.Get_library_version().split("\n")[0].split())[:60]
-    size = MPI.COMM_WORLD.Get_size()
-    if size != here.size:
-        watcher.dismiss()
-        raise RuntimeError(
-            f"{here.launcher} has started {here.size} processes, but MPI counts {size}: mpi4py has loaded another MPI, "
-            f"{version}; start them with that one's mpiexec, or install mpi4py for the launcher's "
-            "(srun: try --mpi=pmi2 for MPICH, --mpi=pmix for Open MPI)"
-        )
+    with ended_after(timeout):
+        if not MPI.Is_initialized():
+            MPI.Init_thread()  # returns when all ranks do so
+        size = MPI.COMM_WORLD.Get_size()
+        if size != here.size:
+            watcher.dismiss()
+            raise RuntimeError(_of_another_mpi(MPI, here, size))
+        ranks = MpiCommunicator(MPI, timeout, watcher)  # waits too, if the script has started MPI itself
     watcher.says_started()
-    ranks = MpiCommunicator(MPI, timeout, watcher)
     end_with_name(ranks)
     return ranks
+
+
+def _of_another_mpi(MPI: Any, here: Place, size: int) -> str:
+    version = " ".join(MPI.Get_library_version().split("\n")[0].split())[:60]
+    return (
+        f"{here.launcher} has started {here.size} processes, but MPI counts {size}: mpi4py has loaded another MPI, "
+        f"{version}; start them with that one's mpiexec, or install mpi4py for the launcher's "
+        "(srun: try --mpi=pmi2 for MPICH, --mpi=pmix for Open MPI)"
+    )
 
 
 def _loaded() -> Any:
@@ -51,13 +59,6 @@ def _loaded() -> Any:
             "by `module load openmpi`"
         ) from error
     return MPI
-
-
-def _wait_for_all_ranks(MPI: Any, timeout: float) -> None:
-    """Start MPI, which returns when all ranks do so."""
-    if not MPI.Is_initialized():
-        with ended_after(timeout):
-            MPI.Init_thread()
 
 
 @contextmanager

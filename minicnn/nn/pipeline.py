@@ -1,12 +1,14 @@
 """What an error in a forward pass says about where it arose: the layers so far, with the shapes of their results.
 
 While all is well, nothing is kept for it. Python's own stack knows which Modules are being called when an error comes;
-what the layers before made is found by running the network once more.
+what the layers before made is found by running the network once more. That is not done where layers speak with other
+ranks, which would take it for the next thing that this rank has to say.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import FrameType
@@ -24,6 +26,7 @@ from .sample import buffers_kept
 WIDTH = 80
 FIRST, LAST = 6, 14  # of the layers before the one that failed, so many are shown at either end
 Call = tuple[Module, tuple[Any, ...]]
+_one_at_a_time = threading.RLock()  # the observers, which a second run puts aside, are those of all threads
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def explain(module: Module, inputs: tuple[Any, ...], error: ValueError) -> None:
         made_for = ", ".join(map(str, ("N", *module.input_shape)))
         sentence = f"{sentence} (this network is made for inputs ({made_for}), got {got})"
     outermost = len(current_calls()) == 1
-    if outermost and next(module.children(), None) is not None and not is_recording():
+    speaks = any(hasattr(layer, "communicator") for layer in module.modules())
+    if outermost and next(module.children(), None) is not None and not is_recording() and not speaks:
         sentence = f"{sentence}\n\n{drawing(module, inputs, error)}"
     error.args = (sentence,)
 
@@ -77,7 +81,8 @@ def explain(module: Module, inputs: tuple[Any, ...], error: ValueError) -> None:
 def drawing(network: Module, inputs: tuple[Any, ...], error: Exception) -> str:
     """The layers of a network that have ended, and the one that failed marked, in lines of 80 columns."""
     names = {id(module): name for name, module in network.named_modules()}
-    made, again = _run_again(network, inputs, names)
+    with _one_at_a_time:
+        made, again = _run_again(network, inputs, names)
     rows = [Row("input", "", _shapes(inputs)), *made]
     if len(rows) > FIRST + LAST + 2:
         left_out = Row(f"... {len(rows) - FIRST - LAST - 1} more ...", "", "")

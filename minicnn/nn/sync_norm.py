@@ -23,7 +23,8 @@ class SyncBatchNorm(BatchNorm2d):
     Trained on several ranks, a BatchNorm2d normalises with the mean and variance of its own rank's samples: where they
     are few, those are a rough guess, and the result depends on the number of ranks. This layer gives what one rank with
     the whole batch would have, for two short messages a layer in the forward direction and one in the backward
-    direction. All ranks have to call it together. In evaluation it is a BatchNorm2d, and nothing is sent.
+    direction. All ranks have to call it together. In evaluation, and for a rank that is alone, it is a BatchNorm2d, and
+    nothing is sent.
 
     communicator: the ranks, as mc.distributed.init() gives them. The other arguments, the Parameters, the buffers and
     the names in a state_dict are those of BatchNorm2d: what was trained with one is loaded into the other.
@@ -39,7 +40,7 @@ class SyncBatchNorm(BatchNorm2d):
         self.communicator = _checked(communicator)
 
     def _normalised(self, x: Tensor, momentum: float, activation: str | None, residual: Tensor | None) -> Tensor:
-        if not self.training:
+        if not self.training or self.communicator.size == 1:
             return super()._normalised(x, momentum, activation, residual)
         settings = (self.running_mean, self.running_var, self.communicator, momentum, self.eps)
         counted = not _part.current().is_idle

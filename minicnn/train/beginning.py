@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _random, nn
+from ..data import DataLoader
 from ..device import device_of, is_array, to_device
 from ..distributed import Communicator, check_same
 from .evaluation import evaluating
@@ -41,11 +42,10 @@ def begin_together(trainer: Trainer, plan: Plan, communicator: Communicator) -> 
 def _described(trainer: Trainer, plan: Plan) -> dict[str, Any]:
     """What has to be alike, by the names under which an error shows it."""
     tests, schedule, average = plan.tests, trainer.schedule, trainer.average
-    data = {name: value for name, value in plan.data().items() if name != "seed"}
     return {
-        "training data": data | _truth(plan.loader.dataset),
-        "validation data": tests
-        and {"samples": len(tests.dataset), "batch_size": tests.batch_size} | _truth(tests.dataset),
+        "training data": described_data(plan.loader),
+        "accumulate": plan.accumulate,
+        "validation data": tests and described_data(tests),
         "epochs done": trainer.epoch,
         "batches done": trainer.batch,
         "last epoch": plan.last,
@@ -62,6 +62,17 @@ def _described(trainer: Trainer, plan: Plan) -> dict[str, Any]:
         "average": average and average.decay,
         "Dropout layers": [name for name, _ in _dropouts(trainer.model)],
     }
+
+
+def described_data(loader: DataLoader) -> dict[str, Any]:
+    """What of the data has to be alike; its seed need not be."""
+    settings = {
+        "samples": len(loader.dataset),
+        "batch_size": loader.batch_size,
+        "batches": len(loader),
+        "shuffle": int(loader.shuffle),
+    }
+    return settings | _truth(loader.dataset)
 
 
 def _truth(dataset: Any) -> dict[str, Any]:

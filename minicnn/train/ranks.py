@@ -16,11 +16,12 @@ import numpy as np
 from .._part import Part, bounds, computing
 from ..data import DataLoader
 from ..device import array_module, device_of, to_device
+from ..distributed.agreement import check_same
 from ..distributed.communicator import Communicator
 from ..distributed.gradients import GradientBuckets
 from ..distributed.statistics import average_statistics, own_statistics
 from ..ops.sync_norm import merged_moments
-from .beginning import begin_together
+from .beginning import begin_together, described_data
 from .epoch import Share
 from .metrics import RunningMeans
 from .plan import Plan
@@ -109,14 +110,19 @@ class Ranks:
         layers = own_statistics(self.trainer.model).values()
         before = [(array, array.copy()) for layer in layers for array in (layer.running_mean, layer.running_var)]
         outputs = self.trainer._outputs(np.zeros((2, *x.shape[1:]), x.dtype))
-        self.trainer.update(self.trainer._loss(outputs, np.repeat(label, 2, axis=0)), share)
-        for array, values in before:
+        for array, values in before:  # before the step, at which a WeightAverage reads them
             array[...] = values
+        self.trainer.update(self.trainer._loss(outputs, np.repeat(label, 2, axis=0)), share)
         for parameter, dw in gradients if not share.is_last else ():  # the sums of the last are those of all ranks
             parameter.grad = dw if not share.is_first else None
 
     def parts(self, loader: DataLoader) -> Iterator[tuple[Array, Array]]:
-        """As an iteration over a loader, of this rank's parts; those without samples are left out."""
+        """As an iteration over a loader, of this rank's parts; those without samples are left out.
+
+        The parts make up a batch if all ranks draw the same one: in rank 0's order, of data that are the same.
+        """
+        check_same(self.communicator, "evaluate: ", {"data": described_data(loader)})
+        loader.seed, loader.epoch = self.communicator.gather((loader.seed, loader.epoch))[0]
         epoch, loader.epoch = loader.epoch, loader.epoch + 1
         return (batch for batch in loader.batches(epoch, part=self.part) if len(batch[0]))
 

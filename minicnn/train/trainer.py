@@ -63,7 +63,10 @@ class Trainer(TrainingStep):
     clip_norm: bound of the norm of all gradients together, see `optim.clip_grad_norm`; None leaves them alone.
     average: a WeightAverage of this model, updated after each step; `evaluate` and `predict` then use the averages.
     communicator: the ranks of the job (`distributed.init()`), which then train together, see `ranks.Ranks`. Each runs
-        the same script; a batch is split among them, and `fit`, `evaluate` and `save` have to be called by all.
+        the same script; a batch is split among them, and `fit`, `evaluate` and `save` have to be called by all. The
+        step is that of the whole batch if the loss is a mean over samples. One that divides by something else, as
+        F.cross_entropy with class weights divides by their sum, does so on each rank for its own part: give it labels
+        as rows (N, K), for which it divides by N.
 
     epoch: how many epochs are done. batch: how many batches of the next one. history: one number an epoch under "loss",
     "accuracy", "val_loss", "val_accuracy", "lr" (what its last step was made with) and "seconds"; NaN where an epoch
@@ -177,9 +180,12 @@ class Trainer(TrainingStep):
         """The loss and the metrics over all samples, in evaluation mode: {"loss": ..., "accuracy": ...}.
 
         dataset, batch_size: as in `fit`. A smaller last batch counts by its samples. With an `average` it is the
-        averages that are measured, as in `predict`.
+        averages that are measured, as in `predict`. Of several ranks each measures a part, with the running statistics
+        of all of them; raises ValueError, on every rank, if they have different data.
         """
         loader = as_loader(dataset, batch_size, shuffle=False)
+        if self._ranks is not None:
+            self._ranks.average_statistics()
         means = RunningMeans()
         with self._evaluating():
             for x, labels in loader if self._ranks is None else self._ranks.parts(loader):

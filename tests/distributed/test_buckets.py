@@ -1,13 +1,18 @@
 """Gradients summed over ranks during the backward pass: what is sent when, and what comes of it."""
 
 import json
+import threading
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ranks import needs_mpi, run
+from threads import run_ranks
 
 import minicnn as mc
 from minicnn import autograd, nn
+from minicnn import functional as F
 from minicnn.distributed.communicator import Alone, Request
 from minicnn.distributed.gradients import Bucket, GradientBuckets, in_buckets
 
@@ -19,7 +24,7 @@ class Slow(Alone):
         super().__init__(timeout=5)
         self.looks, self.log = looks, []
 
-    def start_all_reduce(self, array):
+    def start_all_reduce(self, array, apart=False):
         number, left = sum(what == "start" for what, _ in self.log), iter(range(self.looks))
         self.log.append(("start", number))
 
@@ -69,6 +74,19 @@ def test_a_leaf_without_a_gradient_is_not_shown():
     with autograd.observe(complete=lambda leaf, dx: shown.append(leaf)):
         (a * b.detach()).sum().backward()
     assert shown == [a]
+
+
+def test_a_pass_in_another_thread_is_not_shown():
+    a = mc.tensor(np.ones(3, np.float32), requires_grad=True)
+    shown = []
+    with autograd.observe(
+        after=lambda function, dxs: shown.append(function), complete=lambda *given: shown.append(given)
+    ):
+        thread = threading.Thread(target=(a * a).sum().backward)
+        thread.start()
+        thread.join()
+    assert (a.grad == 2).all()
+    assert shown == []
 
 
 # Buckets
@@ -218,3 +236,62 @@ def test_the_sums_of_three_ranks_are_the_gradients_of_the_whole_batch(tmp_path):
     assert worst < 1e-15
     assert different == 1
     assert unused == ["unused.weight", "unused.bias"]
+
+
+class Sometimes(nn.Module):
+    """A layer that a rank may leave out, behind one that sums over the ranks on its way back."""
+
+    def __init__(self, communicator):
+        super().__init__()
+        self.first, self.norm = nn.Linear(6, 5), nn.SyncBatchNorm(5, communicator)
+        self.sometimes, self.last = nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def forward(self, x, some):
+        x = self.norm(self.first(x))
+        return self.last(x + self.sometimes(x) if some else x)
+
+
+def sums_without_a_layer(communicator, bucket_bytes):
+    """The gradients of a second pass, in which only rank 0 has `sometimes`."""
+    model, rng = Sometimes(communicator), np.random.default_rng(7)
+    for parameter in model.parameters():
+        parameter.assign(rng.standard_normal(parameter.shape).astype(np.float32))
+    buckets = GradientBuckets(list(model.parameters()), communicator, bucket_bytes)
+    x = np.random.default_rng(communicator.rank).standard_normal((4, 6)).astype(np.float32)
+    for some in (True, communicator.rank == 0):
+        model.zero_grad()
+        loss = F.cross_entropy(model(mc.tensor(x), some), np.array([0, 1, 2, 0]))
+        with buckets.summing():
+            loss.backward(np.float32(0.5))
+    return [parameter.grad.tolist() for parameter in model.parameters()]
+
+
+LEFT_OUT = f"""
+import json
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_buckets import sums_without_a_layer
+ranks = distributed.init(timeout=10)
+everywhere = ranks.gather([sums_without_a_layer(ranks, size) for size in (60, 10**6)])
+if ranks.is_main:
+    print(json.dumps(everywhere))
+"""
+
+
+def on_threads(tmp_path):
+    return [run_ranks(2, partial(sums_without_a_layer, bucket_bytes=size), timeout=5) for size in (60, 10**6)]
+
+
+def on_mpi(tmp_path):
+    job = run(2, LEFT_OUT, tmp_path)
+    assert job.status == 0, job.errors
+    return zip(*json.loads(job.output), strict=True)
+
+
+@pytest.mark.parametrize("on_ranks", [on_threads, pytest.param(on_mpi, marks=needs_mpi)])
+def test_a_layer_that_one_rank_leaves_out_mixes_no_sums_of_other_layers(on_ranks, tmp_path):
+    """There the bucket of that layer leaves later than the sums of SyncBatchNorm, on the other rank before."""
+    (small, small_too), (whole, whole_too) = on_ranks(tmp_path)
+    assert small == small_too
+    assert whole == whole_too
+    for dw, expected in zip(small, whole, strict=True):
+        np.testing.assert_allclose(dw, expected, rtol=1e-5, atol=1e-6)

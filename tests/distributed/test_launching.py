@@ -116,3 +116,13 @@ def test_a_rank_that_never_comes_to_init_ends_the_job(tmp_path, way):
     if IS_MPICH or "exit" not in way:  # that of Open MPI ends the job with the rank
         assert "rank 0 (process " in job.said
         assert "another rank did not come to mc.distributed.init within 3 s" in job.said
+
+
+@needs_mpi
+def test_a_rank_that_never_comes_ends_the_job_also_where_the_script_has_started_mpi(tmp_path):
+    code = "from mpi4py import MPI\nif MPI.COMM_WORLD.rank == 1: time.sleep(40)\ndistributed.init(timeout=3)"
+    job = run(2, code, tmp_path)
+    assert job.status != 0
+    assert job.seconds < 20
+    if IS_MPICH:
+        assert "another rank did not come to mc.distributed.init within 3 s" in job.said

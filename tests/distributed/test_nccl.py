@@ -72,6 +72,20 @@ assert (array == 2).all()
 """, tmp_path)  # fmt: skip
 
 
+def test_sums_apart_may_be_started_before_or_after_others(tmp_path):
+    holds(2, """
+def ones(apart):
+    array = cupy.asarray(np.full(4, 10.0 if apart else 1.0))
+    return array, ranks.start_all_reduce(array, apart)
+first, request = ones(apart=ranks.is_main)
+second, other = ones(apart=not ranks.is_main)
+(other if ranks.is_main else request).wait()  # the sum in the order of all ranks, then that apart
+(request if ranks.is_main else other).wait()
+assert {float(first[0]), float(second[0])} == {2.0, 20.0}
+assert first[0] == (20 if ranks.is_main else 2)
+""", tmp_path)  # fmt: skip
+
+
 def test_what_nccl_must_not_be_given_is_refused(tmp_path):
     holds(2, REFUSE + """
 for call in (ranks.start_all_reduce, ranks.start_broadcast, lambda array: ranks.start_send(array, 1 - ranks.rank),
@@ -99,6 +113,74 @@ def test_a_group_that_never_stands_ends_the_job_within_the_timeout(tmp_path):
     assert done.status != 0
     assert done.seconds < 15
     assert "Alarm clock" in done.errors or "signal 14" in done.errors or "ended without a word" in done.said
+
+
+def test_a_rank_on_which_nccl_does_not_start_is_named_at_once(tmp_path):
+    """The others wait inside NCCL, and the script would say its fault in a sentence of its own."""
+    code = """
+import fake_nccl
+fake_nccl.install(gpus=4)
+def start(self, size, identity, rank):
+    if rank == 1:
+        raise RuntimeError("NCCL_ERROR_SYSTEM_ERROR: unhandled system error")
+    time.sleep(40)
+fake_nccl.Communicator.__init__ = start
+try:
+    distributed.init("cuda", timeout=30)
+except RuntimeError as error:
+    sys.exit(str(error))
+"""
+    done = run(2, code, tmp_path, PYTHONPATH=str(Path(__file__).parent))
+    assert done.status != 0
+    assert done.seconds < 20
+    assert done.said == "rank 1: RuntimeError: NCCL_ERROR_SYSTEM_ERROR: unhandled system error"
+    assert "Traceback" in done.errors
+
+
+def on_rank_0(code, tmp_path):
+    """What a job says in which only rank 0 sees a GPU."""
+    begin = "rank = distributed.launching.place(os.environ).rank\nimport fake_nccl\nrank or fake_nccl.install(gpus=2)\n"
+    done = run(2, begin + code, tmp_path, PYTHONPATH=str(Path(__file__).parent), CUDA_VISIBLE_DEVICES="")
+    assert done.status != 0
+    assert done.seconds < 20
+    return done.said
+
+
+def test_ranks_that_choose_different_devices_are_named(tmp_path):
+    said = on_rank_0("distributed.init('cuda' if rank == 0 else 'cpu', timeout=30)", tmp_path)
+    assert (
+        "ValueError: init: the device must be the same on all ranks, but rank 0 has 'cuda' and rank 1 has 'cpu'" in said
+    )
+
+
+def test_a_rank_that_cannot_use_its_gpu_is_named_at_once(tmp_path):
+    said = on_rank_0("distributed.init('cuda', timeout=30)", tmp_path)
+    assert 'rank 1: RuntimeError: device "cuda" cannot be used' in said
+
+
+def test_where_no_rank_can_use_a_gpu_they_may_ask_for_cpus(tmp_path):
+    code = """
+try:
+    distributed.init("cuda", timeout=20)
+except RuntimeError:
+    print(distributed.init("cpu", timeout=20).gather(7))
+"""
+    done = run(2, code, tmp_path, CUDA_VISIBLE_DEVICES="")
+    assert (done.status, done.output, done.errors) == (0, "[7, 7]\n" * 2, "")
+
+
+def test_a_step_that_is_recorded_does_not_wait_for_ranks(tmp_path):
+    holds(1, """
+from minicnn.distributed import nccl
+array = cupy.asarray(np.ones(3))
+nccl.is_recording = lambda: True
+try:
+    ranks.all_reduce(array)
+except RuntimeError as error:
+    assert "a step that waits for other ranks cannot be recorded" in str(error)
+else:
+    raise AssertionError("it waits")
+""", tmp_path)  # fmt: skip
 
 
 def test_a_cupy_without_nccl_is_named(tmp_path):

@@ -9,6 +9,7 @@ from threads import run_ranks
 import minicnn as mc
 from minicnn import data, nn, optim
 from minicnn import functional as F
+from minicnn.train import Callback
 from minicnn.train import trainer as trainer_module
 
 RNG = np.random.default_rng(0)
@@ -93,6 +94,27 @@ def test_averages_have_the_statistics_of_all_ranks(norm):
 
     first, second = run_ranks(2, work)
     assert first == second
+
+
+def test_averages_learn_nothing_of_the_black_images_of_a_rank_without_samples():
+    models = networks(3, small)
+
+    class Follow(Callback):
+        def __init__(self):
+            self.means = []
+
+        def on_step_end(self, trainer, record):
+            average = trainer.average.state_dict()["1.running_mean"]
+            self.means.append((trainer.model[1].running_mean.copy(), average.copy()))
+
+    def work(communicator):
+        model, follow = models[communicator.rank], Follow()
+        trained = trainer(model, communicator, average=optim.WeightAverage(model, 0.5), callbacks=[follow])
+        trained.fit(samples(8, batch_size=6), 1, progress=False)  # the second batch has a sample for two ranks
+        return follow.means
+
+    for (first, _), (second, average) in run_ranks(3, work):
+        np.testing.assert_allclose(average, (first + second) / 2, rtol=1e-5)
 
 
 def test_averages_are_merged_where_the_layer_is(monkeypatch):
@@ -209,3 +231,61 @@ def test_labels_and_classes_that_differ_are_named():
     assert "and rank 1 has " in labels
     assert "['training data']['classes'][1] must be the same on all ranks, but rank 0 has 'dog' and rank 1" in classes
     assert "['validation data']['checksum of the labels'] must be" in tests
+
+
+# evaluate
+
+
+def test_in_the_middle_of_an_epoch_the_statistics_of_all_ranks_are_measured():
+    models, images = networks(2, small), IMAGES.copy()
+    images[20:] //= 4  # rank 1 sees dark ones
+
+    class Measure(Callback):
+        def on_step_end(self, trainer, record):
+            self.losses = [trainer.evaluate(samples(40))["loss"]]
+            trainer._ranks.average_statistics()
+            self.losses.append(trainer.evaluate(samples(40))["loss"])
+
+    def work(communicator):
+        measure = Measure()
+        trained = trainer(models[communicator.rank], communicator, callbacks=[measure])
+        trained.fit(data.DataLoader(data.ArrayDataset(images, LABELS), 40, workers=1), 1, progress=False)
+        return measure.losses
+
+    (before, after), other = run_ranks(2, work)
+    assert before == pytest.approx(after, rel=1e-6)
+    assert other == [before, after]
+
+
+def test_a_shuffled_loader_is_measured_in_the_order_of_rank_0():
+    """Each rank has made it with a seed of its own; every sample counts once."""
+    alone, *models = networks(3, small)
+    expected = trainer(alone, None).evaluate(samples(40))
+    loaders = []
+    for rank in range(2):
+        mc.seed(rank)
+        loaders.append(samples(40, shuffle=True))
+    loaders[1].epoch = 3
+
+    def work(communicator):
+        trained, loader = trainer(models[communicator.rank], communicator), loaders[communicator.rank]
+        return [trained.evaluate(loader) for _ in range(2)]
+
+    for measured in run_ranks(2, work):
+        for each in measured:
+            assert each == pytest.approx(expected, rel=1e-6)
+
+
+def test_data_that_differ_are_not_measured():
+    models = networks(2, small)
+
+    def work(communicator):
+        trained = trainer(models[communicator.rank], communicator)
+        with pytest.raises(
+            ValueError, match=r"evaluate: \['data'\]\['samples'\] must be the same .* 40 and rank 1 has 30"
+        ):
+            trained.evaluate(samples(40 - 10 * communicator.rank))
+        with pytest.raises(ValueError, match=r"evaluate: \['data'\]\['batch_size'\] must be the same"):
+            trained.evaluate(samples(40).dataset, batch_size=8 + communicator.rank)
+
+    run_ranks(2, work)

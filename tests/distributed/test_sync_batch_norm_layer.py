@@ -20,8 +20,16 @@ from minicnn.ops.sync_norm import SyncBatchNorm
 ALONE = Alone(20.0)
 
 
+class Deaf(Alone):
+    """A communicator of one of two ranks, the other of which has no samples."""
+
+    size = 2
+
+
 class Silent:
     """A communicator of a rank that must not say anything."""
+
+    size = 2
 
     def all_reduce(self, array):
         raise AssertionError("a message was sent")
@@ -50,6 +58,34 @@ def test_evaluation_sends_nothing():
         layer.train()(x)
 
 
+def test_one_rank_alone_sends_nothing_and_computes_as_a_batch_norm():
+    class Lonely(Silent):
+        size = 1
+
+    plain, sync = nn.BatchNorm2d(3), nn.SyncBatchNorm(3, Lonely())
+    x = mc.tensor(images(4, 5, 5, 3))
+    assert_array_equal(sync(x).data, plain(x).data)
+    for name, array in plain.state_dict().items():
+        assert_array_equal(sync.state_dict()[name], array)
+
+
+def test_an_error_behind_it_sends_nothing_again_for_a_drawing():
+    """Another rank would take the second run's sums for those of the layers behind."""
+
+    class Counting(Deaf):
+        sums = 0
+
+        def start_all_reduce(self, array, apart=False):
+            self.sums += 1
+            return super().start_all_reduce(array, apart)
+
+    communicator = Counting(20.0)
+    model = nn.Sequential(nn.SyncBatchNorm(3, communicator), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match=r"^Linear expected an array of shape \(N, 4\), got \(4, 3\)$"):
+        model(mc.tensor(images(4, 3)))
+    assert communicator.sums == 2
+
+
 def test_without_a_momentum_the_running_statistics_are_the_mean_over_all_steps():
     batches = [images(6, 2, 2, 3, seed=i) for i in range(3)]
 
@@ -68,9 +104,9 @@ def test_without_a_momentum_the_running_statistics_are_the_mean_over_all_steps()
 def test_a_relu_behind_it_is_computed_in_the_same_step():
     called, x = [], mc.tensor(images(4, 3))
     with observe(lambda function, inputs, y: called.append(type(function))):
-        y = nn.Sequential(nn.SyncBatchNorm(3, ALONE), nn.ReLU())(x)
+        y = nn.Sequential(nn.SyncBatchNorm(3, Deaf(20.0)), nn.ReLU())(x)
     assert called == [SyncBatchNorm]
-    assert_array_equal(y.data, F.relu(nn.SyncBatchNorm(3, ALONE)(x)).data)
+    assert_array_equal(y.data, F.relu(nn.SyncBatchNorm(3, Deaf(20.0))(x)).data)
 
 
 def test_a_rank_that_has_no_sample_of_a_batch_leaves_the_statistics_alone():

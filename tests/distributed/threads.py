@@ -31,7 +31,7 @@ class Job:
     def __init__(self, size, timeout):
         self.size, self.timeout = size, timeout
         self.lock = threading.Lock()
-        self.parts = defaultdict(dict)  # by the number of a collective call: what each rank gives
+        self.parts = defaultdict(dict)  # by the order and number of a collective call: what each rank gives
         self.messages = {}  # by sender, receiver and number between these two: arrays on their way
         self.failed = None  # the rank that did, and its error
 
@@ -52,13 +52,13 @@ class ThreadCommunicator(Communicator):
     def __deepcopy__(self, memo):
         return self  # as of an MPI communicator, there is only one
 
-    def start_all_reduce(self, array):
+    def start_all_reduce(self, array, apart=False):
         def finish(parts):
             kinds = [(part.shape, part.dtype) for part in parts]
             assert kinds == [kinds[0]] * self.size, f"a sum of different arrays: {kinds}"
             array[...] = sum(parts[1:], start=parts[0])  # in the order of ranks: the same bits on all
 
-        return self._collective("a sum", _checked(array).copy(), finish)
+        return self._collective("a sum", _checked(array).copy(), finish, "apart" if apart else "collective")
 
     def start_broadcast(self, array, root=0):
         def finish(parts):
@@ -99,10 +99,10 @@ class ThreadCommunicator(Communicator):
         self._job.failed = self._job.failed or (self.rank, error)
         raise error
 
-    def _collective(self, what, part, finish):
+    def _collective(self, what, part, finish, order="collective"):
         """The request of a call in which every rank gives a part; finish(parts) is called when all are there."""
         with self._job.lock:
-            parts = self._job.parts[next(self._numbers["collective"])]
+            parts = self._job.parts[order, next(self._numbers[order])]
             parts[self.rank] = what, part
 
         def done():

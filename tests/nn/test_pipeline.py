@@ -1,12 +1,15 @@
 """A ValueError in a network draws the layers up to the one that failed; what is well costs and changes nothing."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
 import minicnn as mc
 from minicnn import functional as F
 from minicnn import models, nn
-from minicnn.nn import pipeline
+from minicnn.nn import module, pipeline
 
 pytestmark = pytest.mark.usefixtures("plain_kernels")
 
@@ -173,3 +176,23 @@ def test_the_calls_of_now_and_of_an_error():
     assert [module for module, _ in found[:2]] == [inner, model]
     assert found[1][1] == (x,)
     assert [module for module, _ in pipeline.failed_calls(caught.value)] == [inner, model]
+
+
+def test_errors_of_two_threads_at_a_time_leave_nobody_watching():
+    class Slow(nn.Module):
+        def forward(self, x):
+            time.sleep(0.1)
+            return x
+
+    def fail(delay):
+        time.sleep(delay)
+        said.append(complaint(nn.Sequential(Slow(), nn.Linear(3, 2)), zeros(1, 4)))
+
+    said = []
+    threads = [threading.Thread(target=fail, args=(delay,)) for delay in (0.0, 0.05)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 2
+    assert not module._observers
