@@ -143,7 +143,8 @@ class GpuSteps:
         share: of a batch, by its number. is_watched: whether nothing may be done behind a batch before it was yielded.
         """
         pending: list[tuple[int, Array, float]] = []  # batch, labels, learning rate: nobody has looked at them yet
-        last_look, last_size = time.perf_counter(), None
+        last_size: Size = ()  # that of the pending ones
+        last_look = time.perf_counter()
         for batch, (arrays, labels) in enumerate(batches, start):
             size = tuple((array.shape, array.dtype) for array in arrays)
             if size != last_size or len(pending) == KEPT or time.perf_counter() - last_look > SECONDS:
@@ -162,7 +163,7 @@ class GpuSteps:
                 pending = []
         yield from self._look(pending, last_size)
 
-    def _look(self, pending: list[tuple[int, Array, float]], size: Size | None) -> Iterator[Done]:
+    def _look(self, pending: list[tuple[int, Array, float]], size: Size) -> Iterator[Done]:
         """Wait for the GPU, and measure the batches of that size that it has done meanwhile."""
         if pending:
             losses, outputs = self.sizes[size].fetch(len(pending))
