@@ -128,8 +128,6 @@ class GpuSteps:
         self.capture = _captures(trainer) and not is_observed()
         self.sizes: dict[Size, Step] = {}
         self.count = 0
-        # Without them Python would be hundreds of steps ahead, with a batch in memory for each, when a loss is NaN.
-        self.marks = [device.mark() for _ in range(LEAD)]
 
     def epoch(
         self,
@@ -142,6 +140,8 @@ class GpuSteps:
 
         share: of a batch, by its number. is_watched: whether nothing may be done behind a batch before it was yielded.
         """
+        # Without them Python would be hundreds of steps ahead, with a batch in memory for each, when a loss is NaN.
+        marks = [device.mark() for _ in range(LEAD)]
         pending: list[tuple[int, Array, float]] = []  # batch, labels, learning rate: nobody has looked at them yet
         last_size: Size = ()  # that of the pending ones
         last_look = time.perf_counter()
@@ -152,7 +152,7 @@ class GpuSteps:
                 pending, last_look, last_size = [], time.perf_counter(), size
             if size not in self.sizes:
                 self.sizes[size] = Step(self.trainer, self.source, arrays)
-            lr, mark = self.trainer.optimizer.lr, self.marks[self.count % LEAD]
+            lr, mark = self.trainer.optimizer.lr, marks[batch % LEAD]
             mark.synchronize()
             self.sizes[size].run(self, arrays, labels, len(pending), share(batch))
             mark.record()

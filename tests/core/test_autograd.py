@@ -637,6 +637,7 @@ def test_an_index_is_the_callers_no_longer():
 
 @pytest.mark.parametrize("change", ["step", "assign", "load"])
 def test_weights_that_changed_since_the_forward_pass_are_an_error(change):
+    mc.seed(0)
     layer = mc.nn.Linear(3, 2)
     optimizer = mc.optim.SGD(layer.parameters(), lr=0.1)
     x = mc.tensor(np.ones((4, 3), np.float32), requires_grad=True)
@@ -653,8 +654,9 @@ def test_weights_that_changed_since_the_forward_pass_are_an_error(change):
         late.backward()
     assert_array_equal(x.grad, before[0])
     assert_array_equal(layer.weight.grad, before[1])
+    x.grad = None
     layer(x).sum().backward()  # a pass of the new values is welcome
-    assert_array_equal(x.grad - before[0], np.tile(layer.weight.data.sum(axis=1), (4, 1)))
+    assert_allclose(x.grad, np.tile(layer.weight.data.sum(axis=1), (4, 1)), rtol=1e-6)
 
 
 def test_values_that_backward_does_not_read_may_change():

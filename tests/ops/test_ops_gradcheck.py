@@ -97,7 +97,7 @@ def test_every_method_and_operator_of_a_tensor_is_checked():
     operators = {"add", "sub", "mul", "truediv", "pow", "neg", "matmul", "getitem", "iter"}
     methods = {"exp", "log", "sqrt", "sum", "mean", "max", "reshape", "transpose", "to"}
     named = {name for name in vars(mc.Tensor) if not name.startswith("_")}
-    attributes = {"data", "grad", "requires_grad", "creator", "shape", "ndim", "size", "dtype", "device"}
+    attributes = {"data", "grad", "requires_grad", "creator", "changed", "shape", "ndim", "size", "dtype", "device"}
     assert named - attributes - {"numpy", "item", "detach", "backward"} == methods
     assert all(any(name.startswith(method) for name in TENSOR) for method in methods)
     assert operators <= {name.strip("_") for name in vars(mc.Tensor)}
