@@ -34,7 +34,7 @@ class EpochLine(mc.train.Callback):
         if trainer.is_main and not sys.stderr.isatty():
             right, tests = 100 * record["accuracy"], 100 * record["val_accuracy"]
             print(f"epoch {trainer.epoch}: loss {record['loss']:.4f}, accuracy {right:.2f} %, "
-                  f"test accuracy {tests:.2f} %, {record['seconds']:.1f} s", flush=True)  # fmt: skip
+                  f"on the test {tests:.2f} %, {record['seconds']:.1f} s", flush=True)  # fmt: skip
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -171,7 +171,7 @@ def test_the_script_trains_the_grouped_network(pets, folders, tmp_path):
     # 8 photos: 13 x 13 x 256 numbers of four bytes.
     assert "features.exchange_8".ljust(60) + "1,384.4 + 1,384.4 kB\n" in done.stdout
     assert re.search(r"^parameters +28,438,209 +28,438,209 ", done.stdout, re.MULTILINE)
-    lines = re.findall(r"^epoch (\d): loss ([\d.]+), .*test accuracy ([\d.]+) %", done.stdout, re.MULTILINE)
+    lines = re.findall(r"^epoch (\d): loss ([\d.]+), .*on the test ([\d.]+) %", done.stdout, re.MULTILINE)
     assert [line[0] for line in lines] == ["1", "2"]
 
     mc.seed(0)

@@ -56,7 +56,7 @@ def test_a_log_has_a_line_for_each_epoch_and_a_terminal_has_the_bar_instead(star
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2", "epoch 3"]
     number = r"\d+\.\d"
-    form = rf"epoch 1: loss {number}\d*, accuracy {number}\d %, test accuracy {number}\d %, {number} s"
+    form = rf"epoch 1: loss {number}\d*, accuracy {number}\d %, on the test {number}\d %, {number} s"
     assert re.fullmatch(form, lines[0])
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     script = launch.module("script", monkeypatch)
