@@ -1,6 +1,5 @@
 """Batch normalisation over all ranks in the CUDA room: the emulator in the place of the GPU, fake_cupy in CuPy's."""
 
-import fake_cupy
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -9,11 +8,6 @@ import minicnn as mc
 from minicnn import Tensor, nn
 from minicnn import functional as F
 from minicnn.distributed.statistics import average_statistics
-
-
-@pytest.fixture
-def cupy(monkeypatch):
-    return fake_cupy.installed(monkeypatch)
 
 
 class Twin:
