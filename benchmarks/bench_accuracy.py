@@ -61,12 +61,12 @@ RUNS = {
 def main() -> int:
     """Read the options, train, print, write."""
     options = _options()
-    described = report.machine(options.threads)
-    kept = _kept(options.json, described)
+    kept = _kept(options.json, report.machine(options.threads))
     print(report.table_line(HEAD, WIDTHS), flush=True)
     for name in options.runs:
         for seed in options.seeds:
             kept.setdefault(name, {})[seed] = trained(RUNS[name], seed, options)
+            described = report.machine(options.threads)
             if options.json:  # after each, so that what was measured is kept
                 report.write_json(options.json, {"machine": described, "runs": _in_order(kept)})
         print(report.table_line(cells(name, list(kept[name].values())), WIDTHS), flush=True)
@@ -101,7 +101,7 @@ def _kept(path: Path | None, machine: dict[str, Any]) -> dict[str, dict[int, dic
     if path is None or not path.exists():
         return {}
     content = json.loads(path.read_text())
-    if {**content["machine"], "load": None} != {**machine, "load": None}:
+    if not report.same_machine(content["machine"], machine):
         sys.exit(f"{path} was measured on another machine; give another file, or remove it")
     same = [each for each in content["runs"] if asdict(RUNS[each["name"]]).items() <= each.items()]
     return {each["name"]: {seed["seed"]: seed for seed in each["seeds"]} for each in same}

@@ -52,15 +52,16 @@ def main() -> int:
     """Read the options, train, print, write. The exit status is 1 where a network did not learn its 64 images."""
     options = _options()
     cli.start(options)
-    known, described = small_networks(), report.machine(options.threads)
+    known = small_networks()
     settings = {"images": options.images, "test images": options.test_images}
-    rows = {row["network"]: row for row in _kept(options.json, described, settings)}
+    rows = {row["network"]: row for row in _kept(options.json, report.machine(options.threads), settings)}
     print(report.table_line(HEAD, WIDTHS), flush=True)
     results = []
     for name in options.networks or known:
         results.append(learnt(name, known[name], options))
         print(report.table_line(results[-1].cells(), WIDTHS), flush=True)
         rows[name] = asdict(results[-1])
+        described = report.machine(options.threads)
         if options.json:  # after each, so that what was measured is kept
             in_order = [rows[each] for each in known if each in rows]
             report.write_json(options.json, {"machine": described, "settings": settings, "networks": in_order})
@@ -89,7 +90,7 @@ def _kept(path: Path | None, machine: dict[str, Any], settings: dict[str, Any]) 
     if path is None or not path.exists():
         return []
     content = json.loads(path.read_text())
-    if content["settings"] != settings or {**content["machine"], "load": None} != {**machine, "load": None}:
+    if content["settings"] != settings or not report.same_machine(content["machine"], machine):
         sys.exit(f"{path} was measured on another machine or with other settings; give another file, or remove it")
     rows: list[dict[str, Any]] = content["networks"]
     return rows

@@ -62,6 +62,12 @@ def machine(threads: int, precision: str = "float32") -> dict[str, Any]:
     }
 
 
+def same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether figures of both may stand in one table: all that `machine` says agrees, but for what others did to it."""
+    passing = {"load", "stolen"}
+    return {k: v for k, v in one.items() if k not in passing} == {k: v for k, v in other.items() if k not in passing}
+
+
 def stolen() -> str:
     """See `machine`."""
     now = processor_ticks()

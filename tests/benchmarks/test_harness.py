@@ -130,3 +130,15 @@ def test_stolen_is_the_hypervisors_part_of_the_time_since_the_start(report, monk
     assert report.stolen() == "unknown"
     stat.unlink()
     assert report.stolen() == "unknown"
+
+
+def test_what_others_do_to_a_machine_makes_no_other_of_it(report, monkeypatch):
+    before = report.machine(1)
+    monkeypatch.setattr(report, "_LOAD", 1.5)
+    monkeypatch.setattr(report, "stolen", lambda: "12.5 %")
+    after = report.machine(1)
+    assert after["load"] != before["load"]
+    assert report.same_machine(before, after)
+    assert report.same_machine({k: v for k, v in before.items() if k != "stolen"}, after)  # of files without the line
+    assert not report.same_machine(before, report.machine(2))
+    assert not report.same_machine(before, after | {"processor": "another"})
