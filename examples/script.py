@@ -30,6 +30,7 @@ def option_parser(docstring: str | None) -> argparse.ArgumentParser:
 class EpochLine(mc.train.Callback):
     """Prints what came of each epoch where nobody sees the Trainer's bar: in a log, or under mpiexec."""
 
+    @mc.train.only_looks
     def on_epoch_end(self, trainer: mc.Trainer, record: Mapping[str, float]) -> None:
         if trainer.is_main and not sys.stderr.isatty():
             right, tests = 100 * record["accuracy"], 100 * record["val_accuracy"]

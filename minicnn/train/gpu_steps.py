@@ -10,7 +10,7 @@ epoch. Steps that each have a learning rate of their own, and batches that share
 
 All else is in it too: which weights are frozen, what a layer's settings are, where the optimizer's arrays lie. A
 callback may change any of that. So with one that is called after each epoch all is made anew in the next one, data set
-and all, and with one that is called after each step nothing is recorded. minicnn's own change nothing.
+and all, unless it says that it `only_looks`; with one that is called after each step nothing is recorded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .. import device
 from .._function import is_observed
 from ..data import ArrayDataset, DataLoader, to_input
 from ..nn import BatchNorm2d
-from .callbacks import BestCheckpoint, Callback, CSVLog, EarlyStopping, JSONLinesLog, TensorBoardLog
+from .callbacks import Callback
 from .epoch import ALONE, Share
 from .metrics import main_output
 
@@ -42,8 +42,6 @@ SECONDS = 0.1  # between two looks at the outputs
 KEPT = 256  # batches whose outputs are kept on the GPU between two looks, at most
 LEAD = 8  # steps that Python asks for before the first of them is done
 LARGEST = 1 << 30  # bytes of a data set that is put on the GPU
-# Callbacks that change nothing of the training before it ends.
-UNCHANGING = (Callback, BestCheckpoint, CSVLog, EarlyStopping, JSONLinesLog, TensorBoardLog)
 
 
 class Resident:
@@ -112,8 +110,8 @@ def sees_steps(trainer: Trainer) -> bool:
 
 def may_change(trainer: Trainer) -> bool:
     """Whether a callback may change what a step does between one epoch and the next."""
-    unchanging = {kind.on_epoch_end for kind in UNCHANGING}
-    return sees_steps(trainer) or any(type(each).on_epoch_end not in unchanging for each in trainer.callbacks)
+    marked = (getattr(type(each).on_epoch_end, "only_looks", False) for each in trainer.callbacks)
+    return sees_steps(trainer) or not all(marked)
 
 
 class GpuSteps:

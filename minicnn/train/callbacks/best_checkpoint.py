@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..._files import PathLike
-from .callback import FileCallback
+from .callback import FileCallback, only_looks
 from .monitor import Monitor
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class BestCheckpoint(FileCallback):
         self.monitor.check(trainer.recorded)
         super().on_fit_begin(trainer)
 
+    @only_looks
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Save what is better."""
         if self.monitor.improves(record):

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..._files import PathLike, claimed
 
 if TYPE_CHECKING:
     from ..trainer import Trainer
+
+
+Method = TypeVar("Method", bound=Callable[..., None])
+
+
+def only_looks(method: Method) -> Method:
+    """Mark an `on_epoch_end` that changes nothing of the training before its end.
+
+        class Progress(train.Callback):
+            @train.only_looks
+            def on_epoch_end(self, trainer, record):
+                print(trainer.epoch, record["val_loss"])
+
+    Then steps that were recorded on a GPU are repeated in the next epoch, too; behind any other they are recorded anew,
+    since it may have changed what is in them: weights that are frozen, settings of a layer or of the optimizer, data.
+    The mark is the method's: a subclass that writes its own has to mark that one.
+    """
+    method.only_looks = True  # type: ignore[attr-defined]
+    return method
 
 
 class Callback:
@@ -21,7 +40,7 @@ class Callback:
                 print(trainer.epoch, record["val_loss"])
 
     A callback may read everything of the Trainer, save it (`trainer.save(path)`) and end the run (`trainer.stop()`).
-    What it raises ends the run too.
+    What it raises ends the run too. One that changes nothing is faster on a GPU if it says so, see `only_looks`.
 
     Of several ranks every one calls its own, with the numbers of all; one that writes or prints asks `trainer.is_main`
     first. `save` and `evaluate` have to be called on every rank; `stop` on any one ends the run of all.
@@ -37,6 +56,7 @@ class Callback:
         step where a callback has this method.
         """
 
+    @only_looks
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """An epoch is over, number trainer.epoch, counted from 1; a checkpoint is saved after this.
 

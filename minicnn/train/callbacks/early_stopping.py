@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...nn.checks import flag, positive
 from ...ops.checks import is_whole
-from .callback import Callback
+from .callback import Callback, only_looks
 from .monitor import Monitor
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class EarlyStopping(Callback):
             )
             trainer.stop()
 
+    @only_looks
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """Keep the weights of a better epoch; count the others."""
         better = self.monitor.improves(record)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..._files import write_whole
-from .callback import FileCallback
+from .callback import FileCallback, only_looks
 
 if TYPE_CHECKING:
     from ..trainer import Trainer
@@ -33,6 +33,7 @@ class HistoryLog(FileCallback):
         if trainer.history:
             self._write(trainer)
 
+    @only_looks
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """A line more."""
         self._write(trainer)

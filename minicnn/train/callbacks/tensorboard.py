@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..._files import PathLike
-from .callback import FileCallback
+from .callback import FileCallback, only_looks
 
 if TYPE_CHECKING:
     from ..trainer import Trainer
@@ -52,6 +52,7 @@ class TensorBoardLog(FileCallback):
             self._add({name: values[epoch] for name, values in trainer.history.items()}, epoch + 1)
         self._writer.flush()
 
+    @only_looks
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """A point more on every curve."""
         if trainer.is_main:

@@ -196,6 +196,19 @@ def test_what_a_callback_changes_after_a_step_is_changed_in_the_next(cupy, chang
     assert recorded.history["loss"][0] != small(epochs=1, capture=False).history["loss"][0]
 
 
+class Looking(train.Callback):
+    @train.only_looks
+    def on_epoch_end(self, trainer, record):
+        assert trainer.history["loss"][-1] == record["loss"]
+
+
+class Unmarked(Looking):
+    """Its method is another, of which nothing is said."""
+
+    def on_epoch_end(self, trainer, record):
+        super().on_epoch_end(trainer, record)
+
+
 def test_only_callbacks_that_may_change_something_cost_a_recording_an_epoch(cupy, monkeypatch, tmp_path):
     recordings = []  # for each how many of those before were still there
 
@@ -208,16 +221,19 @@ def test_only_callbacks_that_may_change_something_cost_a_recording_an_epoch(cupy
     monkeypatch.setattr(device, "recorded", counted)
     known = []
     quiet = [train.CSVLog(tmp_path / "log"), train.EarlyStopping("loss"), train.BestCheckpoint(tmp_path / "b", "loss")]
-    small(quiet)
+    small([*quiet, Looking()])
     assert len(recordings) == 2  # of batches of five in the first epoch, of the last ones in the second
     recordings.clear()
     gc.collect()
     gc.disable()
     try:
         small([*quiet, Changing(lambda trainer: None)])
+        assert recordings == [0, 0, 0]  # the memory of one is free for the next
+        recordings.clear()
+        small([Unmarked()])
+        assert len(recordings) == 3
     finally:
         gc.enable()
-    assert recordings == [0, 0, 0]  # the memory of one is free for the next
 
 
 def test_labels_of_two_kinds_are_two_kinds_of_batches(cupy):
