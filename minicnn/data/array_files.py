@@ -9,6 +9,7 @@ import numpy as np
 
 from minicnn.data.datasets import ArrayDataset
 from minicnn.data.idx import AGAIN, check_length, check_shape, map_idx, read_idx
+from minicnn.nn.checks import flag
 
 # The format's third version is for the names of columns.
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -34,7 +35,7 @@ def file_dataset(
     Raises FileNotFoundError; and ValueError or TypeError that name the file, where it is damaged or truncated, in
     another format, and for arrays that `ArrayDataset` does not take.
     """
-    pixels = _map(images) if mapped else _read(images)
+    pixels = _map(images) if flag(mapped, "file_dataset", "mapped") else _read(images)
     numbers = labels if isinstance(labels, np.ndarray) else _read(labels)
     if pixels.ndim == 3:
         pixels = pixels[..., np.newaxis]  # (M, H, W) -> (M, H, W, 1)

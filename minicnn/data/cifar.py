@@ -19,6 +19,7 @@ from minicnn._download import cache_folder, download_file
 from minicnn.data.cifar_classes import CIFAR10, CIFAR100_COARSE, CIFAR100_FINE
 from minicnn.data.datasets import ArrayDataset
 from minicnn.data.idx import AGAIN, check_digest
+from minicnn.nn.checks import flag
 
 Pair = tuple[ArrayDataset, ArrayDataset]
 Batch = tuple[np.ndarray, np.ndarray]  # planes (n, 3072) and labels (n,), uint8
@@ -107,6 +108,7 @@ def cifar100(folder: str | os.PathLike[str] | None = None, download: bool = True
 
 
 def _load(cifar: Cifar, labels: Labels, folder: str | os.PathLike[str] | None, download: bool) -> Pair:
+    flag(download, cifar.function, "download")
     place = cache_folder() / cifar.place if folder is None else Path(folder)
     found = _find(cifar, place)
     if found is None and (folder is not None or not download):

@@ -44,6 +44,8 @@ def read_idx(path: str | os.PathLike[str], sha256: str | None = None) -> np.ndar
     gzip, more than 1 GiB out of a gzip file, another checksum.
     """
     path = os.fspath(path)
+    if not isinstance(sha256, str | None):
+        raise TypeError(f"read_idx expected sha256 to be a checksum in hexadecimal or None, got {sha256!r}")
     with _faults_named(path), open(path, "rb") as file:
         return _read_open(path, file, sha256)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from minicnn import _random
 from minicnn.data.photos import read_rgb
+from minicnn.nn.checks import flag, real
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 _NUMBERED = re.compile(r"(.+)\.\d+\.\w+")  # cat.0.jpg
@@ -61,6 +62,8 @@ class ImageFolder:
     ) -> None:
         self.folder = os.fspath(folder)
         self.skipped = {}
+        flag(follow_links, "ImageFolder", "follow_links")
+        flag(skip_damaged, "ImageFolder", "skip_damaged")
         _check_folder(self.folder)
         names = None if classes is None else _checked_names(classes)
         found = self._by_folder(follow_links)
@@ -94,7 +97,7 @@ class ImageFolder:
 
         Raises ValueError for another share, and where it leaves no image for a part.
         """
-        if not 0 < share < 1:
+        if not 0 < real(share, "split", "share") < 1:
             raise ValueError(f"split expected a share between 0 and 1, got {share}")
         first = np.zeros(len(self), bool)
         for label in range(len(self.classes)):

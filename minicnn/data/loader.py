@@ -8,6 +8,7 @@ from minicnn import _random
 from minicnn.data import loader_checks as checks
 from minicnn.data.batch import Augmentation, BatchTransform, Dataset, Recipe
 from minicnn.data.prefetch import by_threads
+from minicnn.nn.checks import flag
 
 
 class DataLoader:
@@ -77,9 +78,9 @@ class DataLoader:
         checks.function(batch_transform, "batch_transform", "a function of (x, labels, rng)")
         self.dataset = dataset
         self.batch_size = checks.whole(batch_size, "batch_size", 1)
-        self.shuffle = checks.flag(shuffle, "shuffle")
+        self.shuffle = flag(shuffle, "DataLoader", "shuffle")
         self.transform = transform
-        self.drop_last = checks.flag(drop_last, "drop_last")
+        self.drop_last = flag(drop_last, "DataLoader", "drop_last")
         self.batch_transform = batch_transform
         self.workers = checks.whole(workers, "workers", 0, checks.MOST_WORKERS)
         self.prefetch = checks.whole(prefetch, "prefetch", 1)

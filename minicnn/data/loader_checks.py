@@ -41,13 +41,6 @@ def part(value: Any) -> tuple[int, int]:
     return whole(value[0], "the rank of part", 0, size - 1), size
 
 
-def flag(value: Any, name: str) -> bool:
-    """True or False and nothing else: a misplaced number must not pass for one."""
-    if not isinstance(value, bool):
-        raise TypeError(f"DataLoader expected {name} to be True or False, got {value!r}")
-    return value
-
-
 def function(value: Any, name: str, expected: str) -> None:
     """Raise TypeError for what cannot be called; None is none."""
     if isinstance(value, type) or not (value is None or isinstance(value, Transform) or callable(value)):

@@ -15,6 +15,7 @@ import numpy as np
 from minicnn._download import cache_folder, download_file
 from minicnn.data.datasets import ArrayDataset
 from minicnn.data.idx import AGAIN, check_digest, read_idx
+from minicnn.nn.checks import flag
 
 Pair = tuple[ArrayDataset, ArrayDataset]
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -176,6 +177,7 @@ def kmnist(folder: str | os.PathLike[str] | None = None, download: bool = True) 
 
 
 def _read(family: Family, folder: str | os.PathLike[str] | None, download: bool) -> Pair:
+    flag(download, family.function, "download")
     if folder is not None:
         paths = family.find(Path(folder))
         if missing := family.sha256.keys() - paths.keys():

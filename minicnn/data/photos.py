@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minicnn.ops.checks import is_whole
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -41,12 +43,14 @@ def read_photo(
     mean, deviation: of red, green and blue in [0, 1].
 
     Raises FileNotFoundError; ImportError without Pillow; ValueError that names the file, where it is no image, is
-    truncated or too large, and where size and short_side are no sizes.
+    truncated or too large, and where size and short_side are no sizes or a deviation is not above 0.
 
     Source: the evaluation of Krizhevsky et al. 2012, section 2, with the sizes of torchvision's references.
     """
-    if not 1 <= size <= short_side <= 2**13:
+    if not (is_whole(size) and is_whole(short_side) and 1 <= size <= short_side <= 2**13):
         raise ValueError(f"read_photo expected 1 <= size <= short_side <= 8192, got {size} and {short_side}")
+    if min(deviation) <= 0:
+        raise ValueError(f"read_photo expected deviations above 0, got {deviation}")
     image = _middle(read_rgb(os.fspath(path)), size, short_side)
     x = np.asarray(image, np.float32) / 255
     return (x - np.array(mean, np.float32)) / np.array(deviation, np.float32)

@@ -17,6 +17,7 @@ from ..nn.checks import positive
 from ..optim.groups import above_0
 from .evaluation import as_loader, check_labels, evaluating
 from .metrics import main_output
+from .step import TrainingStep
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -95,6 +96,8 @@ def find_learning_rate(
     the rate rises along a line, and accuracy is shown. That it rises exponentially, and the smoothed loss, are of the
     library fastai; so is a tenth of the least.
     """
+    if not isinstance(trainer, TrainingStep):
+        raise TypeError(f"find_learning_rate expected a Trainer, got {type(trainer).__name__}")
     if trainer._ranks is not None:
         raise ValueError(
             f"find_learning_rate expected a Trainer of one process, got one of {trainer._ranks.communicator.size} "

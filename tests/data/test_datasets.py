@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minicnn import data
 from minicnn.data import ArrayDataset
 
 IMAGES = np.arange(5 * 4 * 3 * 2, dtype=np.uint8).reshape(5, 4, 3, 2)
@@ -84,3 +85,20 @@ def test_wrong_classes():
     for classes in ("abc", (0, 1, 2)):
         with pytest.raises(TypeError, match="expected classes to be names"):
             ArrayDataset(IMAGES, LABELS, classes)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: data.ImageFolder(".", follow_links="no"), "ImageFolder expected follow_links to be True or False"),
+        (lambda: data.ImageFolder(".", skip_damaged=1), "ImageFolder expected skip_damaged to be True or False"),
+        (lambda: data.file_dataset("x", "y", mapped="yes"), "file_dataset expected mapped to be True or False"),
+        (lambda: data.fashion_mnist(download="no"), "fashion_mnist expected download to be True or False"),
+        (lambda: data.kmnist(download=None), "kmnist expected download to be True or False"),
+        (lambda: data.cifar10(download=0), "cifar10 expected download to be True or False"),
+        (lambda: data.read_idx("x", sha256=3), "read_idx expected sha256 to be a checksum"),
+    ],
+)
+def test_what_is_no_answer_is_refused(call, words):
+    with pytest.raises(TypeError, match=words):
+        call()

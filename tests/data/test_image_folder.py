@@ -182,6 +182,11 @@ def test_a_split_is_drawn_and_repeats(many):
     assert list(train.paths) == [path for path in many.paths if path in train.paths]
 
 
+def test_a_share_that_is_no_number(many):
+    with pytest.raises(TypeError, match=r"split expected share to be a number, got '0\.8'"):
+        many.split("0.8")
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan"), 0.001])
 def test_a_split_that_is_none(many, share):
     with pytest.raises(ValueError, match=f"split.* share .*{share}"):

@@ -184,9 +184,11 @@ def test_other_faults(tmp_path, monkeypatch):
         read_photo(tmp_path / "nowhere.jpg")
     with pytest.raises(IsADirectoryError):
         read_photo(tmp_path)
-    for size, short_side in ((0, 256), (300, 256), (224, 10**5)):
+    for size, short_side in ((0, 256), (300, 256), (224, 10**5), (224.5, 256), ("224", 256)):
         with pytest.raises(ValueError, match=f"1 <= size <= short_side <= 8192, got {size} and {short_side}"):
             read_photo(tmp_path / "a", size, short_side)
+    with pytest.raises(ValueError, match=r"deviations above 0, got \(1, 0, 1\)"):
+        read_photo(tmp_path / "a", deviation=(1, 0, 1))
     Image.new("F", (40, 40)).save(tmp_path / "a.tiff")
     with pytest.raises(ValueError, match="its pixels are floats"):
         read_photo(tmp_path / "a.tiff")

@@ -114,6 +114,13 @@ def test_draws_refuse_what_is_no_number_of_a_sample(arguments, error):
         Draws(*arguments)
 
 
+@pytest.mark.parametrize(("k", "error"), [(-1, ValueError), (1.5, TypeError), ("3", TypeError)])
+def test_draws_refuse_what_is_no_count(k, error):
+    for draw in (Draws(0, 0, [1]).uniform, Draws(0, 0, [1]).normal):
+        with pytest.raises(error, match="Draws expected"):
+            draw(k)
+
+
 # Every transform
 
 

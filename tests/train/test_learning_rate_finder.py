@@ -174,6 +174,11 @@ def test_wrong_arguments_are_refused(small, dataset, settings, text):
         find_learning_rate(small.trainer(), dataset, **settings)
 
 
+def test_a_model_is_no_trainer(small, dataset):
+    with pytest.raises(TypeError, match="find_learning_rate expected a Trainer, got Sequential"):
+        find_learning_rate(small.network(), dataset)
+
+
 def test_labels_that_do_not_fit_are_refused(small, dataset):
     wrong = data.ArrayDataset(dataset.images, dataset.labels + 5)
     with pytest.raises(ValueError, match="the model has 5 outputs"):

@@ -43,6 +43,7 @@ class Draws:
 
     def uniform(self, k: int) -> np.ndarray:
         """(n, k) numbers from 0 up to and without 1, float64: k for each sample."""
+        k = _whole("k", k, 2**32)
         first, start = divmod(self.position, 4)
         groups = -(-(start + k) // 4)
         counter = np.empty((len(self), groups, 4), np.uint32)
