@@ -209,6 +209,14 @@ def test_wrong_settings_are_refused(name, settings):
     assert optimizer.lr == 0.4
 
 
+def test_one_cycle_knows_at_once_what_would_be_refused_at_its_peak():
+    optimizer = optim.SGD([nn.Parameter(np.ones(1))], 0.1, momentum=0.9, nesterov=True)
+    with pytest.raises(ValueError, match="expected momentum > 0 with nesterov=True"):
+        optim.OneCycleLR(optimizer, 1.0, 10, base_momentum=0.0)
+    assert (optimizer.lr, optimizer.momentum) == (0.1, 0.9)
+    optim.OneCycleLR(optimizer, 1.0, 10, cycle_momentum=False, base_momentum=0.0)
+
+
 def test_one_cycle_wants_momentum_or_to_be_told():
     optimizer = optim.Adadelta([nn.Parameter(np.ones(1))])
     with pytest.raises(ValueError, match="neither momentum nor betas in Adadelta: use cycle_momentum=False"):

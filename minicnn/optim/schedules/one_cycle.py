@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ...nn.checks import flag, positive, real
-from ..groups import above_0, below_1
+from ..groups import ParameterGroup, Settings, above_0, below_1
 from ..optimizer import Optimizer
 from .schedule import Schedule
 
@@ -73,7 +73,22 @@ class OneCycleLR(Schedule):
             raise ValueError(
                 f"OneCycleLR found neither momentum nor betas in {type(optimizer).__name__}: use cycle_momentum=False"
             )
+        if self.cycle_momentum:
+            self._check_momenta()
         self.begin()
+
+    def _check_momenta(self) -> None:
+        """Raise ValueError where a group does not take one of them, as Nesterov's needs some: now, since the least one
+        is only reached in the middle of the training."""
+        for group in self.optimizer.groups:
+            for momentum in (self.base_momentum, self.max_momentum):
+                self.optimizer.checked({**group.settings, **self._momentum(group, momentum)})
+
+    def _momentum(self, group: ParameterGroup, momentum: float) -> Settings:
+        """The setting of a group that holds it."""
+        if "momentum" in self.optimizer.rules:
+            return {"momentum": momentum}
+        return {"betas": (momentum, *group.betas[1:])}
 
     def lr_at(self, count: int, base_lr: float) -> float:
         """The formula above; base_lr is the peak."""
@@ -92,10 +107,7 @@ class OneCycleLR(Schedule):
             return
         momentum = self._between(count, self.max_momentum, self.base_momentum, self.max_momentum)
         for group in self.optimizer.groups:
-            if "momentum" in self.optimizer.rules:
-                group.momentum = momentum
-            else:
-                group.betas = (momentum, *group.betas[1:])
+            group.assign({**group.settings, **self._momentum(group, momentum)})
 
     def _between(self, count: int, first: float, middle: float, end: float) -> float:
         """From `first` to `middle`, which is reached at `top`, and on to `end`, along two halves of a cosine."""
