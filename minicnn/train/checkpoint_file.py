@@ -68,7 +68,7 @@ def _state_in(place: str, metadata: dict[str, str]) -> State:
         if version == "1":
             state |= {"under_way": EpochState().state_dict(), "average": None, "callbacks": {}}
         _check_state(state)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{place}: the state in the metadata is damaged ({error!r})") from error
     return state
 
@@ -79,7 +79,8 @@ def _check_state(state: State) -> None:
     parts = (state["optimizer"], state["schedule"] or state["optimizer"])
     sound = {
         "epoch": is_whole(state["epoch"]) and state["epoch"] >= 0,
-        "history": all(isinstance(row, list) and len(row) == state["epoch"] for row in rows),
+        "history": all(isinstance(row, list) and len(row) == state["epoch"] for row in rows)
+        and all(isinstance(value, int | float) for row in rows for value in row),
         "seed": _is_in(state["seed"], 2**64),
         "model": isinstance(state["model"], str),
         "dropout": all(_is_in(seed, 2**64) and _is_in(layer, 2**32) for seed, layer in streams),

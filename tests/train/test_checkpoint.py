@@ -127,6 +127,7 @@ def test_weights_of_another_library_are_refused(small, saved, metadata, text):
         {"seed": None},
         {"history": {"loss": 1.0}},
         {"history": []},
+        {"history": {"loss": ["low"]}},
         {"optimizer": None},
         {"optimizer": {"class": "SGD"}},
         {"schedule": {"settings": {}}},
@@ -150,6 +151,11 @@ def test_a_damaged_state_is_refused(small, saved, change):
     state = {**json.loads(metadata["state"]), **change}
     save_file(load_file(saved), saved, metadata={**metadata, "state": json.dumps(state)})
     refused(small, small.trainer(), saved, "run.safetensors")
+
+
+def test_a_state_that_never_ends_is_refused(small, saved):
+    save_file(load_file(saved), saved, metadata={**metadata_of(saved), "state": "[" * 10**5})
+    refused(small, small.trainer(), saved, "the state in the metadata is damaged")
 
 
 def wider():
