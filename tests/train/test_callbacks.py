@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import resource
 import struct
 import sys
 
@@ -382,6 +383,24 @@ def test_tensorboard_has_every_number_once(small, dataset, tmp_path, monkeypatch
     for step, tag, value in found:
         assert value == np.float32(history[tag][step - 1])
     assert (folder / "events.out.tfevents.1.other").exists()
+    assert not (folder / "events.lock").exists()
+
+
+def test_a_full_disk_ends_the_tensorboard_log_with_an_error_and_without_a_claim(small, dataset, tmp_path):
+    pytest.importorskip("tensorboardX")
+    folder = tmp_path / "logs"
+    trainer = with_callbacks(small, train.TensorBoardLog(folder))
+    trainer.epoch, trainer.history = 2000, {"loss": [0.1] * 2000}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # the system itself refuses larger files
+    try:
+        with pytest.raises(OSError, match=r"the TensorBoard log was not written: .*logs"):
+            trainer.fit(dataset, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    other = with_callbacks(small, train.TensorBoardLog(folder))
+    other.fit(dataset, 1)
+    assert {step for step, _, _ in scalars(folder)} == {1}
     assert not (folder / "events.lock").exists()
 
 

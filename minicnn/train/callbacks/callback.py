@@ -41,6 +41,8 @@ class Callback:
 
     A callback may read everything of the Trainer, save it (`trainer.save(path)`) and end the run (`trainer.stop()`).
     What it raises ends the run too. One that changes nothing is faster on a GPU if it says so, see `only_looks`.
+    A checkpoint does not know that it has ended the run, nor which settings it has changed: in a run that goes on it
+    does so again in `on_fit_begin`.
 
     Of several ranks every one calls its own, with the numbers of all; one that writes or prints asks `trainer.is_main`
     first. `save` and `evaluate` have to be called on every rank; `stop` on any one ends the run of all.

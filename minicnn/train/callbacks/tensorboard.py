@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,19 +25,23 @@ class TensorBoardLog(FileCallback):
     with all epochs so far, and removes those that this class wrote there before: so no epoch stands twice, and what a
     killed run wrote behind its last checkpoint is gone.
 
-    Needs tensorboardX: raises ImportError where it is missing; OSError where the folder cannot be made.
+    Needs tensorboardX: raises ImportError where it is missing; OSError, naming the folder, where nothing can be written
+    there.
     """
 
     what = "the TensorBoard log"
 
     def __init__(self, folder: PathLike) -> None:
         try:
-            from tensorboardX import SummaryWriter
+            # Not its SummaryWriter: that writes in a thread, whose errors nobody hears, and behind a queue, at which
+            # one would wait for ever for a thread that has ended.
+            from tensorboardX import event_file_writer, summary
+            from tensorboardX.proto import event_pb2
         except ImportError as error:
             raise ImportError('TensorBoardLog needs tensorboardX: pip install "minicnn[tensorboard]"') from error
         self.folder = Path(folder)
         super().__init__(self.folder / "events")
-        self._make_writer: Any = SummaryWriter
+        self._make_writer, self._scalar, self._events = event_file_writer.EventsWriter, summary.scalar, event_pb2
         self._writer: Any = None
 
     def on_fit_begin(self, trainer: Trainer) -> None:
@@ -46,27 +52,46 @@ class TensorBoardLog(FileCallback):
         super().on_fit_begin(trainer)
         for file in self.folder.glob(f"events.out.tfevents.*{SUFFIX}"):
             file.unlink()
-        # purge_step: a TensorBoard that is open already forgets what it has read of the old files.
-        self._writer = self._make_writer(str(self.folder), purge_step=1, filename_suffix=SUFFIX)
-        for epoch in range(trainer.epoch):
-            self._add({name: values[epoch] for name, values in trainer.history.items()}, epoch + 1)
-        self._writer.flush()
+        with self._named():
+            self._writer = self._make_writer(str(self.folder / "events"), SUFFIX)
+            # A TensorBoard that is open already forgets what it has read of the old files from this step on.
+            start = self._events.SessionLog(status=self._events.SessionLog.START)
+            self._write(1, session_log=start)
+            for epoch in range(trainer.epoch):
+                self._add({name: values[epoch] for name, values in trainer.history.items()}, epoch + 1)
+            self._writer.flush()
 
     @only_looks
     def on_epoch_end(self, trainer: Trainer, record: Mapping[str, float]) -> None:
         """A point more on every curve."""
         if trainer.is_main:
-            self._add(record, trainer.epoch)
-            self._writer.flush()
+            with self._named():
+                self._add(record, trainer.epoch)
+                self._writer.flush()
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        super().on_fit_end(trainer)
+        writer, self._writer = self._writer, None
+        try:
+            with self._named():
+                if writer is not None:
+                    writer.close()
+        finally:
+            super().on_fit_end(trainer)
 
     def _add(self, record: Mapping[str, float], epoch: int) -> None:
         for name, value in record.items():
             if not math.isnan(value):
-                self._writer.add_scalar(name, value, epoch)
+                self._write(epoch, summary=self._scalar(name, value))
+
+    def _write(self, step: int, **content: Any) -> None:
+        self._writer.write_event(self._events.Event(step=step, wall_time=time.time(), **content))
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What cannot be written names the folder."""
+        try:
+            yield
+        except OSError as error:
+            said = f"{error.strerror or error}: {self.what} was not written"
+            raise OSError(error.errno, said, str(self.folder)) from error
