@@ -117,7 +117,8 @@ def keep(state: Mapping[str, np.ndarray], K: int, path: Path) -> None:
 
 def work(settings: argparse.Namespace, communicator: Communicator) -> None:
     """Train this rank's tower, beside the other."""
-    mc.set_threads(together.cores(communicator) if settings.threads is None else settings.threads)
+    cores = together.cores(communicator)  # both ranks call it, whichever has --threads
+    mc.set_threads(cores if settings.threads is None else settings.threads)
     if settings.out is not None and (settings.out.is_dir() or not os.access(settings.out.parent, os.W_OK)):
         raise ValueError(f"--out expected a file in a folder that can be written to, got {settings.out}")
     alike = ("lr", "weight_decay", "epochs", "batch_size", "seed", "out")  # or the towers grow apart, or one waits

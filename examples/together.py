@@ -36,10 +36,10 @@ def ranks(settings: argparse.Namespace) -> mc.distributed.Communicator | None:
 def begun(settings: argparse.Namespace) -> Iterator[None]:
     """The ranks have found each other, rank 0 alone prints, and those of one machine share its cores."""
     communicator = ranks(settings)
-    if settings.threads is not None:
-        mc.set_threads(settings.threads)
-    elif communicator is not None:
-        mc.set_threads(cores(communicator))
+    own = None if communicator is None else cores(communicator)  # all ranks call it, whoever has --threads
+    threads = own if settings.threads is None else settings.threads
+    if threads is not None:
+        mc.set_threads(threads)
     if communicator is None or communicator.size == 1:
         yield
         return

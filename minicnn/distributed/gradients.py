@@ -27,7 +27,8 @@ import numpy as np
 from .. import _part, autograd
 from ..device import array_module
 from ..nn import Parameter
-from .communicator import Communicator, Request
+from .agreement import check_same
+from .communicator import Communicator, Request, described
 
 Array = Any
 BUCKET_BYTES = 1 << 20
@@ -112,8 +113,9 @@ class GradientBuckets:
             loss.backward(weight)                # weight = n_r / n
         optimizer.step()                         # every rank makes the same step
 
-    parameters: in one order on all ranks; each has values. communicator: the ranks. bucket_bytes: a bucket is full when
-        it has so many; a Parameter that is larger has one of its own and is not copied.
+    parameters: in one order on all ranks, of the same shapes and dtypes, trained or frozen alike; each has values.
+    communicator: the ranks. bucket_bytes: a bucket is full when it has so many; a Parameter that is larger has one of
+        its own and is not copied.
 
     trace: of the last pass. The gradients are views of the buckets, which the next pass writes over.
 
@@ -204,7 +206,15 @@ class GradientBuckets:
             sent.done = self._now()
 
     def _make_buckets(self) -> None:
-        """Buckets in the order of rank 0's pass, behind them what it did not reach."""
+        """Buckets in the order of rank 0's pass, behind them what it did not reach.
+
+        Raises ValueError where the Parameters are not alike on all ranks: the sums would be of other numbers, or hang.
+        """
+        kinds = [
+            described(parameter.data) + ("" if trained else " frozen")
+            for parameter, trained in zip(self.parameters, self._trained, strict=True)
+        ]
+        check_same(self.communicator, "GradientBuckets: the parameters", kinds)
         order = self.communicator.gather(self._completed)[0]
         order += [i for i, trained in enumerate(self._trained) if trained and i not in set(order)]
         places = in_buckets(order, [parameter.data for parameter in self.parameters], self.bucket_bytes)

@@ -68,7 +68,8 @@ def place(environment: Mapping[str, str]) -> Place | None:
     for launcher, names in LAUNCHERS.items():
         if all(name in environment for name in names):
             return Place(launcher, *(int(environment[name]) for name in names))
-    tasks = environment.get("SLURM_NTASKS", "1")
+    # without an option for tasks Slurm counts only nodes, and srun starts one task on each
+    tasks = environment.get("SLURM_NTASKS", environment.get("SLURM_JOB_NUM_NODES", "1"))
     if "SLURM_JOB_ID" in environment and tasks != "1":
         raise RuntimeError(
             f"Slurm has given this job {tasks} tasks, but srun did not start this process: write `srun python ...` in "

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import os
 import pickle
-import signal
 import sys
 from collections import Counter
 from typing import Any, NoReturn
@@ -13,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .communicator import Array, Communicator, Done, Request, described
-from .failures import Watcher
+from .failures import Watcher, ended_after, kill_rank
 from .leaving import Call, Farewells
 
 MAX_BYTES = 2**31 - 1  # MPI counts in C's int
@@ -80,7 +78,7 @@ class MpiCommunicator(Communicator):
             self._ranks.Abort(1)
         # MPICH's mpiexec ends all ranks when one is killed; but MPI_Abort lets each end by itself, which their watchers
         # would take for a crash, and of a status alone it takes no notice if the rank is on another machine.
-        os.kill(os.getpid(), signal.SIGKILL)
+        kill_rank()
         raise SystemExit(1)
 
     def _gathered(self, part: Array) -> Array:
@@ -120,7 +118,8 @@ class MpiCommunicator(Communicator):
         except (RuntimeError, TimeoutError) as error:
             missing = self._farewells.missing()
             self.abort(f"{error} (ranks that have not ended: {missing})" if missing else str(error))
-        self._MPI.Finalize()
+        with ended_after(self.timeout):  # it waits for the other ranks once more
+            self._MPI.Finalize()
         self._watcher.dismiss()
 
     def _memory(self, array: Array) -> list[Any]:

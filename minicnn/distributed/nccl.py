@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import traceback
 from typing import Any, NoReturn
 
 from ..device import is_recording
 from .communicator import Array, Communicator, Request, described
+from .failures import ended_after
 from .leaving import Call
 from .mpi import MpiCommunicator
-from .starting import ended_after
 
 MAX_BYTES = 2**31 - 1  # older versions of CuPy pass a count as C's int
 
@@ -40,6 +41,9 @@ class NcclCommunicator(Communicator):
         self.rank, self.size, self.timeout = ranks.rank, ranks.size, ranks.timeout
         cupy.cuda.Device(local_rank % cupy.cuda.runtime.getDeviceCount()).use()
         self._check_own_gpus()
+        # From 2.22 on NCCL connects the ranks of a sum only in the first one, which then waits inside NCCL without a
+        # limit; 0 connects them as the group is started, which has one.
+        os.environ.setdefault("NCCL_RUNTIME_CONNECT", "0")
         self._groups = [self._started_group(), self._started_group()]  # by `apart`
         self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in self._groups]
         self._group, self._stream = self._groups[False], self._streams[False]

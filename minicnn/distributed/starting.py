@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
-from .failures import Watcher, end_with_name
+from .failures import Watcher, end_with_name, ended_after
 from .launching import Place
 from .mpi import MpiCommunicator
 
+_started: MpiCommunicator | None = None
 
-@cache  # MPI starts and ends once in a process: where `init` has failed for one device, another may be asked for
+
 def start_mpi(here: Place, timeout: float) -> MpiCommunicator:
     """The ranks that the launcher has started; from then on a failure of this one ends them all.
 
+    MPI starts and ends once in a process: where `init` has failed for one device, and another is asked for, they are
+    the same ranks with the new timeout.
+
     Raises ImportError without mpi4py, RuntimeError if no MPI library loads or if it is not the launcher's.
     """
+    global _started
+    if _started is None:
+        _started = _start(here, timeout)
+    _started.timeout = timeout
+    return _started
+
+
+def _start(here: Place, timeout: float) -> MpiCommunicator:
     MPI = _loaded()
     watcher = Watcher(here, timeout)
     with ended_after(timeout):
@@ -59,16 +67,3 @@ def _loaded() -> Any:
             "by `module load openmpi`"
         ) from error
     return MPI
-
-
-@contextmanager
-def ended_after(timeout: float) -> Iterator[None]:
-    """A call into a library that waits for other ranks, and cannot be given a limit: after `timeout` seconds this
-    process ends. The library may hold Python's lock meanwhile, so the system has the clock."""
-    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process
-    signal.setitimer(signal.ITIMER_REAL, timeout)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ def begin_together(trainer: Trainer, plan: Plan, communicator: Communicator) -> 
     check_same(communicator, "fit: ", _described(trainer, plan))
     _share_streams(trainer, plan, communicator)
     _fill(trainer, plan)
+    check_same(communicator, "fit: the layer ", _layers(trainer.model))
     check_same(communicator, "fit: the array ", _layouts(trainer))
     device = device_of(next(trainer.model.parameters()).data)
     _broadcast(_arrays(trainer), communicator, device)
@@ -87,11 +89,19 @@ def _truth(dataset: Any) -> dict[str, Any]:
     return truth
 
 
+def _layers(model: nn.Module) -> dict[str, str]:
+    """Every layer's kind and settings, by name, as they are printed; without addresses, which differ by process."""
+    layers = {name: f"{type(layer).__name__}({layer.extra_repr()})" for name, layer in model.named_modules()}
+    return {name: re.sub(" at 0x[0-9a-f]+", "", text) for name, text in layers.items()}
+
+
 def _layouts(trainer: Trainer) -> dict[str, str]:
     """Shape and dtype of every array that ranks exchange, by name; a Parameter is trained or frozen."""
     parameters, state = dict(trainer.model.named_parameters()), trainer.optimizer.state_dict()
     arrays = {**parameters, **dict(trainer.model.named_buffers())}
     arrays |= {f"optimizer.{name}": array for name, array in state.items() if is_array(array)}
+    if trainer.average is not None:
+        arrays |= {f"average.{name}": array for name, array in trainer.average.state_dict().items()}
     frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
     return {n: f"{a.dtype} {tuple(a.shape)}" + (" frozen" if n in frozen else "") for n, a in arrays.items()}
 

@@ -7,6 +7,7 @@ same gradients every rank makes the same step, bit for bit, keeps the same histo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ..data import DataLoader
 from ..device import array_module, device_of, to_device
 from ..distributed.agreement import check_same
 from ..distributed.communicator import Communicator
+from ..distributed.failures import sentence
 from ..distributed.gradients import GradientBuckets
 from ..distributed.statistics import average_statistics, own_statistics
 from ..ops.sync_norm import merged_moments
@@ -46,7 +48,11 @@ class Ranks:
 
     @contextmanager
     def together(self, plan: Plan) -> Iterator[None]:
-        """`with ranks.together(plan):` all ranks have begun alike, and every step is one of all of them."""
+        """`with ranks.together(plan):` all ranks have begun alike, and every step is one of all of them.
+
+        An error is said at once with the rank's name, and passes through: where the script then waits for the others,
+        as by `save` in a `finally`, the error that ends the job is another one.
+        """
         if plan.loader.batch_size < self.communicator.size:
             raise ValueError(
                 f"fit got batches of {plan.loader.batch_size} samples for {self.communicator.size} ranks, and each "
@@ -56,6 +62,9 @@ class Ranks:
         self.trainer._buckets = GradientBuckets(self.trainer.optimizer.params, self.communicator)
         try:
             yield
+        except Exception as error:
+            print(f"rank {self.communicator.rank}: {sentence(type(error), error)}", file=sys.stderr, flush=True)
+            raise
         finally:
             self.trainer._buckets = None
 

@@ -238,6 +238,52 @@ def test_the_sums_of_three_ranks_are_the_gradients_of_the_whole_batch(tmp_path):
     assert unused == ["unused.weight", "unused.bias"]
 
 
+UNLIKE = """
+import json
+from minicnn import nn
+from minicnn.distributed.gradients import GradientBuckets
+
+ranks = distributed.init(timeout=10)
+one = ranks.rank == 1
+
+def message(outputs=3, dtype="float32", frozen=False, layers=1):
+    model = nn.Sequential(*(nn.Linear(4, outputs if layer == 0 else 4) for layer in range(layers))).to(dtype=dtype)
+    model[0].bias.requires_grad = not frozen
+    buckets = GradientBuckets(list(model.parameters()), ranks)
+    try:
+        with buckets.summing():
+            model[0](mc.tensor(np.ones((2, 4), dtype))).sum().backward()
+    except ValueError as error:
+        return str(error)
+
+said = [message(5 if one else 3), message(dtype="float64" if one else "float32"), message(frozen=one),
+        message(layers=2 if one else 1), message()]
+everywhere = ranks.gather(said)
+if ranks.is_main:
+    print(json.dumps(everywhere))
+"""
+
+
+@needs_mpi
+def test_parameters_that_are_not_alike_are_named_before_anything_is_summed(tmp_path):
+    job = run(2, UNLIKE, tmp_path)
+    assert job.status == 0, job.errors
+    said, on_rank_1 = json.loads(job.output)
+    assert said == on_rank_1
+    places = ["[0]", "[0]", "[1]", ""]
+    firsts = ["'float32 (4, 3)'", "'float32 (4, 3)'", "'float32 (3,)'", "['float32 (4, 3)', 'float32 (3,)']"]
+    seconds = [
+        "'float32 (4, 5)'",
+        "'float64 (4, 3)'",
+        "'float32 (3,) frozen'",
+        "['float32 (4, 3)', 'float32 (3,)', 'float32 (4, 4)', 'float32 (4,)']",
+    ]
+    for text, place, first, second in zip(said, places, firsts, seconds, strict=False):
+        parts = f"the parameters{place} must be the same on all ranks, but rank 0 has {first} and rank 1 has {second}"
+        assert parts in text
+    assert said[4] is None
+
+
 class Sometimes(nn.Module):
     """A layer that a rank may leave out, behind one that sums over the ranks on its way back."""
 

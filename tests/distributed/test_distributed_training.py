@@ -202,6 +202,36 @@ def test_a_run_goes_on_on_another_number_of_ranks_in_the_middle_of_an_epoch(tmp_
         np.testing.assert_allclose(resumed[0]["weights"], straight[0]["weights"], rtol=1e-4, atol=1e-6)
 
 
+KILLED = """
+import signal
+class Killed(Callback):
+    def on_step_end(self, trainer, record):
+        if ranks.rank == 1 and (trainer.epoch, trainer.batch) == (1, 3):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+mc.seed(7)
+trained = trainer(callbacks=[Killed()] if ranks.size == 3 else [])
+if ranks.size == 2 and os.path.exists("last"):
+    trained.load("last")
+begun = trained.epoch, trained.batch
+history = trained.fit(loader(), 2 - trained.epoch, checkpoint="last", checkpoint_every=1)
+tell(begun=begun, loss=history["loss"], digest=digest(trained))
+"""
+
+
+@pytest.mark.slow
+def test_after_a_rank_was_killed_less_ranks_go_on_from_the_checkpoint(tmp_path):
+    straight = results(1, KILLED, tmp_path / "straight")[0]
+    job = run(3, COMMON + KILLED, tmp_path)
+    assert job.status != 0
+    assert "digest" not in job.output
+    rest = results(2, KILLED, tmp_path)
+    assert rest[0]["begun"][0] == 1
+    assert rest[0]["begun"][1] in (2, 3)
+    assert rest[0]["digest"] == rest[1]["digest"]
+    np.testing.assert_allclose(rest[0]["loss"], straight["loss"], rtol=1e-5)
+
+
 DIFFERENT = """
 def message(*arguments, **options):
     try:
@@ -221,6 +251,14 @@ fitted = trainer(nn.Sequential(nn.Flatten(), nn.Linear(144, 5)))
 said["samples"] = message(data.ArrayDataset(images[:100], labels[:100]) if one else train, 1)
 said["checkpoint"] = message(train, 1, checkpoint="x" if one else None)
 said["small"] = message(train, 1, batch_size=1)
+fitted = trainer(nn.Sequential(nn.Conv2d(1, 2, 3, stride=1 + one), nn.GlobalAvgPool2d(), nn.Linear(2, 5)))
+said["layer"] = message(train, 1)  # its arrays are alike
+model = nn.Sequential(nn.Flatten(), nn.Linear(144, 5))
+fitted = trainer(model, average=optim.WeightAverage(model, 0.5))
+if one:
+    fitted.average.update()
+said["average"] = message(train, 1)
+fitted = trainer(nn.Sequential(nn.Flatten(), nn.Linear(144, 5)))
 fitted.epoch += one
 said["epoch"] = message(train, 2 - one)
 tell(**said)
@@ -231,12 +269,14 @@ def test_ranks_that_do_not_fit_together_are_named(tmp_path):
     told = results(2, DIFFERENT, tmp_path)
     assert told[0] == told[1]
     expected = {
-        "shape": ("['1.weight']", "rank 0 has 'float32 (144, 5)' and rank 1 has 'float32 (144, 6)'"),
+        "shape": ("the layer ['1']", "out_features=5, bias=True)' and rank 1 has", "out_features=6, bias=True)'"),
         "dtype": ("['1.weight']", "rank 0 has 'float32 (144, 5)' and rank 1 has 'float64 (144, 5)'"),
         "lr": ("['optimizer'][1]['lr']", "rank 0 has 0.2 and rank 1 has 0.1"),
         "samples": ("['training data']['samples']", "rank 0 has 641 and rank 1 has 100"),
         "checkpoint": ("['checkpoint']", "rank 0 has 'none' and rank 1 has 'a file'"),
         "small": ("batches of 1 samples for 2 ranks",),
+        "layer": ("the layer ['0']", "kernel_size=(3, 3), stride=(1, 1))' and rank 1 has 'Conv2d(", "stride=(2, 2))'"),
+        "average": ("the array ['average.1.weight']", "rank 0 has nothing and rank 1 has 'float32 (144, 5)'"),
         "epoch": ("['epochs done']", "rank 0 has 0 and rank 1 has 1"),
     }
     for name, parts in expected.items():

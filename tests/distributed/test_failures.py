@@ -44,12 +44,54 @@ def test_an_exception_ends_all_ranks_and_names_its_own(tmp_path, failure, said):
     assert "without a word" not in job.said
 
 
+SAVED_AT_LAST = """
+from minicnn import data, nn, optim
+from minicnn.train import Callback
+
+class Broken(Callback):
+    def on_step_end(self, trainer, record):
+        if ranks.rank == 1 and trainer.batch == 2:
+            raise ValueError("no such image")
+
+ranks = distributed.init(timeout=5)
+mc.set_threads(1)
+model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+dataset = data.ArrayDataset(np.ones((32, 2, 2, 1), np.uint8), np.zeros(32, np.int64))
+trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1), communicator=ranks, callbacks=[Broken()])
+try:
+    trainer.fit(data.DataLoader(dataset, 8, workers=1), 1, progress=False)
+finally:
+    trainer.save("kept")
+"""
+
+
+def test_an_error_is_said_before_what_the_script_then_does_together_with_the_others(tmp_path):
+    """The others are in the middle of a step: `save` on rank 1 alone waits for them in vain."""
+    job = run(2, SAVED_AT_LAST, tmp_path)
+    assert job.status != 0
+    assert job.said.splitlines()[0] == "rank 1: ValueError: no such image"
+
+
 @pytest.mark.parametrize("number", ["KILL", pytest.param("SEGV", marks=pytest.mark.slow)])
 def test_a_rank_that_is_killed_is_named(tmp_path, number):
     job = fail(f"import signal; os.kill(os.getpid(), signal.SIG{number})", tmp_path)
     ours, of_open_mpi = r"\(process \d+ on .*\) ended without a word: it was killed", r"with PID \d+ on .*\s+signal \d+"
     assert re.search(f"rank 1 {ours if IS_MPICH else of_open_mpi}", job.errors)
     assert job.said.count("rank") == int(IS_MPICH), "other ranks say nothing"
+
+
+@pytest.mark.skipif(not IS_MPICH, reason="of other launchers it is their own matter for whom they wait")
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("import signal; os.kill(os.getpid(), signal.SIGKILL)", r"rank 1 \(process \d+ on .*\) ended without a word: "),
+        ("raise ValueError('no such image')", "rank 1: ValueError: no such image"),
+    ],
+)
+def test_a_process_that_the_rank_has_forked_does_not_outlive_it(tmp_path, failure, said):
+    fork = "import multiprocessing as m; m.get_context('fork').Process(target=time.sleep, args=(30,)).start()"
+    job = fail(f"{fork}; {failure}", tmp_path)
+    assert re.match(said, job.said)
 
 
 @pytest.mark.parametrize("failure", ["sys.exit(3)", "sys.exit('train.py: no data')", "sys.exit()"])

@@ -48,15 +48,24 @@ def failure(code=INIT, **environment):
         ({**SLURM, "PMI_SIZE": "6", "PMI_RANK": "4"}, Place("srun --mpi=pmi2", 6, 4, 1)),
         ({"PMI_SIZE": "6", "PMI_RANK": "4"}, Place("another launcher with PMI", 6, 4, 4)),
         ({**BATCH, "SLURM_NTASKS": "1"}, None),
+        ({"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "1"}, None),
     ],
 )
 def test_the_launcher_is_read_from_the_environment(environment, expected):
     assert place(environment) == expected
 
 
-def test_sbatch_without_srun_is_named():
-    with pytest.raises(RuntimeError, match="6 tasks, but srun did not start this process: write `srun python"):
-        place(BATCH)
+@pytest.mark.parametrize(
+    ("environment", "tasks"),
+    [
+        (BATCH, 6),
+        ({**BATCH, "SLURM_JOB_NUM_NODES": "2"}, 6),
+        ({"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "8"}, 8),  # one on each node
+    ],
+)
+def test_sbatch_without_srun_is_named(environment, tasks):
+    with pytest.raises(RuntimeError, match=f"{tasks} tasks, but srun did not start this process: write `srun python"):
+        place(environment)
 
 
 def test_without_a_launcher_there_is_one_rank_and_no_mpi():
@@ -87,6 +96,21 @@ def test_init_again_is_the_same_communicator_and_other_settings_are_refused():
     assert init(timeout=5) is ranks
     with pytest.raises(ValueError, match="timeout 5 as at its first call, got 'cpu' and 6"):
         init(timeout=6)
+
+
+@needs_mpi
+def test_init_after_one_that_failed_has_the_same_ranks_and_its_own_timeout(tmp_path):
+    code = """
+try:
+    distributed.init("tpu", timeout=5)
+except ValueError:
+    ranks = distributed.init(timeout=2)
+    told = ranks.gather([ranks.rank, ranks.timeout])
+    if ranks.is_main:
+        print(told)
+"""
+    job = run(2, code, tmp_path)
+    assert (job.status, job.output, job.errors) == (0, "[[0, 2], [1, 2]]\n", "")
 
 
 def test_without_mpi4py_it_says_what_to_install(tmp_path):

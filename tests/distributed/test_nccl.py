@@ -26,6 +26,13 @@ def holds(size, code, cwd, gpus=4):
     assert done.output.count("done") == size
 
 
+def test_ranks_are_connected_as_they_begin_unless_the_user_will_have_it_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv("NCCL_RUNTIME_CONNECT", raising=False)
+    holds(2, "assert os.environ['NCCL_RUNTIME_CONNECT'] == '0'", tmp_path)
+    monkeypatch.setenv("NCCL_RUNTIME_CONNECT", "1")
+    holds(2, "assert os.environ['NCCL_RUNTIME_CONNECT'] == '1'", tmp_path)
+
+
 def test_sums_broadcasts_and_messages(tmp_path):
     holds(3, """
 local_rank = distributed.launching.place(os.environ).local_rank

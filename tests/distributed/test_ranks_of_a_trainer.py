@@ -9,6 +9,7 @@ from threads import run_ranks
 import minicnn as mc
 from minicnn import data, nn, optim
 from minicnn import functional as F
+from minicnn.distributed import launching
 from minicnn.train import Callback
 from minicnn.train import trainer as trainer_module
 
@@ -45,6 +46,25 @@ def samples(count, **options):
 
 def weights(trained):
     return {name: array.tobytes() for name, array in trained.model.state_dict().items()}
+
+
+def test_one_process_trains_with_a_communicator_as_without(monkeypatch):
+    monkeypatch.setattr(launching, "_started", None)
+    monkeypatch.setattr(launching, "place", lambda environment: None)  # no launcher
+    seen = []
+
+    class Look(Callback):
+        def on_step_end(self, trainer, record):
+            seen.append((trainer._ranks, trainer._buckets))
+
+    def trained(model, communicator):
+        fitted = trainer(model, communicator, callbacks=[Look()])
+        fitted.fit(samples(24), 2, progress=False)
+        return weights(fitted)
+
+    one, other = networks(2, small)
+    assert trained(one, mc.distributed.init()) == trained(other, None)
+    assert seen == [(None, None)] * 12
 
 
 def test_what_rank_0_saves_all_ranks_can_load_at_once(tmp_path, monkeypatch):
@@ -201,6 +221,28 @@ def test_a_part_of_one_sample_that_batch_norm_refuses_is_explained():
     assert "of the 5 samples of batch 2 rank" in said
     assert "has one alone" in said
     assert "drop_last=True, another batch size, or layers of nn.SyncBatchNorm" in said
+
+
+class Shown(nn.ReLU):
+    """A layer that is printed with the address of one of its parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.part = object()
+
+    def extra_repr(self):
+        return f"{self.part}, slope=0"
+
+
+def test_layers_of_one_kind_are_alike_wherever_they_lie():
+    models = networks(2, lambda: nn.Sequential(nn.Flatten(), Shown(), nn.Linear(16, 3)))
+    assert repr(models[0]) != repr(models[1])
+
+    def work(communicator):
+        return trainer(models[communicator.rank], communicator).fit(samples(16), 1, progress=False)["loss"]
+
+    first, second = run_ranks(2, work)
+    assert first == second
 
 
 def test_labels_and_classes_that_differ_are_named():
