@@ -1,15 +1,17 @@
 """Data-parallel training on one rank and on more, beside PyTorch's DistributedDataParallel with gloo; and on paper.
 
 A rank is a process with one thread, or as many as --threads says, and with images of its own, always as many: two ranks
-do twice the work in a step, and would take as long if they cost each other nothing. Each job is started anew in every
-round, in turn; the losses of its first steps must agree with those of the others on as many ranks.
+do twice the work in a step, and would take as long if they cost each other nothing. The ranks of a contender are
+started anew in every round, in turn; the losses of their first steps must agree with those of the others.
 
 The ranks of one machine share its memory and its caches, and so a second one costs something even where it says
-nothing. Therefore the same ranks also make steps without sums: what a step is longer with them is their cost.
+nothing. Therefore the same processes make steps of three kinds, which take turns every few steps: "alone", one rank
+while the others sleep; "silent", all of them, without sums; "summed", as one trains. What a step is longer with sums is
+their cost. (Behind the first silent step the ranks' weights differ; how long a step takes does not depend on them.)
 
-From minicnn's step on one rank, with the time at which each bucket of gradients is ready, and from the speeds of links
-that ring.py states, follows how far data parallelism goes: 8, 64 and 512 ranks, each with a machine and a link of its
-own, with sums that begin during the backward pass and with sums that begin after it.
+From minicnn's step alone, with the time at which each bucket of gradients is ready, and from the speeds of links that
+ring.py states, follows how far data parallelism goes: 8, 64 and 512 ranks, each with a machine and a link of its own,
+with sums that begin during the backward pass and with sums that begin after it.
 """
 
 from __future__ import annotations
@@ -22,24 +24,27 @@ import cli
 import harness
 import launch_ranks
 import report
-from distributed_result import OURS, PAPER, Job, Result, Said, paper
+from distributed_result import OURS, PAPER, Result, Said, paper
 from harness import Pace
 from networks import MODELS, STEPS, TOLERANCE, Task
+from rank_work import KINDS
 from ring import LINKS
 from timeline import timeline
 
 TRAINED = ("lenet5", "resnet18")
 WITHOUT_DROPOUT = ("lenet5", "resnet20", "resnet18", "resnet50")  # the libraries draw other random numbers
 LAYOUTS = ("torch nchw", "torch nhwc")
-WIDTHS = (11, 5, 10, 10, 9, 7, 11, 8)
-HEAD = ("", "ranks", "ms/step", "images/s", "x 1 rank", "sums %", "wait %", "MB/step")
+WIDTHS = (11, 6, 10, 10, 7, 7, 11, 8)
+HEAD = ("", "step", "ms/step", "images/s", "x alone", "sums %", "wait %", "MB/step")
 PAPER_WIDTHS = (12, 16, 16, 16)
 EPILOGUE = f"""\
 columns:
+  step                    alone: one rank, the others sleep; silent: all ranks,
+                          without sums; summed: all ranks, as one trains
   ms/step                 median over the rounds of the median step of a job, of
                           its slowest rank
   images/s                of all ranks together
-  x 1 rank                that over the images a second of one rank, the median
+  x alone                 that over the images a second of one rank, the median
                           over the rounds
   sums %                  how much of the step would be gone without sums
   wait %                  in how much of the step a rank waited for sums with
@@ -67,22 +72,21 @@ def main() -> int:
 
     if missing := launch_ranks.why_no_mpi():
         sys.exit(missing)
-    pace = Pace(options.rounds, 0.02, calls=1) if options.quick else Pace(options.rounds, 3.0, calls=5)
+    pace = Pace(options.rounds, 0.02, calls=1) if options.quick else Pace(options.rounds, 3.0, calls=8)
     contenders = [OURS, *(LAYOUTS if cli.has_torch(options) else ())]
-    jobs = [(name, ranks) for name in contenders for ranks in (1, options.ranks)]
     results = []
     for model in options.model or TRAINED:
         task = Task(model, options.batch_size or MODELS[model][0], models.input_shape(model)[0])
         try:
-            results.append(measure(task, jobs, options.threads, pace))
+            results.append(measure(task, contenders, options, pace))
         except RuntimeError as error:  # of a job, with what it said
             sys.exit(f"{model}: {error}")
         _print(results[-1], options.threads)
         if options.trace:
             print("\na step of rank 0, from the beginning of its backward pass to the last sum")
-            print(timeline(results[-1].said[results[-1].most][-1]["trace"]))
+            print(timeline(results[-1].said[OURS][-1]["trace"]))
     print("\n" + "\n".join(report.filled(f"{link.name}: {link.source}.") for link in LINKS))
-    last = results[-1].said[results[-1].most][-1]
+    last = results[-1].said[OURS][-1]
     described = {**report.machine(options.threads), **{name: last[name] for name in ("numba threads", "mpi")}}
     print(f"\n{report.describe(described)}")
     if options.json:
@@ -100,8 +104,8 @@ def _options() -> argparse.Namespace:
                         f"{' and '.join(TRAINED)})")  # fmt: skip
     result.add_argument("--batch-size", type=cli.positive, metavar="N", help="images a step and rank (default: "
                         f"{', '.join(f'{MODELS[name][0]} for {name}' for name in TRAINED)})")  # fmt: skip
-    result.add_argument("--ranks", type=_several, default=2, metavar="N", help="of the larger jobs, on this machine "
-                        "(default: %(default)s)")  # fmt: skip
+    result.add_argument("--ranks", type=_several, default=2, metavar="N", help="all on this machine (default: "
+                        "%(default)s)")  # fmt: skip
     result.add_argument("--trace", action="store_true", help="draw when each bucket of a step of minicnn was sent and "
                         "when it was summed, beside the backward pass")  # fmt: skip
     return result.parse_args()
@@ -114,50 +118,47 @@ def _several(text: str) -> int:
     return number
 
 
-def measure(task: Task, jobs: list[Job], threads: int, pace: Pace) -> Result:
-    """A process for each rank of each job in each round, one job at a time."""
-    said: dict[Job, list[Said]] = {job: [] for job in jobs}
+def measure(task: Task, contenders: list[str], options: argparse.Namespace, pace: Pace) -> Result:
+    """A process for each rank of each contender in each round, one contender at a time."""
+    said: dict[str, list[Said]] = {name: [] for name in contenders}
     for number in range(pace.rounds):
-        first = number % len(jobs)
-        for job in jobs[first:] + jobs[:first]:
-            said[job].append(launch_ranks.run(task, *job, threads, pace))
+        first = number % len(contenders)
+        for name in contenders[first:] + contenders[:first]:
+            said[name].append(launch_ranks.run(task, name, options.ranks, options.threads, pace))
         check(said)
-    return Result(task, said)
+    return Result(task, options.ranks, said)
 
 
-def check(said: dict[Job, list[Said]]) -> None:
-    """Raise Disagreement unless the last losses of jobs with as many ranks agree."""
+def check(said: dict[str, list[Said]]) -> None:
+    """Raise Disagreement unless the last losses of all contenders agree."""
     import numpy as np
 
-    for ranks in {ranks for _, ranks in said}:
-        losses = {name: np.array(each[-1]["losses"]) for (name, n), each in said.items() if n == ranks}
-        harness.agree(losses, TOLERANCE)
+    harness.agree({name: np.array(each[-1]["losses"]) for name, each in said.items()}, TOLERANCE)
 
 
 def _print(result: Result, threads: int) -> None:
     """The table of what was measured, the ratio, and what follows on paper."""
-    task, losses = result.task, result.said[result.most][-1]["losses"]
+    task, losses = result.task, result.said[OURS][-1]["losses"]
     H, W, C = task.image
     threads_said = f"{threads} thread{'s' * (threads > 1)}"
     print(f"\n{task.model}, batch {task.batch} a rank, images {H} x {W} x {C}, {threads_said} a rank")
-    print(f"the losses of {STEPS} steps on {result.most[1]} ranks go from {losses[0]:.4f} to {losses[-1]:.4f}")
-    print(report.table(HEAD, [row(result, job) for job in result.said], WIDTHS))
+    print(f"the losses of {STEPS} steps on {result.ranks} ranks go from {losses[0]:.4f} to {losses[-1]:.4f}")
+    print(report.table(HEAD, [row(result, name, kind) for name in result.said for kind in KINDS], WIDTHS))
     if result.torch and result.ratio:
-        print(f"{result.most[1]} ranks, images a second over {result.torch[0]}: {report.times(result.ratio)}")
+        print(f"{result.ranks} ranks, images a second over {result.torch}: {report.times(result.ratio)}")
     _print_paper(paper(result.step), task.model)
     sys.stdout.flush()
 
 
-def row(result: Result, job: Job) -> tuple[str, ...]:
-    """The line of a job."""
-    name, ranks = job
-    cells = (name, str(ranks), f"{1e3 * result.seconds(job):,.3f}", f"{result.images(job):,.1f}")
-    if ranks == 1:
-        return *cells, "-", "-", "-", "-"
-    waiting = result.waiting(job)
+def row(result: Result, name: str, kind: str) -> tuple[str, ...]:
+    """The line of a contender's steps of one kind."""
+    times, images = f"{1e3 * result.seconds(name, kind):,.3f}", f"{result.images(name, kind):,.1f}"
+    cells = (name, kind, times, images, "-" if kind == "alone" else f"{result.speed_up(name, kind):.2f}")
+    if kind != "summed":
+        return *cells, "-", "-", "-"
+    waiting = result.waiting(name)
     shown = "-" if waiting is None else " - ".join(f"{100 * part:.1f}" for part in waiting)
-    megabytes = f"{result.said[job][-1]['bytes'] / 1e6:.2f}"
-    return *cells, f"{result.speed_up(job):.2f}", f"{100 * result.sums(job):.1f}", shown, megabytes
+    return *cells, f"{100 * result.sums(name):.1f}", shown, f"{result.said[name][-1]['bytes'] / 1e6:.2f}"
 
 
 def _print_paper(worked_out: dict[str, Any], model: str) -> None:

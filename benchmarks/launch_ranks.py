@@ -1,4 +1,4 @@
-"""Starting the ranks of `bench_distributed.py`: minicnn's by mpiexec, PyTorch's by its own launcher, one alone.
+"""Starting the ranks of `bench_distributed.py`: minicnn's by mpiexec, PyTorch's by its own launcher.
 
 Run as a script this file is a rank.
 """
@@ -27,7 +27,7 @@ LIMIT = 900.0  # seconds that a job may take
 
 
 def why_no_mpi() -> str:
-    """What is missing for more than one rank of minicnn; "" if nothing is."""
+    """What is missing for the ranks of minicnn; "" if nothing is."""
     missing = [] if find_spec("mpi4py") else ["mpi4py"]
     missing += [] if _mpiexec() else ["mpiexec"]
     return f'{" and ".join(missing)} not found: pip install "minicnn[mpi]"' if missing else ""
@@ -39,8 +39,8 @@ def _mpiexec() -> str | None:
 
 
 def run(task: Task, name: str, ranks: int, threads: int, pace: Pace) -> dict[str, Any]:
-    """What rank 0 of a job printed; see `rank_work.measure`. Raises RuntimeError if the job fails or takes too long."""
-    said = json.dumps({"task": asdict(task), "name": name, "ranks": ranks, "threads": threads, "pace": asdict(pace)})
+    """What rank 0 printed; see `rank_work.measure`. Raises RuntimeError if the job fails or takes too long."""
+    said = json.dumps({"task": asdict(task), "name": name, "threads": threads, "pace": asdict(pace)})
     environment = {**os.environ, **dict.fromkeys(cli.THREAD_VARIABLES, str(threads))}
     printed = _finished([*command(name, ranks), __file__, said], environment, LIMIT)
     return dict(json.loads(printed.splitlines()[-1]))
@@ -48,8 +48,6 @@ def run(task: Task, name: str, ranks: int, threads: int, pace: Pace) -> dict[str
 
 def command(name: str, ranks: int) -> list[str]:
     """What starts Python on so many ranks."""
-    if ranks == 1:
-        return [sys.executable]
     if name.startswith("torch"):
         return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     return [_mpiexec() or "mpiexec", "-n", str(ranks), sys.executable]
@@ -99,11 +97,9 @@ def _main() -> None:
         rank = MinicnnRank(task)
         work = rank.work()
         answer = measure(work, pace)
-        answer["numba threads"] = report.machine(said["threads"])["numba threads"]
-        if said["ranks"] == 1:
-            answer["step"] = asdict(rank.observed())
-        else:
-            answer["mpi"] = _mpi()
+        step = rank.observed()
+        answer |= {"numba threads": report.machine(said["threads"])["numba threads"], "mpi": _mpi()}
+        answer["step"] = step and asdict(step)
     if work.rank == 0:
         print(json.dumps(answer), flush=True)
 

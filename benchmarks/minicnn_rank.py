@@ -1,4 +1,4 @@
-"""minicnn's rank of `bench_distributed.py`: what the Trainer does with a batch, on one rank or several."""
+"""minicnn's rank of `bench_distributed.py`: what the Trainer does with a batch on several ranks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from timeline import Trace
 import minicnn as mc
 from minicnn import functional as F
 from minicnn import optim
+from minicnn.distributed.communicator import Alone
 from minicnn.distributed.gradients import GradientBuckets
 
 OBSERVED = 5  # steps, of whose times the medians count
@@ -53,15 +54,14 @@ class MinicnnRank:
         return loss
 
     def work(self) -> RankWork:
-        """What is measured. A rank that is alone has nobody to sum with, and takes the way without buckets."""
-        alone = self.communicator.size == 1
+        """What is measured."""
         return RankWork(
             rank=self.communicator.rank,
             batches=self.batches,
-            summed=self.silent if alone else self.summed,
+            summed=self.summed,
             silent=self.silent,
             gather=self.communicator.gather,
-            trace=None if alone else self._trace,
+            trace=self._trace,
             size=sum(parameter.data.nbytes for parameter in self.optimizer.params),
         )
 
@@ -70,9 +70,18 @@ class MinicnnRank:
         sent = [{"bytes": each.bytes, "started": each.started, "done": each.done} for each in trace.buckets]
         return {"pass ended": trace.pass_ended, "sums ended": trace.sums_ended, "buckets": sent}
 
-    def observed(self) -> Step:
-        """When the buckets of a step are ready, on a rank that is alone: the medians over some steps."""
+    def observed(self) -> Step | None:
+        """When the buckets of a step are ready where nothing is sent: the medians over some steps of rank 0, for which
+        the others wait; None on these."""
+        communicator, over = self.communicator, np.zeros(1, np.float32)
+        if not communicator.is_main:
+            request = communicator.start_broadcast(over)
+            while not request.done():
+                time.sleep(0.01)  # a rank that looked all the time would keep its core busy
+            return None
+        self.buckets = GradientBuckets(self.optimizer.params, Alone(communicator.timeout))
         steps = [self._looked_at() for _ in range(WARM_UP + OBSERVED)]
+        communicator.broadcast(over)
         return median_step(steps[WARM_UP:])
 
     def _looked_at(self) -> Step:

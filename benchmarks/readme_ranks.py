@@ -21,21 +21,25 @@ def machine(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _measured(results: list[dict[str, Any]]) -> str:
-    """A row for each contender on each number of ranks."""
+    """A row for each kind of step of each contender."""
     head = ("a training step", "ranks", "time", "images a second", "times one rank", "for sums", "waiting", "MB summed")
     rows = []
     for result in results:
-        for job in result["jobs"]:
-            cells = [report.duration(job["seconds"]), f"{job['images a second']:,.1f}"]
-            if job["ranks"] == 1:
-                cells += ["-"] * 4
-            else:
-                summed = job["rounds"][-1]["bytes"] / 1e6
-                cells += [f"{job['times one rank']:.2f}", _percent(job["part of sums"])]
-                cells += [" - ".join(map(_percent, job["part of waiting"] or [None])), f"{summed:.2f}"]
-            name = f"{result['model']}, batch {result['batch size of a rank']} a rank, {job['contender']}"
-            rows.append((name, str(job["ranks"]), *cells))
+        ranks = str(result["ranks"])
+        kinds = (("alone", "1"), ("silent", f"{ranks}, without sums"), ("summed", ranks))
+        for contender in result["contenders"]:
+            name = f"{result['model']}, batch {result['batch size of a rank']} a rank, {contender['name']}"
+            for kind, who in kinds:
+                cells = [report.duration(contender["seconds"][kind]), f"{contender['images a second'][kind]:,.1f}"]
+                cells += ["-" if kind == "alone" else f"{contender['times one rank'][kind]:.2f}"]
+                rows.append((name, who, *cells, *(_sums(contender) if kind == "summed" else ["-"] * 3)))
     return report.markdown(head, rows)
+
+
+def _sums(contender: dict[str, Any]) -> list[str]:
+    """What the sums cost a contender."""
+    waiting = " - ".join(map(_percent, contender["part of waiting"] or [None]))
+    return [_percent(contender["part of sums"]), waiting, f"{contender['rounds'][-1]['bytes'] / 1e6:.2f}"]
 
 
 def _paper(result: dict[str, Any]) -> Iterator[str]:

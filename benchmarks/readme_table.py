@@ -11,6 +11,8 @@ machine has a name of its own, which ends the names of its files, such as
   bench_learning_NAME.json   bench_learning.py --json, for docs/experiments.md
   bench_accuracy_NAME.json   bench_accuracy.py --json, for docs/accuracy.md
   bench_distributed_NAME.json  bench_distributed.py --json, for the guide
+  bench_loader_NAME.json     bench_loader.py --json, for docs/data.md
+  bench_augmentation_NAME.json  bench_augmentation.py --json, likewise
 
 A GPU has a name and files of its own, written with --device cuda, such as
 bench_kernels_nvidia_h200.json. What a machine has no file of is left out.
@@ -28,6 +30,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import readme_data
 import readme_gpu
 import readme_ranks
 import report
@@ -78,6 +81,18 @@ def ranks(folder: Path) -> str:
     """Training on several ranks, measured and on paper, machine by machine."""
     paths = sorted(folder.glob("bench_distributed_*.json"))
     return "\n\n".join(part for path in paths for part in readme_ranks.machine(_measured(path))) or NOTHING
+
+
+def samples(folder: Path) -> str:
+    """How long a network waits for batches, and what transforms take, machine by machine."""
+    parts = []
+    for path in sorted(folder.glob("bench_loader_*.json")):
+        content = json.loads(path.read_text())
+        parts += [f"{_described(content['machine'])}:", *readme_data.loading(content)]
+        raced = path.with_name(path.name.replace("bench_loader", "bench_augmentation"))
+        if raced.exists():
+            parts.append(readme_data.augmentation(_measured(raced)))
+    return "\n\n".join(parts) or NOTHING
 
 
 def learning(folder: Path) -> str:
@@ -252,6 +267,7 @@ def _ratio(ratio: float | None) -> str:
 PAGES = {
     "README.md": tables,
     "docs/accuracy.md": accuracies,
+    "docs/data.md": samples,
     "docs/experiments.md": learning,
     "docs/guide/16_many_machines.md": ranks,
 }

@@ -13,53 +13,61 @@ from ranks import needs_mpi
 from scripts import run
 
 
-def said(seconds, silent, waited, **more):
+def said(alone, silent, summed, waited, **more):
     """What a job says."""
-    return {"losses": [2.0, 1.0], "seconds": seconds, "silent": silent, "waited": waited, "bytes": 3_000_000, **more}
+    return {"losses": [2.0, 1.0], "alone": alone, "silent": silent, "summed": summed, "waited": waited,
+            "bytes": 3_000_000, **more}  # fmt: skip
 
 
 @pytest.fixture
 def result():
-    """Two rounds: minicnn with 10 ms a step on one rank and 12.5 on two, PyTorch with 20 and 25 or more."""
+    """Two rounds on two ranks: minicnn with 10 ms a step alone and 12.5 with sums, PyTorch with 20 and 25 or more."""
     from distributed_result import Result
     from networks import Task
 
     step = {"seconds": 0.010, "backward_end": 0.008, "buckets": [{"size": 10**6, "ready": 0.004}]}
-    return Result(Task("lenet5", 5, 28), {
-        ("minicnn", 1): [said(0.010, 0.010, None, step=step)] * 2,
-        ("minicnn", 2): [said(0.0125, 0.012, [0.0002, 0.002]), said(0.0125, 0.011, [0.003, 0.0003])],
-        ("torch nchw", 1): [said(0.02, 0.02, None)] * 2,
-        ("torch nchw", 2): [said(0.05, 0.04, None)] * 2,
-        ("torch nhwc", 1): [said(0.02, 0.02, None)] * 2,
-        ("torch nhwc", 2): [said(0.025, 0.02, None)] * 2,
+    return Result(Task("lenet5", 5, 28), 2, {
+        "minicnn": [said(0.010, 0.012, 0.0125, [0.0002, 0.002], step=step),
+                    said(0.010, 0.011, 0.0125, [0.003, 0.0003], step=step)],
+        "torch nchw": [said(0.02, 0.04, 0.05, None)] * 2,
+        "torch nhwc": [said(0.02, 0.02, 0.025, None)] * 2,
     })  # fmt: skip
 
 
 def test_what_follows_from_the_answers(result):
-    two = ("minicnn", 2)
-    assert result.most == two
-    assert result.images(two) == pytest.approx(2 * 5 / 0.0125)
-    assert result.speed_up(two) == pytest.approx(2 * 10 / 12.5)
-    assert result.sums(two) == pytest.approx((0.5 / 12.5 + 1.5 / 12.5) / 2)
-    assert result.waiting(two) == pytest.approx((0.25 / 12.5, 2.5 / 12.5))
-    assert result.waiting(("torch nhwc", 2)) is None
-    assert result.torch == ("torch nhwc", 2)
+    assert result.images("minicnn") == pytest.approx(2 * 5 / 0.0125)
+    assert result.images("minicnn", "alone") == pytest.approx(5 / 0.01)
+    assert result.speed_up("minicnn") == pytest.approx(2 * 10 / 12.5)
+    assert result.speed_up("torch nchw", "silent") == pytest.approx(1.0)
+    assert result.sums("minicnn") == pytest.approx((0.5 / 12.5 + 1.5 / 12.5) / 2)
+    assert result.waiting("minicnn") == pytest.approx((0.25 / 12.5, 2.5 / 12.5))
+    assert result.waiting("torch nhwc") is None
+    assert result.torch == "torch nhwc"
     assert result.ratio == pytest.approx(2.0)
+
+
+def test_a_ratio_is_taken_within_a_round(result):
+    """A machine that is three times as slow in one round of three is so for steps of every kind."""
+    slow = {kind: 3 * result.said["minicnn"][0][kind] for kind in ("alone", "silent", "summed")}
+    result.said["minicnn"].insert(1, {**result.said["minicnn"][0], **slow})
+    assert result.speed_up("minicnn") == pytest.approx(2 * 10 / 12.5)
+    assert result.seconds("minicnn") == 0.0125
 
 
 def test_a_line_of_the_table(result):
     from bench_distributed import row
 
-    assert row(result, ("minicnn", 1)) == ("minicnn", "1", "10.000", "500.0", "-", "-", "-", "-")
-    assert row(result, ("minicnn", 2)) == ("minicnn", "2", "12.500", "800.0", "1.60", "8.0", "2.0 - 20.0", "3.00")
-    assert row(result, ("torch nhwc", 2))[4:] == ("1.60", "20.0", "-", "3.00")
+    assert row(result, "minicnn", "alone") == ("minicnn", "alone", "10.000", "500.0", "-", "-", "-", "-")
+    assert row(result, "minicnn", "silent")[2:] == ("11.500", "869.6", "1.74", "-", "-", "-")
+    assert row(result, "minicnn", "summed")[2:] == ("12.500", "800.0", "1.60", "8.0", "2.0 - 20.0", "3.00")
+    assert row(result, "torch nhwc", "summed")[4:] == ("1.60", "20.0", "-", "3.00")
 
 
 def test_the_median_round_is_the_one_that_paper_begins_with(result):
     rounds = [
-        said(0.01, 0.01, None, step={"seconds": s, "backward_end": s / 2, "buckets": []}) for s in (3.0, 1.0, 2.0)
+        said(0.01, 0.01, 0.01, None, step={"seconds": s, "backward_end": s / 2, "buckets": []}) for s in (3.0, 1.0, 2.0)
     ]
-    result.said["minicnn", 1][:] = rounds
+    result.said["minicnn"][:] = rounds
     assert (result.step.seconds, result.step.backward_end, result.step.buckets) == (2.0, 1.0, ())
 
 
@@ -76,19 +84,20 @@ def test_paper_has_the_efficiencies_of_each_link(result):
 
 def test_the_file_keeps_every_round(result):
     content = json.loads(json.dumps(result.as_json()))
-    assert [job["ranks"] for job in content["jobs"]] == [1, 2, 1, 2, 1, 2]
-    assert content["jobs"][1]["rounds"][0]["silent"] == 0.012
+    assert [each["name"] for each in content["contenders"]] == ["minicnn", "torch nchw", "torch nhwc"]
+    ours = content["contenders"][0]
+    assert ours["rounds"][0]["silent"] == 0.012
+    assert ours["times one rank"] == pytest.approx({"silent": (20 / 12 + 20 / 11) / 2, "summed": 1.6})
     assert content["images a second over torch"] == pytest.approx(2.0)
 
 
-def test_jobs_that_disagree_are_refused(harness):
+def test_contenders_that_disagree_are_refused(harness):
     from bench_distributed import check
 
     near, far = {"losses": [2.0, 1.0001]}, {"losses": [2.0, 1.01]}
-    one = {"losses": [9.0, 9.0]}  # on one rank the batch is another, and so are the losses
-    check({("minicnn", 2): [far, near], ("torch nchw", 2): [near], ("minicnn", 1): [one]})
+    check({"minicnn": [far, near], "torch nchw": [near]})
     with pytest.raises(harness.Disagreement, match="torch nchw and minicnn"):
-        check({("minicnn", 1): [one], ("minicnn", 2): [near], ("torch nchw", 2): [far]})
+        check({"minicnn": [near], "torch nchw": [far]})
 
 
 def work(losses, gathered, pause=0.0):
@@ -117,12 +126,15 @@ def test_a_rank_measures_what_all_agreed_on(harness):
     assert answer["losses"] == [0.5, 1.5, 2.5]
     assert answer["waited"] == [0.25, 1.25]
     assert answer["bytes"] == 8
-    assert 1.001 < answer["seconds"] < 1.1
-    assert next(losses) == STEPS + WARM_UP + 2 * 4
+    assert 1.001 < answer["summed"] < 1.1
+    assert 1.001 < answer["silent"] < 1.1
+    assert 0.001 < answer["alone"] < 0.1
+    assert next(losses) == STEPS + WARM_UP + 3 * 4
 
 
-def test_steps_with_sums_and_silent_ones_take_turns(harness):
-    """So that a machine that gets slower all the time is no cost of the sums."""
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_kinds_of_steps_take_turns(harness, monkeypatch, rank):
+    """So that a machine that gets slower all the time is no cost of the sums, nor of the second rank."""
     from dataclasses import replace
 
     from rank_work import BURST, STEPS, WARM_UP, measure
@@ -132,10 +144,14 @@ def test_steps_with_sums_and_silent_ones_take_turns(harness):
     def step(kind):
         return lambda x, labels: np.float32(kinds.append(kind) or 0)
 
-    turns = replace(work(iter(()), []), summed=step("summed"), silent=step("silent"))
-    measure(turns, harness.Pace(1, 0.0, calls=2 * BURST + 1))
-    burst = ["summed"] * BURST + ["silent"] * BURST
-    assert kinds[STEPS + WARM_UP :] == [*burst, *burst, "summed", "silent"]
+    turns = replace(work(iter(()), []), rank=rank, summed=step("summed"), silent=step("silent"))
+    monkeypatch.setattr("time.sleep", lambda seconds: kinds.append("asleep"))
+    answer = measure(turns, harness.Pace(1, 0.0, calls=2 * BURST + 1))
+    alone = ["silent"] if rank == 0 else []
+    asleep = [] if rank == 0 else ["asleep"]
+    burst = ["summed"] * BURST + ["silent"] * BURST + BURST * alone + asleep
+    assert kinds[STEPS + WARM_UP :] == [*burst, *burst, "summed", "silent", *alone, *asleep]
+    assert (answer["alone"] is None) == (rank > 0)
 
 
 def test_the_trace_is_drawn_from_left_to_right():
@@ -209,7 +225,6 @@ def test_how_jobs_are_started(monkeypatch):
     import launch_ranks
 
     monkeypatch.setattr(launch_ranks, "_mpiexec", lambda: "/some/mpiexec")
-    assert launch_ranks.command("minicnn", 1) == launch_ranks.command("torch nchw", 1) == [sys.executable]
     assert launch_ranks.command("minicnn", 2) == ["/some/mpiexec", "-n", "2", sys.executable]
     assert launch_ranks.command("torch nhwc", 2)[1:3] == ["-m", "torch.distributed.run"]
 
@@ -245,13 +260,15 @@ def test_two_ranks_of_minicnn(tmp_path):
                "--trace", "--json", path)  # fmt: skip
     assert max(map(len, text.splitlines())) <= 80
     (result,) = json.loads(path.read_text())["results"]
-    one, two = result["jobs"]
-    assert (one["ranks"], two["ranks"]) == (1, 2)
-    assert len(two["rounds"][0]["waited"]) == 2
-    assert min(two["rounds"][0]["waited"]) > 0
-    assert all(sent["started"] <= sent["done"] for sent in two["rounds"][0]["trace"]["buckets"])
+    (ours,) = result["contenders"]
+    (said,) = ours["rounds"]
+    assert result["ranks"] == len(said["waited"]) == 2
+    assert min(said["waited"]) > 0
+    assert all(sent["started"] <= sent["done"] for sent in said["trace"]["buckets"])
     assert "bucket 1" in text
-    assert one["rounds"][0]["bytes"] == 4 * 61_706
+    assert said["bytes"] == 4 * 61_706
+    assert 0 < said["alone"] < 1
+    assert sum(bucket["size"] for bucket in said["step"]["buckets"]) >= said["bytes"]  # and which gradients there are
     assert 0 < result["on paper"]["links"][0]["efficiency"]["overlapped"]["512"] < 1
 
 
@@ -260,10 +277,17 @@ def test_two_ranks_of_minicnn(tmp_path):
 def test_two_ranks_of_each_library_agree(harness):
     pytest.importorskip("torch")
     import launch_ranks
+    from minicnn_rank import MinicnnRank
     from networks import TOLERANCE, Task
 
     task, pace = Task("resnet20", 2, 32), harness.Pace(1, 0.0, calls=1)
     losses = {name: launch_ranks.run(task, name, 2, 1, pace)["losses"] for name in ("minicnn", "torch nhwc")}
     harness.agree(losses, TOLERANCE)
-    alone = launch_ranks.run(task, "minicnn", 1, 1, pace)["losses"]
-    assert not np.allclose(alone[1:], losses["minicnn"][1:], rtol=TOLERANCE)  # else nothing would have been summed
+    every = MinicnnRank(task).batches  # one rank has them all, and two of them every other one
+    apart = []
+    for batch in every[:2]:
+        rank = MinicnnRank(task)
+        apart.append([float(rank.silent(*batch).item()) for _ in losses["minicnn"]])
+    means = np.mean(apart, axis=0)
+    assert means[0] == pytest.approx(losses["minicnn"][0], rel=TOLERANCE)
+    assert not np.allclose(means[1:], losses["minicnn"][1:], rtol=TOLERANCE)  # else nothing would have been summed

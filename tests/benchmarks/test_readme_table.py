@@ -25,14 +25,14 @@ NETWORK = {
 
 
 def kept(folder, name, **content):
-    settings = {"quick": content.pop("quick", False), "model": "lenet5"}
+    settings = {"quick": content.pop("quick", False), "model": "lenet5", "batch size": 64}
     described = content.pop("machine", MACHINE)
     (folder / f"{name}.json").write_text(json.dumps({"machine": described, "settings": settings, **content}))
 
 
 def test_pages_and_results_agree(readme_table):
     guide = "docs/guide/16_many_machines.md"
-    assert set(readme_table.PAGES) == {"README.md", "docs/accuracy.md", "docs/experiments.md", guide}
+    assert set(readme_table.PAGES) == {"README.md", "docs/accuracy.md", "docs/data.md", "docs/experiments.md", guide}
     for page, written in readme_table.PAGES.items():
         text = (FOLDER.parent / page).read_text()
         assert readme_table.rewritten(text, written(FOLDER / "results")) == text
@@ -175,30 +175,49 @@ def test_the_gpus_of_both_scripts_are_one_machine(readme_table, tmp_path):
     assert "| 1.00 s | - | - | - | - |" in text
 
 
-def job(ranks, seconds, images, times, sums, waiting):
-    rounds = [{"bytes": 1}, {"bytes": 46_760_000}]
-    return {"contender": "minicnn", "ranks": ranks, "seconds": seconds, "images a second": images,
-            "times one rank": times, "part of sums": sums, "part of waiting": waiting, "rounds": rounds}  # fmt: skip
-
-
 def test_ranks_have_a_row_each_and_a_table_on_paper(readme_table, tmp_path):
     during, after = {"8": 0.999, "64": 0.5}, {"8": 0.75, "64": 0.25}
     link = {"name": "10 GbE", "bends": "10 GbE: below 90 % from 9 ranks on.",
             "efficiency": {"overlapped": during, "after the backward pass": after}}  # fmt: skip
-    result = {"model": "resnet18", "batch size of a rank": 8, "on paper": {"links": [link]},
-              "jobs": [job(1, 0.3, 26.7, 1.0, 0.0, None), job(2, 0.32, 50.04, 1.876, 0.0625, [0.01, 0.2])]}  # fmt: skip
+    ours = {"name": "minicnn", "seconds": {"alone": 0.3, "silent": 0.31, "summed": 0.32},
+            "images a second": {"alone": 26.7, "silent": 51.6, "summed": 50.04},
+            "times one rank": {"silent": 1.93, "summed": 1.876}, "part of sums": 0.0625,
+            "part of waiting": [0.01, 0.2], "rounds": [{"bytes": 1}, {"bytes": 46_760_000}]}  # fmt: skip
+    torch = {**ours, "name": "torch nchw", "part of waiting": None}
+    result = {"model": "resnet18", "batch size of a rank": 8, "ranks": 2, "on paper": {"links": [link]},
+              "contenders": [ours, torch]}  # fmt: skip
     described = {**MACHINE, "threads": 1, "mpi": "MPICH 5"}
     kept(tmp_path, "bench_distributed_a", machine=described, results=[result])
     text = readme_table.ranks(tmp_path)
     assert text.splitlines()[0] == "P, 1 thread a rank, float32; Python 3.11, Numba 0.61, PyTorch 2.13, MPICH 5:"
     assert "| resnet18, batch 8 a rank, minicnn | 1 | 300 ms | 26.7 | - | - | - | - |" in text
+    assert "| resnet18, batch 8 a rank, minicnn | 2, without sums | 310 ms | 51.6 | 1.93 | - | - | - |" in text
     assert "| resnet18, batch 8 a rank, minicnn | 2 | 320 ms | 50.0 | 1.88 | 6.2 % | 1.0 % - 20.0 % | 46.76 |" in text
+    assert "| resnet18, batch 8 a rank, torch nchw | 2 | 320 ms | 50.0 | 1.88 | 6.2 % | - | 46.76 |" in text
     assert "| resnet18, on paper | 8 ranks | 64 ranks |" in text
     assert "| 10 GbE | 99.9 %, 75.0 % | 50.0 %, 25.0 % |" in text
     assert text.endswith("- 10 GbE: below 90 % from 9 ranks on.")
     kept(tmp_path, "bench_distributed_a", machine=described, results=[result], quick=True)
     with pytest.raises(ValueError, match="measured with --quick"):
         readme_table.ranks(tmp_path)
+
+
+def test_waiting_and_transforms_have_a_table_each(readme_table, tmp_path):
+    def case(name, waiting, longer):
+        medians = {"ready": {"waiting": 0.0, "over ready": 1.0}, "in line": {"waiting": waiting, "over ready": longer}}
+        return {"case": name, "medians": medians}
+
+    assert readme_table.samples(tmp_path) == readme_table.NOTHING
+    kept(tmp_path, "bench_loader_a", machine=MACHINE, cases=[case("plain", 0.021, 1.25), case("photos", 0.9, 12.34)])
+    text = readme_table.samples(tmp_path)
+    assert text.startswith("P, 2 threads, float32; ")
+    assert "| share of an epoch spent waiting | in line |" in text
+    assert "| MNIST from memory | 2.1 % |" in text
+    assert "| JPEG files | 12.3 |" in text
+    contenders = {"LeNet-5 step": {"seconds": 0.01}, "cutout": {"seconds": 0.0005}}
+    kept(tmp_path, "bench_augmentation_a", machine=MACHINE, contenders=contenders, ratios={"cutout": 0.05})
+    assert "| a batch of 64 through | time | over a step of LeNet-5 |" in readme_table.samples(tmp_path)
+    assert "| cutout | 500 us | 0.0500 |" in readme_table.samples(tmp_path)
 
 
 def test_quick_results_are_refused(readme_table, tmp_path):
