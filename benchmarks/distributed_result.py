@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness import Race
 from networks import Task
 from rank_work import KINDS
 from ring import LINKS, Bucket, Step, why
@@ -28,9 +29,16 @@ class Result:
     ranks: int
     said: dict[str, list[Said]]
 
+    @property
+    def race(self) -> Race:
+        """Seconds of each contender's steps of each kind, round by round."""
+        return Race(
+            {label(name, kind): [each[kind] for each in self.said[name]] for name in self.said for kind in KINDS}
+        )
+
     def seconds(self, name: str, kind: str = "summed") -> float:
         """Of a step of this kind: the median over the rounds."""
-        return statistics.median(each[kind] for each in self.said[name])
+        return self.race.seconds(label(name, kind))
 
     def images(self, name: str, kind: str = "summed") -> float:
         """A second, of all ranks that are at work."""
@@ -38,7 +46,7 @@ class Result:
 
     def speed_up(self, name: str, kind: str = "summed") -> float:
         """Images a second over those of one rank: the median over the rounds."""
-        return statistics.median(self.ranks * each["alone"] / each[kind] for each in self.said[name])
+        return self.ranks * self.race.ratio(label(name, "alone"), label(name, kind))
 
     def sums(self, name: str) -> float:
         """The part of the step that would be gone without sums."""
@@ -65,10 +73,7 @@ class Result:
     @property
     def ratio(self) -> float | None:
         """minicnn's images a second over PyTorch's, on all ranks."""
-        if self.torch is None:
-            return None
-        pairs = zip(self.said[self.torch], self.said[OURS], strict=True)
-        return statistics.median(theirs["summed"] / ours["summed"] for theirs, ours in pairs)
+        return self.race.ratio(label(self.torch, "summed"), label(OURS, "summed")) if self.torch else None
 
     @property
     def step(self) -> Step:
@@ -94,6 +99,11 @@ class Result:
         return {"model": self.task.model, "batch size of a rank": self.task.batch, "image": self.task.image,
                 "ranks": self.ranks, "contenders": contenders, "torch": self.torch,
                 "images a second over torch": self.ratio, "on paper": paper(self.step)}  # fmt: skip
+
+
+def label(name: str, kind: str) -> str:
+    """As in "minicnn, alone"."""
+    return f"{name}, {kind}"
 
 
 def paper(step: Step) -> dict[str, Any]:
