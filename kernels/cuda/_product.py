@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _launch
 from ._grid import column_block
-from ._launch import THREADS, empty, launch, wide
+from ._launch import empty, launch, wide
 
 Array = Any
 
@@ -19,10 +19,11 @@ DEEP = 256  # terms that a part has at least
 
 
 class Core(NamedTuple):
-    """One way of multiplying tiles: their lines in both operands, bytes of shared memory, options of the compiler."""
+    """One way of multiplying tiles: their lines in both operands, threads, shared memory, options of the compiler."""
 
     height: int
     width: int
+    threads: int
     shared: int
     options: tuple[str, ...]
 
@@ -35,10 +36,10 @@ class Core(NamedTuple):
     ) -> None:
         """Run a kernel that computes an (M, N) product, a block for every tile, part of the sums and group."""
         grid = self.blocks(M, N), parts, groups
-        launch(file, kernel, dtype, grid, (THREADS,), *arguments, shared=self.shared, options=self.options)
+        launch(file, kernel, dtype, grid, (self.threads,), *arguments, shared=self.shared, options=self.options)
 
 
-SIMT = Core(64, 64, 0, ())
+SIMT = Core(64, 64, 256, 0, ())
 FILLED = (64, 32, 32)  # M, N, K: from there on a product fills half a tile of the tensor cores
 MANY = 256  # tiles of 128 x 128, from which on there are enough of them for all processors
 TERMS = {"highest": 3, "high": 1}
@@ -49,7 +50,7 @@ def tensor_core(itemsize: int, terms: int, bytes_at_once: int, columns: int) -> 
     stages, depth = (3, 32) if columns == 64 else (4, 16)
     shared = stages * (128 + columns) * (depth * itemsize + 16)
     options = f"-DTERMS={terms}", f"-DVECTOR={bytes_at_once // itemsize}", f"-DCOLUMNS={columns}"
-    return Core(128, columns, shared, options)
+    return Core(128, columns, 128 if terms == 1 else 256, shared, options)
 
 
 TENSOR_CORES = {

@@ -6,6 +6,14 @@
 typedef REAL real;  // what arrays hold
 typedef WIDE wide;  // what is computed with, and what sums are kept in
 
+// Where a number lies, if there is one: in the padding of an image there is none, and `at` leads nowhere.
+struct Place {
+  const real* at;
+  bool exists;
+};
+
+__device__ __forceinline__ wide number(const Place& place) { return place.exists ? wide(*place.at) : wide(0); }
+
 #define AT_ONCE 4  // numbers of a group
 
 // A thread has its numbers of a row in groups: number i of the row, i + blockDim.x and so on. So neighbouring threads

@@ -67,8 +67,7 @@ extern "C" __global__ void conv2d_depthwise_backward_input(Windows g, int ratio,
 // The number of x in channel c that a window sees under tap (kh, kw); the padding counts as 0.
 __device__ __forceinline__ wide seen(const Windows& g, const real* x, const Part& window, int kh, int kw, int c) {
   int h = kh * g.DH, w = kw * g.DW;
-  const real* p = cell(g, x, window, Part{unsigned(h * g.W + w) * g.channels + c, h, w});
-  return p ? wide(*p) : wide(0);
+  return number(cell(g, x, window, Part{unsigned(h * g.W + w) * g.channels + c, h, w}));
 }
 
 // dw (KH, KW, 1, O): for the tap blockIdx.z the column sums of x times dy, a part of `depth` windows in a block:

@@ -20,7 +20,7 @@ struct Patches {
   int lines;
   __device__ __forceinline__ Line line(int i) const { return window_part(windows, i); }
   __device__ __forceinline__ Step step(int k) const { return tap_part(windows, k); }
-  __device__ __forceinline__ const real* at(const Line& window, const Step& tap) const {
+  __device__ __forceinline__ Place at(const Line& window, const Step& tap) const {
     return cell(windows, image, window, tap);
   }
 };
@@ -35,7 +35,7 @@ struct PatchesTransposed {
   int lines;
   __device__ __forceinline__ Line line(int i) const { return tap_part(windows, i); }
   __device__ __forceinline__ Step step(int k) const { return window_part(windows, k); }
-  __device__ __forceinline__ const real* at(const Line& tap, const Step& window) const {
+  __device__ __forceinline__ Place at(const Line& tap, const Step& window) const {
     return cell(windows, image, window, tap);
   }
 };
@@ -83,16 +83,19 @@ struct Taps {
     Triple i = split(k, phase.dy.KW, phase.dy.C);
     return i.far * phase.w_down + i.middle * phase.w_right + i.near;
   }
-  __device__ __forceinline__ const real* at(Line line, Step step) const { return w + (line + step); }
+  __device__ __forceinline__ Place at(Line line, Step step) const { return {w + (line + step), true}; }
 };
 
 struct Cells {
+  typedef real Number;
   const Phase& phase;
   real* dx;
-  __device__ __forceinline__ void operator()(int m, int n, wide sum) const {
+  __device__ __forceinline__ Number* line(int m) const {
     Triple i = split(m, phase.dy.OH, phase.dy.OW);
-    dx[i.far * phase.dx_image + i.middle * phase.dx_down + i.near * phase.dx_right + n] = sum;
+    return dx + (i.far * phase.dx_image + i.middle * phase.dx_down + i.near * phase.dx_right);
   }
+  __device__ __forceinline__ Neighbours<wide> biases(int, int) const { return {}; }
+  __device__ __forceinline__ Number result(wide sum, wide) const { return sum; }
 };
 
 // dy (N, OH, OW, groups * O), w (KH, KW, C, groups * O), dx (N, H, W, groups * C)

@@ -27,11 +27,15 @@
 #pragma once
 #include "activation.cuh"
 
-constexpr int BLOCK = 256;  // threads
+#if defined(TERMS)  // an option of the compiler: `_product.py` asks for tensor cores by it
+constexpr int BLOCK = TERMS == 1 ? 128 : 256;  // threads
+#else
+constexpr int BLOCK = 256;
+#endif
 
 // An operand. `Line` and `Step` are what can be known of a number's place from its line alone, and from k alone.
-// k_fastest: neighbours in memory are those in k, else those in the line. gaps: it has places without a number, where
-// `at` is null and which add nothing to a sum (a zero does: zero times infinity is NaN).
+// k_fastest: neighbours in memory are those in k, else those in the line. gaps: it has places without a number, which
+// add nothing to a sum (a zero does: zero times infinity is NaN).
 template <bool K_FASTEST>
 struct Matrix {
   static constexpr bool k_fastest = K_FASTEST, gaps = false;
@@ -41,19 +45,53 @@ struct Matrix {
   int lines, row;  // row: how many numbers lie from one row of memory to the next
   __device__ __forceinline__ Line line(int i) const { return K_FASTEST ? i * row : i; }
   __device__ __forceinline__ Step step(int k) const { return K_FASTEST ? k : k * row; }
-  __device__ __forceinline__ const real* at(Line line, Step step) const { return first + (line + step); }
+  __device__ __forceinline__ Place at(Line line, Step step) const { return {first + (line + step), true}; }
+};
+
+// Neighbours in n, which a thread reads or stores with one instruction where their place allows it.
+constexpr int GROUP = 4;
+template <class Number>
+struct alignas(GROUP * sizeof(Number) < 16 ? GROUP * sizeof(Number) : 16) Neighbours {
+  Number at[GROUP];
 };
 
 // What becomes of the sums of a layer: y[m, n] = activation(sum + bias[n]), in rows of `row` numbers.
-template <class Number>
+template <class T>
 struct Rows {
+  typedef T Number;
   Number* y;
   const real* bias;  // or null
   int row, activation;
-  __device__ __forceinline__ void operator()(int m, int n, wide sum) const {
-    y[m * row + n] = activated(bias ? sum + wide(bias[n]) : sum, activation);
+  __device__ __forceinline__ Number* line(int m) const { return y + m * row; }
+  // The biases of columns n to n + GROUP - 1 of N; behind the last it is the last one again.
+  __device__ __forceinline__ Neighbours<wide> biases(int n, int N) const {
+    Neighbours<wide> found = {};
+    if (bias)
+      for (int i = 0; i < GROUP; ++i) found.at[i] = bias[min(n + i, N - 1)];
+    return found;
+  }
+  __device__ __forceinline__ Number result(wide sum, wide added) const {
+    return activated(bias ? sum + added : sum, activation);
   }
 };
+
+// The sums (m, n) to (m, n + GROUP - 1) of a product with N columns go to where `store` has them.
+template <class Store>
+__device__ __forceinline__ void store_group(const Store& store, int m, int n, int N, const wide (&sums)[GROUP],
+                                            const Neighbours<wide>& biases) {
+  typedef Neighbours<typename Store::Number> Results;
+  Results results;
+#pragma unroll
+  for (int i = 0; i < GROUP; ++i) results.at[i] = store.result(sums[i], biases.at[i]);
+  auto place = store.line(m) + n;
+  if (n + GROUP <= N && size_t(place) % alignof(Results) == 0) {
+    *(Results*)place = results;
+  } else {
+#pragma unroll
+    for (int i = 0; i < GROUP; ++i)
+      if (n + i < N) place[i] = results.at[i];
+  }
+}
 
 // Which numbers of a tile of LINES lines and DEPTH steps a thread fetches: COUNT pieces of WIDTH numbers that are
 // neighbours in memory. Neighbouring threads fetch neighbouring pieces, so that a warp reads whole lines of the cache.
@@ -75,10 +113,21 @@ struct Fetch {
   __device__ __forceinline__ int slow(int i) const { return threadIdx.x / FAST + i * (BLOCK / FAST); }
   __device__ __forceinline__ int line(int i) const { return k_fastest ? slow(i) : fast(); }  // where piece i goes
   __device__ __forceinline__ int k(int i) const { return k_fastest ? fast() : slow(i); }
-  // Where piece i comes from, in the tile that begins at k0; null for a zero.
-  __device__ __forceinline__ const real* at(int i, int k0, int end) const {
-    int k = k0 + this->k(i);
-    return k < end ? operand.at(lines[k_fastest ? i : 0], operand.step(k)) : nullptr;
+  // How far behind piece 0 piece i goes in the tile, which lies in memory as Layout says.
+  template <class Layout>
+  static __device__ __forceinline__ int apart(int i) {
+    return k_fastest ? Layout::at(i * (BLOCK / FAST), 0) : Layout::at(0, i * (BLOCK / FAST));
+  }
+  // take(i, place) for every piece i, and where it comes from in the tile that begins at k0; what is not there is a zero.
+  template <class Take>
+  __device__ __forceinline__ void each(int k0, int end, const Take& take) const {
+    auto step = operand.step(k0 + k(0));
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      if (!k_fastest && i) step = operand.step(k0 + k(i));
+      Place place = operand.at(lines[k_fastest ? i : 0], step);
+      take(i, Place{place.at, place.exists && (k0 + k(i) < end)});
+    }
   }
 };
 
@@ -89,13 +138,30 @@ __device__ __forceinline__ wide plain_sum(const A& a, const B& b, int m, int n, 
   auto right = b.line(n);
   wide sum = 0;
   for (int k = begin; k < end; ++k) {
-    const real* p = a.at(left, a.step(k));
-    if (p || !A::gaps) sum += (p ? wide(*p) : wide(0)) * wide(*b.at(right, b.step(k)));
+    Place p = a.at(left, a.step(k));
+    if (p.exists || !A::gaps) sum += number(p) * number(b.at(right, b.step(k)));
   }
   return sum;
 }
 
 __device__ __forceinline__ bool is_finite(wide x) { return x - x == 0; }
+
+// A group of sums, of which those that are not finite are added up anew.
+template <class A, class B>
+__device__ __forceinline__ void repair(const A& a, const B& b, int m, int n, int begin, int end, wide (&sums)[GROUP]) {
+  bool spoilt = false;
+#pragma unroll
+  for (int i = 0; i < GROUP; ++i) spoilt = spoilt || !is_finite(sums[i]);
+  if (!spoilt) return;
+  wide anew = 0;
+#pragma unroll 1
+  for (int i = 0; i < GROUP; ++i) {
+    if (n + i < b.lines) anew = plain_sum(a, b, m, n + i, begin, end);
+#pragma unroll
+    for (int j = 0; j < GROUP; ++j)
+      if (j == i) sums[j] = anew;  // sums[i] itself would put them into local memory
+  }
+}
 
 // The tile of the product that is this block's: its first m and n. Neighbouring blocks have the same lines of a.
 struct Corner {
@@ -110,8 +176,8 @@ __device__ __forceinline__ Corner corner(int N) {
 #if defined(TERMS)  // an option of the compiler: `_product.py` asks for tensor cores by it
 #include "tensor.cuh"
 #else
-constexpr int TILE = 64, DEPTH = 16, SIDE = 4, PAD = 4;
-constexpr int RESIDENT = sizeof(wide) == 8 ? 2 : 4;  // blocks that a processor shall have registers for
+constexpr int TILE = 64, DEPTH = 16, SIDE = GROUP, PAD = 4;
+constexpr int RESIDENT = sizeof(wide) == 8 ? 2 : 3;  // blocks that a processor shall have registers for
 
 // The sums over k from `begin` up to `end` of this block's tile, by the ordinary units.
 template <class A, class B, class Store>
@@ -126,12 +192,8 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
   const int m0 = threadIdx.x / (TILE / SIDE) * SIDE, n0 = threadIdx.x % (TILE / SIDE) * SIDE;
 
   auto fetch = [&](int k) {
-#pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      const real *p = from_a.at(i, k, end), *q = from_b.at(i, k, end);
-      next_a[i] = p ? wide(*p) : wide(0);
-      next_b[i] = q ? wide(*q) : wide(0);
-    }
+    from_a.each(k, end, [&](int i, Place p) { next_a[i] = number(p); });
+    from_b.each(k, end, [&](int i, Place p) { next_b[i] = number(p); });
   };
   auto put = [&](int buffer) {
 #pragma unroll
@@ -161,23 +223,14 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
     __syncthreads();
   }
 
-  bool spoilt = false;
+  // A gap was multiplied as a zero. That spoils the sum where it met an infinity or NaN.
+  const Neighbours<wide> biases = store.biases(tile.n + n0, b.lines);
 #pragma unroll
-  for (int i = 0; i < SIDE; ++i)
-#pragma unroll
-    for (int j = 0; j < SIDE; ++j) {
-      int m = tile.m + m0 + i, n = tile.n + n0 + j;
-      if (m < a.lines && n < b.lines) {
-        store(m, n, sums[i][j]);
-        spoilt = spoilt || !is_finite(sums[i][j]);
-      }
-    }
-  // A gap was multiplied as a zero. That spoils the sum where it met an infinity or NaN, so those are added up anew.
-  if (A::gaps && spoilt)
-#pragma unroll 1
-    for (int i = 0; i < SIDE * SIDE; ++i) {
-      int m = tile.m + m0 + i / SIDE, n = tile.n + n0 + i % SIDE;
-      if (m < a.lines && n < b.lines) store(m, n, plain_sum(a, b, m, n, begin, end));
-    }
+  for (int i = 0; i < SIDE; ++i) {
+    int m = tile.m + m0 + i, n = tile.n + n0;
+    if (m >= a.lines || n >= b.lines) continue;
+    if (A::gaps) repair(a, b, m, n, begin, end, sums[i]);
+    store_group(store, m, n, b.lines, sums[i], biases);
+  }
 }
 #endif

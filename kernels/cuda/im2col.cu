@@ -11,8 +11,7 @@ extern "C" __global__ void im2col(int n, Windows g, Divider taps, const real* __
 #pragma unroll
   for (int a = 0; a < AT_ONCE; ++a) {
     int i = min(first + a * blockDim.x, unsigned(n - 1)), window = taps(i);
-    const real* p = cell(g, x, window_part(g, window), tap_part(g, i - window * taps.by));
-    values[a] = p ? *p : real(0);
+    values[a] = number(cell(g, x, window_part(g, window), tap_part(g, i - window * taps.by)));
   }
   write_group(columns, first, n, values);
 }

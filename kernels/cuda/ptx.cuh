@@ -2,10 +2,15 @@
 // takes the place of this one.
 #pragma once
 
-// The TF32 number next to x: a float with 10 bits behind the point instead of 23.
+// The TF32 number next to x: a float with 10 bits behind the point instead of 23. Of two that are as near it is the even
+// one, for which sm_90 has an instruction, or on older cards the larger one, which takes three.
 __device__ __forceinline__ unsigned tf32(float x) {
   unsigned bits;
+#if __CUDA_ARCH__ >= 900
+  asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+#else
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+#endif
   return bits;
 }
 
@@ -19,11 +24,11 @@ __device__ __forceinline__ void mma(float (&sums)[4], const unsigned (&a)[4], co
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// Begins to copy BYTES bytes to shared memory, or zeros where `from` is null. They bypass the registers, and the thread
-// goes on at once.
+// Begins to copy BYTES bytes to shared memory, or zeros where there is nothing to copy. They bypass the registers, and
+// the thread goes on at once.
 template <int BYTES>
-__device__ __forceinline__ void copy_async(void* to, const void* from) {
-  unsigned place = __cvta_generic_to_shared(to), bytes = from ? BYTES : 0;
+__device__ __forceinline__ void copy_async(void* to, const void* from, bool exists) {
+  unsigned place = __cvta_generic_to_shared(to), bytes = exists ? BYTES : 0;
   if (BYTES == 16)  // by the L2 cache alone
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(bytes) : "memory");
   else

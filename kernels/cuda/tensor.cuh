@@ -10,9 +10,11 @@
 //               such sums are added by the ordinary units, which round. (Ootomo & Yokota, "Recovering single precision
 //               accuracy from Tensor Cores while surpassing the FP32 theoretical peak performance", 2022)
 //
-// A block of 8 warps has a tile of 128 x 64 or 128 x 128 sums (COLUMNS), each warp 32 rows and half of the columns: per
-// step of 8 in k it reads 2 fragments of a and 4 or 8 of b, and makes 8 or 16 products of them. The larger tile reads less
-// for the same products, if there are enough tiles for all processors.
+// A block has a tile of 128 x 64 or 128 x 128 sums (COLUMNS), of which each warp has half of the columns and, of TERMS 1,
+// half of the rows: per step of 8 in k it reads 4 fragments of a and 4 or 8 of b, and makes 16 or 32 products of them. As
+// each is one instruction, what is left to be fast are the reads: more products for a read is what the large part is for.
+// With TERMS 3 a fragment serves three times as many products, whose parts want registers too; there a warp has 32 rows.
+// The larger tile reads less for the same products, if there are enough tiles for all processors.
 //
 // The operands come to shared memory by asynchronous copies, in stages: one is multiplied while the others are on their
 // way, so that no register holds numbers that only pass through.
@@ -26,9 +28,11 @@
 
 // `_product.py` knows how much memory that takes: no more than every GPU with tensor cores for TF32 has for a block.
 constexpr int HEIGHT = 128, WIDTH = COLUMNS, DEPTH = WIDTH == 64 ? 32 : 16, STAGES = WIDTH == 64 ? 3 : 4;
-constexpr int DOWN = 2, ACROSS = WIDTH / 16;   // fragments of a warp's part of the tile, of 16 x 8 sums each
+constexpr int DOWN = TERMS == 1 ? 4 : 2, ACROSS = WIDTH / 16;  // fragments of a warp's part, of 16 x 8 sums each
 // Blocks that a processor shall have registers for; the way with the most numbers on the move needs those of two.
-constexpr int RESIDENT = WIDTH == 64 && !(TERMS == 3 && VECTOR == 1) ? 2 : 1;
+constexpr int RESIDENT = TERMS == 1 || (WIDTH == 64 && VECTOR > 1) ? 2 : 1;
+// Numbers from row to row of a warp's room for results: eight banks on, so that half a warp writes pairs to all 32 banks.
+constexpr int ROOM = WIDTH / 2 + 8;
 // Steps of 8 in k that the compiler may mix; with three terms the numbers of two would not stay in registers.
 constexpr int UNROLLED = TERMS == 3 ? 1 : DEPTH / 8;
 
@@ -52,24 +56,22 @@ struct Fragment {
   }
 };
 
-// sums += the product of one stage, of which this warp's parts begin at line m of `left` and line n of `right`.
+// sums += the product of one stage. left, right: this lane's first number of its warp's part of either operand, (g, t).
 template <class Left, class Right>
-__device__ __forceinline__ void multiply_stage(const real* left, const real* right, int m, int n,
-                                               float (&sums)[DOWN][ACROSS][4]) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+__device__ __forceinline__ void multiply_stage(const real* left, const real* right, float (&sums)[DOWN][ACROSS][4]) {
 #pragma unroll UNROLLED
   for (int k = 0; k < DEPTH; k += 8) {
     Fragment<2> b[ACROSS];
 #pragma unroll
     for (int j = 0; j < ACROSS; ++j)
 #pragma unroll
-      for (int r = 0; r < 2; ++r) b[j].set(r, right[Right::at(n + 8 * j + g, k + t + r * 4)]);
+      for (int r = 0; r < 2; ++r) b[j].set(r, right[Right::at(8 * j, k + r * 4)]);
     // Between two instructions that add to the same sums are 4 or 8 others at least: none waits for its neighbour.
 #pragma unroll
     for (int i = 0; i < DOWN; ++i) {
       Fragment<4> a;
 #pragma unroll
-      for (int r = 0; r < 4; ++r) a.set(r, left[Left::at(m + 16 * i + g + r % 2 * 8, k + t + r / 2 * 4)]);
+      for (int r = 0; r < 4; ++r) a.set(r, left[Left::at(16 * i + r % 2 * 8, k + r / 2 * 4)]);
       float parts[ACROSS][4] = {};
       float(&totals)[ACROSS][4] = TERMS == 3 ? parts : sums[i];
 #pragma unroll
@@ -86,6 +88,35 @@ __device__ __forceinline__ void multiply_stage(const real* left, const real* rig
   }
 }
 
+// The sums of a warp's part of the tile, from its registers to where `store` has them. A lane has pairs of neighbours in
+// eight rows; so the fragments beside each other go to shared memory, and come back as groups, whose rows are whole lines
+// of memory. room: as much of it as a warp needs, of its own. (m, n): of its first sum.
+template <class A, class B, class Store>
+__device__ __forceinline__ void store_sums(const A& a, const B& b, int begin, int end, const Store& store, int m, int n,
+                                           const float (&sums)[DOWN][ACROSS][4], float* room) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  constexpr int GROUPS = ACROSS * 8 / GROUP;  // of a row
+  n += lane % GROUPS * GROUP;
+  const Neighbours<wide> biases = store.biases(n, b.lines);
+#pragma unroll
+  for (int i = 0; i < DOWN; ++i) {
+#pragma unroll
+    for (int j = 0; j < ACROSS; ++j)
+#pragma unroll
+      for (int r = 0; r < 4; ++r) room[(g + r / 2 * 8) * ROOM + 8 * j + 2 * t + r % 2] = sums[i][j][r];
+    __syncwarp();
+#pragma unroll 1
+    for (int row = lane / GROUPS; row < 16; row += 32 / GROUPS) {
+      if (m + 16 * i + row >= a.lines || n >= b.lines) continue;
+      auto group = *(const Neighbours<float>*)(room + row * ROOM + lane % GROUPS * GROUP);
+      // What is left over of infinity is NaN, and a gap was multiplied as a zero.
+      repair(a, b, m + 16 * i + row, n, begin, end, group.at);
+      store_group(store, m + 16 * i + row, n, b.lines, group.at, biases);
+    }
+    __syncwarp();
+  }
+}
+
 // The sums over k from `begin` up to `end` of this block's tile.
 template <class A, class B, class Store>
 __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int end, const Store& store) {
@@ -95,47 +126,40 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
   const Corner tile = corner<HEIGHT, WIDTH>(b.lines);
   const Fetch<A, HEIGHT, DEPTH, VECTOR> from_a(a, tile.m);
   const Fetch<B, WIDTH, DEPTH, VECTOR> from_b(b, tile.n);
-  const int warp = threadIdx.x / 32, m0 = warp / 2 * (HEIGHT / 4), n0 = warp % 2 * (WIDTH / 2);
+  const int warp = threadIdx.x / 32, m0 = warp / 2 * 16 * DOWN, n0 = warp % 2 * (WIDTH / 2);
   const bool needed = tile.m + m0 < a.lines && tile.n + n0 < b.lines;  // or this warp only helps to copy
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   float sums[DOWN][ACROSS][4] = {};
 
-  auto bring = [&](int stage, int k) {
+  auto bring = [&](real* stage, int k) {
     if (k < end) {
-      real* left = stages + stage * (Left::SIZE + Right::SIZE);
-#pragma unroll
-      for (int i = 0; i < from_a.COUNT; ++i)
-        copy_async<sizeof(real) * VECTOR>(left + Left::at(from_a.line(i), from_a.k(i)), from_a.at(i, k, end));
-#pragma unroll
-      for (int i = 0; i < from_b.COUNT; ++i)
-        copy_async<sizeof(real) * VECTOR>(left + Left::SIZE + Right::at(from_b.line(i), from_b.k(i)), from_b.at(i, k, end));
+      real* left = stage + Left::at(from_a.line(0), from_a.k(0));
+      real* right = stage + Left::SIZE + Right::at(from_b.line(0), from_b.k(0));
+      from_a.each(k, end, [&](int i, Place p) {
+        copy_async<sizeof(real) * VECTOR>(left + from_a.template apart<Left>(i), p.at, p.exists);
+      });
+      from_b.each(k, end, [&](int i, Place p) {
+        copy_async<sizeof(real) * VECTOR>(right + from_b.template apart<Right>(i), p.at, p.exists);
+      });
     }
     commit_copies();
   };
 
-  for (int stage = 0; stage < STAGES - 1; ++stage) bring(stage, begin + stage * DEPTH);
-  for (int k = begin, stage = 0; k < end; k += DEPTH, stage = (stage + 1) % STAGES) {
+  constexpr int STAGE = Left::SIZE + Right::SIZE;
+  for (int i = 0; i < STAGES - 1; ++i) bring(stages + i * STAGE, begin + i * DEPTH);
+  int now = 0, next = STAGES - 1;  // which stage is multiplied, and which one is filled
+  for (int k = begin; k < end; k += DEPTH) {
     wait_for_copies<STAGES - 2>();
     __syncthreads();  // everybody's copies have come, and nobody reads the stage before this one any more
-    bring((stage + STAGES - 1) % STAGES, k + (STAGES - 1) * DEPTH);
-    const real* left = stages + stage * (Left::SIZE + Right::SIZE);
-    if (needed) multiply_stage<Left, Right>(left, left + Left::SIZE, m0, n0, sums);
+    bring(stages + next * STAGE, k + (STAGES - 1) * DEPTH);
+    const real* left = stages + now * STAGE;
+    if (needed)
+      multiply_stage<Left, Right>(left + Left::at(m0 + g, t), left + Left::SIZE + Right::at(n0 + g, t), sums);
+    next = now;
+    now = now + 1 == STAGES ? 0 : now + 1;
   }
 
-  // Sum i of this lane: of the fragment (i / 4 / ACROSS, i / 4 % ACROSS) the number i % 4.
-  auto m_of = [&](int i) { return tile.m + m0 + i / 4 / ACROSS * 16 + threadIdx.x % 32 / 4 + i % 4 / 2 * 8; };
-  auto n_of = [&](int i) { return tile.n + n0 + i / 4 % ACROSS * 8 + threadIdx.x % 4 * 2 + i % 2; };
-  bool spoilt = false;
-#pragma unroll
-  for (int i = 0; i < DOWN * ACROSS * 4; ++i)
-    if (m_of(i) < a.lines && n_of(i) < b.lines) {
-      float sum = sums[i / 4 / ACROSS][i / 4 % ACROSS][i % 4];
-      store(m_of(i), n_of(i), sum);
-      spoilt = spoilt || !is_finite(sum);
-    }
-  // What is left over of infinity is NaN, and a gap was multiplied as a zero: such sums are added up anew.
-  if (spoilt)
-#pragma unroll 1
-    for (int i = 0; i < DOWN * ACROSS * 4; ++i)
-      if (m_of(i) < a.lines && n_of(i) < b.lines)
-        store(m_of(i), n_of(i), plain_sum(a, b, m_of(i), n_of(i), begin, end));
+  __syncthreads();  // nobody reads a stage any more
+  float* room = (float*)stages + warp * 16 * ROOM;
+  if (needed) store_sums(a, b, begin, end, store, tile.m + m0, tile.n + n0, sums, room);
 }

@@ -55,8 +55,8 @@ __device__ __forceinline__ int window_over(int distance, const Divider& stride, 
   return distance >= 0 && o * stride.by == distance && o < windows ? o : -1;
 }
 
-// Where the number lies, or null in the padding.
-__device__ __forceinline__ const real* cell(const Windows& g, const real* image, const Part& window, const Part& tap) {
-  bool inside = unsigned(window.h + tap.h) < unsigned(g.H) && unsigned(window.w + tap.w) < unsigned(g.W);
-  return inside ? image + (window.offset + tap.offset) : nullptr;
+// Where the number lies, and whether it lies in the image at all or in the padding.
+__device__ __forceinline__ Place cell(const Windows& g, const real* image, const Part& window, const Part& tap) {
+  bool inside = (unsigned(window.h + tap.h) < unsigned(g.H)) && (unsigned(window.w + tap.w) < unsigned(g.W));
+  return {image + (window.offset + tap.offset), inside};
 }

@@ -1,11 +1,11 @@
 // What the instructions of kernels/cuda/ptx.cuh do, on the emulator. Written from the PTX ISA.
 #pragma once
 
-// To the nearest, from the middle away from zero. Infinity stays; NaN becomes the one NaN that the instruction gives.
+// To the nearest, from the middle to the even one. Infinity stays; NaN becomes the one NaN that the instruction gives.
 inline unsigned tf32(float x) {
-  unsigned bits = __float_as_uint(x);
+  unsigned bits = __float_as_uint(x), odd = bits >> 13 & 1;
   if (x != x) return 0x7FFFFFFF;
-  return std::isinf(x) ? bits : (bits + 0x1000) & ~0x1FFFu;
+  return std::isinf(x) ? bits : (bits + 0xFFF + odd) & ~0x1FFFu;
 }
 
 // A factor that is not TF32 (the instruction says nothing about its last 13 bits) is NaN.
@@ -46,8 +46,8 @@ inline void mma(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]
 }
 
 template <int BYTES>
-void copy_async(void* to, const void* from) {
-  emulator::copy_later(to, from, BYTES);
+void copy_async(void* to, const void* from, bool exists) {
+  emulator::copy_later(to, exists ? from : nullptr, BYTES);
 }
 inline void commit_copies() { emulator::commit_copies(); }
 template <int OPEN>
