@@ -9,7 +9,7 @@ Kernels count in 32-bit integers, which is faster on a GPU: an array of 2**31 nu
 import math
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,13 @@ class Gpu:
     def address(self, array: Array) -> int:
         """Where in memory an array begins."""
         return int(array.data.ptr)
+
+    @cached_property
+    def capability(self) -> int:
+        """The compute capability of the card: 90 is 9.0."""
+        import cupy
+
+        return int(cupy.cuda.Device().compute_capability)
 
 
 gpu: Any = Gpu()

@@ -14,7 +14,7 @@ from ._launch import empty, launch, wide
 
 Array = Any
 
-BLOCKS = 512  # that should be at work at the same time: a few for each processor of a large GPU
+BLOCKS = 528  # that should be at work at the same time: four for each processor of an H200, and not one more
 DEEP = 256  # terms that a part has at least
 
 
@@ -39,10 +39,11 @@ class Core(NamedTuple):
         launch(file, kernel, dtype, grid, (self.threads,), *arguments, shared=self.shared, options=self.options)
 
 
-SIMT = Core(64, 64, 256, 0, ())
+SIMT = {columns: Core(64, columns, 4 * columns, 0, (f"-DCOLUMNS={columns}",)) for columns in (16, 64)}
 FILLED = (64, 32, 32)  # M, N, K: from there on a product fills half a tile of the tensor cores
 MANY = 256  # tiles of 128 x 128, from which on there are enough of them for all processors
 TERMS = {"highest": 3, "high": 1}
+CAPABILITY = 80  # compute capability 8.0, from which on tensor cores know TF32, and threads copy and go on
 
 
 def tensor_core(itemsize: int, terms: int, bytes_at_once: int, columns: int) -> Core:
@@ -69,13 +70,14 @@ def core(M: int, N: int, K: int, *operands: tuple[Array, int], cut: bool = False
     time, those that begin and end where so many bytes do. cut: the sums may be cut into parts, so there are always
     blocks enough.
     """
-    dtype = operands[0][0].dtype
-    if dtype == np.float64 or any(n < least for n, least in zip((M, N, K), FILLED, strict=True)):
-        return SIMT
+    dtype, simt = operands[0][0].dtype, SIMT[16 if N <= 16 else 64]
+    small = any(n < least for n, least in zip((M, N, K), FILLED, strict=True))
+    if small or dtype == np.float64 or _launch.gpu.capability < CAPABILITY:
+        return simt
     steps = [(_launch.gpu.address(array), together * dtype.itemsize) for array, together in operands]
     bytes_at_once = next((n for n in (16, 4) if all(address % n == size % n == 0 for address, size in steps)), 0)
     if not bytes_at_once:  # an odd number of float16
-        return SIMT
+        return simt
     terms = TERMS[_launch.float32_matmul_precision] if dtype == np.float32 else 1
     columns = 128 if N > 64 and (cut or -(-M // 128) * -(-N // 128) >= MANY) else 64
     return TENSOR_CORES[dtype.name, terms, bytes_at_once, columns]
@@ -87,7 +89,7 @@ def split_sum(result: Array, terms: int, blocks: int, fill: Callable[[Array, int
     terms: how many numbers a sum has; blocks: how many blocks work on one part; fill(sums, parts, depth): launches
     the kernel that writes `sums` (parts, *result.shape), each part those of `depth` terms.
     """
-    parts = max(1, min(-(-BLOCKS // max(blocks, 1)), terms // DEEP))
+    parts = max(1, min(BLOCKS // max(blocks, 1), terms // DEEP))
     whole = parts == 1 and wide(result.dtype) == result.dtype
     sums = result if whole else empty((parts, *result.shape), wide(result.dtype))
     fill(sums, parts, -(-terms // parts))

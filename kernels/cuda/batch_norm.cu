@@ -3,8 +3,8 @@
 // last read whole arrays from memory, and take as long as that takes; the second is short.
 //
 // x is a matrix here, (M, C); what a channel has one of (gamma, beta, mean, variance and their gradients) is `wide`. A
-// thread keeps to its channel, so that it computes the constants of that only once, and has four rows on their way to it
-// at the same time (unroll 4). The last launch begins with the rows that the first one read last: they may still be in
+// thread keeps to its channel, so that it computes the constants of that only once, and has eight rows on their way to it
+// at the same time (unroll 8). The last launch begins with the rows that the first one read last: they may still be in
 // the cache.
 //
 // Variance: the sums are of the differences from a pivot, the channel's first value, and of their squares. Around 0
@@ -29,7 +29,7 @@ __device__ __forceinline__ Rows rows_of(unsigned part, unsigned rows, unsigned M
 
 // EACH_ROW(i, mine) { ... } runs the body for the place i in the array of each row.
 #define EACH_ROW(i, mine) \
-  _Pragma("unroll 4") for (unsigned count = 0, i = mine.start; count < mine.count; ++count, i += mine.step)
+  _Pragma("unroll 8") for (unsigned count = 0, i = mine.start; count < mine.count; ++count, i += mine.step)
 
 struct Constants {  // of a channel
   wide mean, inverse, scale, beta;  // inverse: of the standard deviation; scale: gamma * inverse

@@ -33,7 +33,11 @@ def forward(x: Array, w: Array, b: Array | None, where: Where, activation: str |
 def input_gradient(dy: Array, w: Array, x_shape: tuple[int, ...], where: Where) -> Array:
     """dx (N, H, W, C) from dy (N, OH, OW, O) and w (KH, KW, C // groups, O), a launch for each phase of the stride."""
     dx, C, O = empty(x_shape, dy.dtype), w.shape[2], w.shape[3] // where.groups
-    for phase in _phases(dy.shape, w.shape, x_shape, where):
+    phases = _phases(dy.shape, w.shape, x_shape, where)
+    seen = [phase for phase in phases if phase["dy"]["taps"].item()]
+    if len(seen) < len(phases):  # a stride longer than the kernel passes over some cells
+        dx.fill(0)
+    for phase in seen:
         M, K = phase["dy"]["windows"].item(), phase["dy"]["taps"].item()
         core(M, C, K, (dy, O), (w, O)).launch(
             FILE, "conv2d_backward_input", dy.dtype, M, C, phase, C, dy, w, dx, groups=where.groups

@@ -7,9 +7,9 @@
 // windows of an image that nobody has copied into a matrix), and what becomes of a sum is that of `store`.
 //
 // Why tiles. Left alone, a thread would read 2 K numbers for one sum: two loads for each multiplication, while a GPU can
-// do dozens of multiplications in the time of a load from its memory. So a block of 256 threads takes a TILE x TILE piece
-// of c, and goes through k in steps of DEPTH: it brings TILE x DEPTH numbers of either operand to shared memory, and each
-// of them is used TILE times there.
+// do dozens of multiplications in the time of a load from its memory. So a block takes a piece of c, HEIGHT x WIDTH, and
+// goes through k in steps of DEPTH: it brings HEIGHT x DEPTH numbers of a and WIDTH x DEPTH of b to shared memory, where
+// each is used WIDTH or HEIGHT times. It is 64 x 64 with 256 threads, or 64 x 16 with 64 where c has no more columns.
 //
 // Why registers. A load from shared memory is still slower than a multiplication. So each thread keeps SIDE x SIDE sums
 // in registers: for every k it reads SIDE numbers of a and SIDE of b and makes SIDE * SIDE multiplications of them.
@@ -27,10 +27,11 @@
 #pragma once
 #include "activation.cuh"
 
-#if defined(TERMS)  // an option of the compiler: `_product.py` asks for tensor cores by it
+// Options of the compiler, by which `_product.py` asks for tensor cores (TERMS), and says how wide a tile is (COLUMNS).
+#if defined(TERMS)
 constexpr int BLOCK = TERMS == 1 ? 128 : 256;  // threads
 #else
-constexpr int BLOCK = 256;
+constexpr int BLOCK = 4 * COLUMNS;
 #endif
 
 // An operand. `Line` and `Step` are what can be known of a number's place from its line alone, and from k alone.
@@ -40,11 +41,11 @@ template <bool K_FASTEST>
 struct Matrix {
   static constexpr bool k_fastest = K_FASTEST, gaps = false;
   typedef int Line;
-  typedef int Step;
+  typedef unsigned Step;  // behind the last k, where nothing is read, it may wrap
   const real* first;
   int lines, row;  // row: how many numbers lie from one row of memory to the next
   __device__ __forceinline__ Line line(int i) const { return K_FASTEST ? i * row : i; }
-  __device__ __forceinline__ Step step(int k) const { return K_FASTEST ? k : k * row; }
+  __device__ __forceinline__ Step step(int k) const { return K_FASTEST ? k : unsigned(k) * row; }
   __device__ __forceinline__ Place at(Line line, Step step) const { return {first + (line + step), true}; }
 };
 
@@ -152,15 +153,14 @@ __device__ __forceinline__ void repair(const A& a, const B& b, int m, int n, int
   bool spoilt = false;
 #pragma unroll
   for (int i = 0; i < GROUP; ++i) spoilt = spoilt || !is_finite(sums[i]);
-  if (!spoilt) return;
-  wide anew = 0;
+  if (spoilt)
 #pragma unroll 1
-  for (int i = 0; i < GROUP; ++i) {
-    if (n + i < b.lines) anew = plain_sum(a, b, m, n + i, begin, end);
+    for (int i = 0; i < GROUP; ++i) {
+      wide anew = plain_sum(a, b, m, min(n + i, b.lines - 1), begin, end);
 #pragma unroll
-    for (int j = 0; j < GROUP; ++j)
-      if (j == i) sums[j] = anew;  // sums[i] itself would put them into local memory
-  }
+      for (int j = 0; j < GROUP; ++j)
+        if (j == i) sums[j] = anew;  // sums[i] itself would put them into local memory
+    }
 }
 
 // The tile of the product that is this block's: its first m and n. Neighbouring blocks have the same lines of a.
@@ -173,23 +173,23 @@ __device__ __forceinline__ Corner corner(int N) {
   return {int(blockIdx.x) / across * HEIGHT, int(blockIdx.x) % across * WIDTH};
 }
 
-#if defined(TERMS)  // an option of the compiler: `_product.py` asks for tensor cores by it
+#if defined(TERMS)
 #include "tensor.cuh"
 #else
-constexpr int TILE = 64, DEPTH = 16, SIDE = GROUP, PAD = 4;
-constexpr int RESIDENT = sizeof(wide) == 8 ? 2 : 3;  // blocks that a processor shall have registers for
+constexpr int HEIGHT = 64, WIDTH = COLUMNS, DEPTH = 16, SIDE = GROUP, PAD = 4;
+// Blocks that a processor shall have registers for; a thread of a narrow tile fetches more lines.
+constexpr int RESIDENT = WIDTH == 16 ? (sizeof(wide) == 8 ? 4 : 8) : (sizeof(wide) == 8 ? 2 : 3);
 
 // The sums over k from `begin` up to `end` of this block's tile, by the ordinary units.
 template <class A, class B, class Store>
 __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int end, const Store& store) {
-  __shared__ __align__(16) wide left[2][DEPTH][TILE + PAD];
-  __shared__ __align__(16) wide right[2][DEPTH][TILE + PAD];
-  const Corner tile = corner<TILE, TILE>(b.lines);
-  const Fetch<A, TILE, DEPTH, 1> from_a(a, tile.m);
-  const Fetch<B, TILE, DEPTH, 1> from_b(b, tile.n);
-  constexpr int COUNT = TILE * DEPTH / BLOCK;
-  wide next_a[COUNT], next_b[COUNT], sums[SIDE][SIDE] = {};
-  const int m0 = threadIdx.x / (TILE / SIDE) * SIDE, n0 = threadIdx.x % (TILE / SIDE) * SIDE;
+  __shared__ __align__(16) wide left[2][DEPTH][HEIGHT + PAD];
+  __shared__ __align__(16) wide right[2][DEPTH][WIDTH + PAD];
+  const Corner tile = corner<HEIGHT, WIDTH>(b.lines);
+  const Fetch<A, HEIGHT, DEPTH, 1> from_a(a, tile.m);
+  const Fetch<B, WIDTH, DEPTH, 1> from_b(b, tile.n);
+  wide next_a[from_a.COUNT], next_b[from_b.COUNT], sums[SIDE][SIDE] = {};
+  const int m0 = threadIdx.x / (WIDTH / SIDE) * SIDE, n0 = threadIdx.x % (WIDTH / SIDE) * SIDE;
 
   auto fetch = [&](int k) {
     from_a.each(k, end, [&](int i, Place p) { next_a[i] = number(p); });
@@ -197,10 +197,9 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
   };
   auto put = [&](int buffer) {
 #pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      left[buffer][from_a.k(i)][from_a.line(i)] = next_a[i];
-      right[buffer][from_b.k(i)][from_b.line(i)] = next_b[i];
-    }
+    for (int i = 0; i < from_a.COUNT; ++i) left[buffer][from_a.k(i)][from_a.line(i)] = next_a[i];
+#pragma unroll
+    for (int i = 0; i < from_b.COUNT; ++i) right[buffer][from_b.k(i)][from_b.line(i)] = next_b[i];
   };
 
   fetch(begin);

@@ -29,8 +29,8 @@ __device__ __forceinline__ void mma(float (&sums)[4], const unsigned (&a)[4], co
 template <int BYTES>
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool exists) {
   unsigned place = __cvta_generic_to_shared(to), bytes = exists ? BYTES : 0;
-  if (BYTES == 16)  // by the L2 cache alone
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(bytes) : "memory");
+  if (BYTES == 16)  // by the L2 cache alone, which fetches 128 bytes: a tile's next step wants the neighbours
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(bytes) : "memory");
   else
     asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(place), "l"(from), "r"(bytes), "n"(BYTES)
                  : "memory");

@@ -33,8 +33,9 @@ constexpr int DOWN = TERMS == 1 ? 4 : 2, ACROSS = WIDTH / 16;  // fragments of a
 constexpr int RESIDENT = TERMS == 1 || (WIDTH == 64 && VECTOR > 1) ? 2 : 1;
 // Numbers from row to row of a warp's room for results: eight banks on, so that half a warp writes pairs to all 32 banks.
 constexpr int ROOM = WIDTH / 2 + 8;
-// Steps of 8 in k that the compiler may mix; with three terms the numbers of two would not stay in registers.
-constexpr int UNROLLED = TERMS == 3 ? 1 : DEPTH / 8;
+// Steps of 8 in k that the compiler may mix. With three terms only where registers are left for it: in the small tile two
+// blocks share those of a processor, and copies of single numbers need many.
+constexpr int UNROLLED = TERMS == 3 && (WIDTH == 64 || VECTOR == 1) ? 1 : DEPTH / 8;
 
 // How an operand's part of a stage lies in shared memory.
 template <class Operand, int LINES>
@@ -109,8 +110,8 @@ __device__ __forceinline__ void store_sums(const A& a, const B& b, int begin, in
     for (int row = lane / GROUPS; row < 16; row += 32 / GROUPS) {
       if (m + 16 * i + row >= a.lines || n >= b.lines) continue;
       auto group = *(const Neighbours<float>*)(room + row * ROOM + lane % GROUPS * GROUP);
-      // What is left over of infinity is NaN, and a gap was multiplied as a zero.
-      repair(a, b, m + 16 * i + row, n, begin, end, group.at);
+      // A float next to infinity is rounded to it, and what that leaves over is NaN; a gap was multiplied as a zero.
+      if (A::gaps || sizeof(real) == 4) repair(a, b, m + 16 * i + row, n, begin, end, group.at);
       store_group(store, m + 16 * i + row, n, b.lines, group.at, biases);
     }
     __syncwarp();

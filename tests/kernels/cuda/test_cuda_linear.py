@@ -44,6 +44,17 @@ def test_the_fused_activation_has_the_bits_of_the_separate_one(emulator, activat
     assert_array_equal(cuda.linear_forward(x, w, b, activation), separate)
 
 
+def test_a_narrow_tile_gives_the_bits_of_a_wide_one(emulator, monkeypatch):
+    """Both add up a sum in the order of k."""
+    x, w, b, dy = arrays(150, 11, 37, np.float32)
+    calls = ("linear_forward", x, w, b, "relu"), ("linear_backward_input", dy[:, :9], w[:16, :9])
+    narrow = [getattr(cuda, name)(*arguments) for name, *arguments in calls]
+    assert {_product.core(150, N, 37, (x, 37), (w, 11)).width for N in (11, 16)} == {16}
+    monkeypatch.setattr(_product, "SIMT", dict.fromkeys(_product.SIMT, _product.SIMT[64]))
+    for result, (name, *arguments) in zip(narrow, calls, strict=True):
+        assert_array_equal(result, getattr(cuda, name)(*arguments))
+
+
 @pytest.mark.parametrize("samples", [1000, 3000])
 def test_a_long_sum_is_cut_into_parts_of_one_order(emulator, monkeypatch, samples):
     x, _, _, dy = arrays(samples, 5, 70, np.float32)

@@ -31,7 +31,7 @@ class Unrepaired(Emulator):
 
     def compile(self, file, options):
         text = source(f"{file}.cu", (HERE, SOURCES))
-        assert ("if (spoilt)" in text) == ("mma(" in text)
+        assert ("if (spoilt)" in text) == ("plain_sum(" in text)
         return Module(compiled(text.replace("if (spoilt)", "if (false)"), options), self)
 
 
@@ -200,16 +200,19 @@ def test_what_chooses_the_way(monkeypatch):
     assert options(128 * 256, 68, 32) == options(128 * 128, 256, 32) == "TERMS=3 VECTOR=4 COLUMNS=128"
     assert options(128 * 256, 64, 32) == options(128 * 255, 68, 32) == "TERMS=3 VECTOR=4 COLUMNS=64"
     assert options(64, 68, 32, cut=True) == "TERMS=3 VECTOR=4 COLUMNS=128"
-    assert options(63, 32, 32) == options(64, 31, 32) == options(64, 32, 31) == ""
-    assert options(64, 32, 32, a=a.astype(float), b=b.astype(float)) == ""
+    assert options(63, 32, 32) == options(64, 31, 32) == options(64, 32, 31) == options(10**6, 17, 99) == "COLUMNS=64"
+    assert options(10**6, 16, 10**6) == options(63, 1, 1) == "COLUMNS=16"
+    assert options(64, 32, 32, a=a.astype(float), b=b.astype(float)) == "COLUMNS=64"
     half = {"a": a.astype(np.float16), "b": b.astype(np.float16)}
     assert options(64, 32, 32, **half) == "TERMS=1 VECTOR=8 COLUMNS=64"
     assert options(64, 34, 36, **half) == "TERMS=1 VECTOR=2 COLUMNS=64"
-    assert options(64, 33, 32, **half) == ""
+    assert options(64, 33, 32, **half) == "COLUMNS=64"
     _launch.set_float32_matmul_precision("high")
     assert options(64, 32, 32) == "TERMS=1 VECTOR=4 COLUMNS=64"
     with pytest.raises(ValueError, match="must be 'highest' or 'high', got 'medium'"):
         _launch.set_float32_matmul_precision("medium")
+    monkeypatch.setattr(Emulator, "capability", 75)  # a card whose tensor cores do not know TF32
+    assert options(64, 32, 32) == "COLUMNS=64"
 
 
 def test_high_is_less_than_highest(emulator, monkeypatch):
