@@ -16,17 +16,13 @@ In a script of your own it is minicnn.study.diagnose(model, images, labels).
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import Any
 
-try:
-    import minicnn as mc
-except ImportError as error:
-    sys.exit(f"{error}: install minicnn first, with `pip install -e .` in the folder above examples/")
-
 import numpy as np
+import script
 
+import minicnn as mc
 from minicnn import data, models, nn, optim, study
 from minicnn import functional as F
 from minicnn.study import sources
@@ -102,7 +98,7 @@ SICK: dict[str, tuple[Callable[[], nn.Module], Change | None, str]] = {
 
 def parse_arguments() -> argparse.Namespace:
     """What is to be looked at."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.option_parser(__doc__)
     add = parser.add_argument
     add("--sick", choices=SICK, metavar="NAME", help="one of: " + "; ".join(f"{n}, {s[2]}" for n, s in SICK.items()))
     add("--model", metavar="NAME", help="of minicnn.models, or FILE.py:FUNCTION (default: the run's, or lenet5)")
@@ -112,6 +108,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--data-folder", metavar="FOLDER", help="where its files are, if not in their usual places")
     add("--batch-size", type=int, default=64, metavar="N", help="images of the training set (default: 64)")
     add("--lr", type=float, metavar="RATE", help="judge this learning rate too, of SGD with momentum 0.9")
+    script.add_device(parser)
     return parser.parse_args()
 
 
@@ -132,16 +129,16 @@ def subject(options: argparse.Namespace) -> tuple[nn.Module, Array, Array, str |
 
 
 def main() -> None:
-    options = parse_arguments()
-    try:
+    """Say what is found; every fault of the user's is one sentence."""
+    with script.faults_in_one_sentence(__file__):
+        options = parse_arguments()
         mc.seed(0)
         model, images, labels, name = subject(options)
+        model.to(script.chosen_device(options.device))
         lr = 1e-7 if options.sick == "small-rate" else options.lr
         optimizer = None if lr is None else optim.SGD(model.parameters(), lr, momentum=0.9)
         losses = {"lenet5:1998": models.map_criterion, "googlenet": models.googlenet_loss}
         print(study.diagnose(model, images, labels, losses.get(name, F.cross_entropy), optimizer))
-    except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
-        sys.exit(f"diagnose.py: {error}")
 
 
 if __name__ == "__main__":

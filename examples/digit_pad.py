@@ -39,6 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--weights", metavar="FILE", help="weights for --model as PyTorch lays them out, .pth or safetensors")
     add("--port", type=int, default=digit_pad.PORT, metavar="N", help="of the page's address; 0 takes one that is "
         f"free (default: {digit_pad.PORT})")  # fmt: skip
+    script.add_device(parser)
     return parser.parse_args()
 
 
@@ -55,7 +56,7 @@ def load_model(settings: argparse.Namespace) -> tuple[nn.Module, str]:
         if not (settings.run / "run.json").exists():
             raise ValueError(f"there is no run in {settings.run}: it has no run.json")
         return model_of(settings.run)
-    return model_of(newest_run(settings.model) or train(settings.model or "lenet5"))
+    return model_of(newest_run(settings.model) or train(settings.model or "lenet5", settings.device))
 
 
 def model_of(folder: Path) -> tuple[nn.Module, str]:
@@ -63,7 +64,7 @@ def model_of(folder: Path) -> tuple[nn.Module, str]:
     settings = training.saved_settings(folder)
     if not reads_digits(settings):
         raise ValueError(f"{folder} holds no network for the digits of MNIST that train_lenet.py has trained")
-    settings.device, settings.precision = "cpu", "float32"  # one image at a time gives a GPU nothing to do
+    settings.device, settings.precision = "cpu", "float32"  # not those that the run was begun with
     trainer = train_lenet.make_trainer(settings)
     trainer.load(folder / training.CHECKPOINT)
     right = trainer.history["val_accuracy"][-1]
@@ -88,10 +89,10 @@ def reads_digits(settings: argparse.Namespace) -> bool:
     return settings.dataset == "mnist" and name in models.names() and models.input_shape(name) == train_lenet.IMAGES
 
 
-def train(model: str) -> Path:
+def train(model: str, device: str) -> Path:
     """Train a network quickly, as a person would, and return the folder of the run."""
     file = Path(train_lenet.__file__)
-    command = [sys.executable, str(file), "--model", model, "--epochs", str(EPOCHS)]
+    command = [sys.executable, str(file), "--model", model, "--epochs", str(EPOCHS), "--device", device]
     print(f"There is no trained {model} below runs/ yet, so first:", flush=True)
     print(f"python examples/{file.name} {' '.join(command[2:])}\n", flush=True)
     if subprocess.run(command).returncode:
@@ -111,7 +112,8 @@ def main() -> None:
                 raise ImportError('the digit pad needs Flask: pip install "minicnn[study]"')
             if not 0 <= settings.port < 2**16:
                 raise ValueError(f"--port expected a number from 0 to 65535, got {settings.port}")
-            digit_pad.serve(*load_model(settings), port=settings.port)
+            model, title = load_model(settings)
+            digit_pad.serve(model.to(script.chosen_device(settings.device)), title, port=settings.port)
     except KeyboardInterrupt:
         sys.exit("\nended")  # during the training; the server ends by itself
 

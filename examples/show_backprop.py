@@ -43,6 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--out", type=Path, metavar="FILE", help="where the page goes (default: backprop-NAME.html)")
     add("--open", action="store_true", help="open it in the browser")
     add("--seed", type=int, default=0, metavar="N", help="of fresh weights (default: 0)")
+    script.add_device(parser)
     add("--kernels", default="cpu", choices=mc.kernels.ROOMS, help="compiled kernels (cpu), or the plain NumPy ones "
         "that are written to be read (reference) (default: cpu)")  # fmt: skip
     add("--threads", type=int, metavar="N", help="threads of the compiled kernels (default: one for each core)")
@@ -62,11 +63,11 @@ def load_sample(settings: argparse.Namespace, source: sources.Source, name: str)
     return image, int(label) if settings.label is None else settings.label
 
 
-def predicted(model: nn.Module, x: np.ndarray) -> int:
+def predicted(model: nn.Module, x: np.ndarray, device: str) -> int:
     """The class that the network takes the picture for; as in evaluation, and the model is left in its mode."""
     mode = model.training
     with mc.no_grad():
-        y = model.eval()(mc.tensor(x[np.newaxis]))
+        y = model.eval()(mc.tensor(x[np.newaxis], device=device))
     model.train(mode)
     return int(y.numpy().argmax())
 
@@ -74,11 +75,11 @@ def predicted(model: nn.Module, x: np.ndarray) -> int:
 def work(settings: argparse.Namespace) -> None:
     """Write the page."""
     mc.seed(settings.seed)
-    source = sources.load(settings.model, settings.weights)
-    model = source.model.train() if settings.training else source.model.eval()
+    device, source = script.chosen_device(settings.device), sources.load(settings.model, settings.weights)
+    model = source.model.train(settings.training).to(device)
     name = settings.model or source.settings.get("model", "lenet5")
     x, label = load_sample(settings, source, name)
-    label = predicted(model, x) if label is None else label
+    label = predicted(model, x, device) if label is None else label
     out = settings.out or Path(f"backprop-{name.replace(':', '-')}.html")
     if settings.kernels == "cpu":
         print("Kernels are compiled at their first use: the first page takes longer.")

@@ -120,25 +120,36 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     add("--out", type=Path, metavar="FOLDER", help="where to write (default: a new folder below runs/)")
     add("--resume", type=Path, metavar="FOLDER", help="go on with the run in FOLDER, with its settings; "
         "other options are ignored, but those that change no result: --debug, --threads, --workers, --distributed, "
-        "--timeout, and, if they are given, --device and --data-folder")  # fmt: skip
+        "--timeout, and, if they are given, --device and --data-folder; on a CPU it goes on in float32")  # fmt: skip
     parser.set_defaults(script=parser.prog)
     arguments = parser.parse_args()
-    if not arguments.resume:
-        return arguments
+    return _resumed(parser, arguments) if arguments.resume else arguments
+
+
+def _resumed(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> argparse.Namespace:
+    """The settings of the run that goes on, with those of the command line that it may have."""
     saved, given = saved_settings(arguments.resume), vars(arguments)
     if getattr(saved, "script", parser.prog) != parser.prog:
         raise ValueError(f"{arguments.resume} holds a run of {saved.script}: go on with it by that script")
-    own = {name for name in OF_THE_PROCESS if name in given}
-    own |= {name for name in OF_THE_MACHINE if given[name] != parser.get_default(name)}
+    named = vars(parser.parse_args(namespace=argparse.Namespace(**dict.fromkeys(OF_THE_MACHINE))))  # None: not given
+    own = {name for name in OF_THE_PROCESS if name in given} | {name for name in OF_THE_MACHINE if named[name]}
+    if "device" not in own and getattr(saved, "device", "auto") == "cuda" and not mc.cuda_available():
+        raise RuntimeError(f"the run in {arguments.resume} was begun with --device cuda, and there is no GPU here that "
+                           "can be used: go on with --device cpu")  # fmt: skip
     # An option that the script did not have when the run was begun has the value that it has now.
     return argparse.Namespace(**{**given, **vars(saved), **{name: given[name] for name in own}})
 
 
 def begin(settings: argparse.Namespace) -> str:
-    """Seed and precision are set, and the device, "cpu" or "cuda", is returned."""
+    """Seed and precision are set, and the device, "cpu" or "cuda", is returned; a run that goes on does so on a CPU in
+    float32, in which its weights are saved."""
     if settings.epochs < 1:
         raise ValueError(f"--epochs expected a number from 1, got {settings.epochs}")
     device = script.chosen_device(settings.device)
+    if getattr(settings, "resume", None) and device == "cpu" and settings.precision != "float32":
+        print(f"The run in {settings.resume} was begun in {settings.precision}, which is for a GPU: on the CPU it goes "
+              "on in float32.")  # fmt: skip
+        settings.precision = "float32"
     script.set_precision(settings.precision, device)
     mc.seed(settings.seed)
     return device

@@ -114,7 +114,10 @@ class Function:
         needs_gradient = tuple(x.requires_grad for x in inputs)
         self._records = _recording.on and any(needs_gradient)
         self.needs_gradient = needs_gradient
-        result = self.forward(*[x.data for x in inputs])
+        try:
+            result = self.forward(*[x.data for x in inputs])
+        except MemoryError as error:
+            raise device.explained(error) from None
         if not device.is_array(result):
             raise TypeError(f"{self.name}.forward must return an array, got {type(result).__name__}")
         # NumPy turns results without axes into scalars; a Tensor always holds an array.
@@ -168,11 +171,13 @@ def summed(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum of an array over axes, as an array also where none are left.
 
     NumPy adds along leading axes one row after another, and in float32 the millionth addition would have lost three
-    digits: there it adds in float64 and rounds once. CuPy adds in a tree.
+    digits: there it adds in float64 and rounds once. CuPy adds in a tree, but float16 as float16.
     """
-    if not device.is_cuda(x) and x.dtype.kind == "f":
-        return np.asarray(x.sum(axis=axes, dtype=np.float64, keepdims=keepdims)).astype(x.dtype, copy=False)
-    return device.array_module(x).asarray(x.sum(axis=axes, keepdims=keepdims))
+    xp = device.array_module(x)
+    if x.dtype.kind != "f":
+        return xp.asarray(x.sum(axis=axes, keepdims=keepdims))
+    wide = np.float32 if device.is_cuda(x) and x.dtype.itemsize < 8 else np.float64
+    return xp.asarray(x.sum(axis=axes, dtype=wide, keepdims=keepdims)).astype(x.dtype, copy=False)
 
 
 def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:

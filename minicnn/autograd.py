@@ -73,6 +73,12 @@ def backward(root: Tensor, gradient: Array | None = None) -> None:
     through a layer whose weights an optimizer has changed since; what you write into `.data` yourself, nobody sees.
     The engine is first order: gradients are plain arrays and cannot be differentiated again.
     """
+    with device.explaining():
+        _walk_back(root, gradient)
+
+
+def _walk_back(root: Tensor, gradient: Array | None) -> None:
+    """What `backward` does."""
     dy = _first_gradient(root, gradient)
     if root.creator is None:
         _accumulate({root: dy})

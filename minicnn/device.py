@@ -1,13 +1,19 @@
-"""Where an array lives, and how it moves. Only this file and `kernels/` know what a device is."""
+"""Where an array lives, and how it moves: the rest of the engine asks here.
+
+Beside this file and `kernels/`, only `train/gpu_steps.py` and `distributed/nccl.py` are written for a GPU.
+"""
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 Array = Any
+
+MORE_ROOM = "use smaller batches or images, or end what else runs on that GPU (nvidia-smi lists it)"
 
 
 def cuda_available() -> bool:
@@ -26,8 +32,12 @@ def _missing_for_cuda() -> str | None:
     try:
         if cupy.is_available():
             return None
+        runtime = cupy.cuda.runtime
+        if runtime.driverGetVersion():  # 0 without a driver, which getDeviceCount would take for an old one
+            runtime.getDeviceCount()  # raises what is_available keeps for itself
     except Exception as error:  # what CuPy raises for a broken driver has no class of its own
-        return f"the driver does not answer ({error}): nvidia-smi should say more"
+        if "cudaErrorNoDevice" not in str(error):
+            return f"the driver does not answer ({error}): nvidia-smi should say more, and a newer one may help"
     return "no NVIDIA GPU with a driver was found: nvidia-smi should list one"
 
 
@@ -79,10 +89,23 @@ def to_device(array: Array, device: str) -> Array:
 def no_room(shape: tuple[int, ...], dtype: Any) -> MemoryError:
     """What to raise for an array that the GPU has no room for."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    return MemoryError(
-        f"the GPU has no room for an array of shape {tuple(shape)}, {size / 1e6:,.0f} MB: use smaller batches or "
-        "images, or end what else runs on that GPU (nvidia-smi lists it)"
-    )
+    return MemoryError(f"the GPU has no room for an array of shape {tuple(shape)}, {size / 1e6:,.0f} MB: {MORE_ROOM}")
+
+
+def explained(error: MemoryError) -> MemoryError:
+    """What to raise for an error: where it is CuPy's, which has found the GPU's memory full, one with the cure."""
+    if not type(error).__module__.startswith("cupy"):
+        return error
+    return MemoryError(f"{str(error).removesuffix('.')}: {MORE_ROOM}")
+
+
+@contextmanager
+def explaining() -> Iterator[None]:
+    """`with explaining():` a MemoryError is raised as `explained`."""
+    try:
+        yield
+    except MemoryError as error:
+        raise explained(error) from None
 
 
 def recorded(function: Callable[[], Any]) -> Any:
@@ -90,6 +113,13 @@ def recorded(function: Callable[[], Any]) -> Any:
     from .kernels.cuda.graph import Graph
 
     return Graph(function)
+
+
+def give_back_recorded() -> None:
+    """Give back the memory of recordings that are gone: CuPy's other arrays cannot use it."""
+    from .kernels.cuda.graph import give_back
+
+    give_back()
 
 
 def mark() -> Any:
@@ -109,7 +139,9 @@ def is_recording() -> bool:
 def check_device(device: str) -> None:
     """Raise unless `device` is "cpu", or "cuda" on a machine where that works."""
     if device not in ("cpu", "cuda"):
-        raise ValueError(f'device expected "cpu" or "cuda", got {device!r}')
+        _, _, number = str(device).partition("cuda:")
+        cure = f': of several GPUs one is chosen with CUDA_VISIBLE_DEVICES={number} before the script, then "cuda"'
+        raise ValueError(f'device expected "cpu" or "cuda", got {device!r}{cure if number.isdigit() else ""}')
     missing = _missing_for_cuda() if device == "cuda" else None
     if missing:
         raise RuntimeError(f'device "cuda" cannot be used, {missing}; or use the device "cpu"')

@@ -47,8 +47,7 @@ class Graph:
         import cupy
 
         pool, stream = _pool_and_stream(cupy)
-        if not _living:
-            pool.free_all_blocks()  # no kernel has their addresses any more
+        give_back()
         self._steps, self._known = cupy.zeros((), cupy.uint32), 0  # what the array holds, without asking for it
         self._steps += 1  # compiled now: while a stream records nothing can be
         self._steps[...] = 0
@@ -62,9 +61,11 @@ class Graph:
                 self.result = function()
                 self._steps += 1
                 self._graph = stream.end_capture()
-            except Exception as error:
+            except BaseException as error:
                 with contextlib.suppress(Exception):  # of a recording that is spoilt already
                     stream.end_capture()
+                if not isinstance(error, Exception):  # Ctrl-C
+                    raise
                 raise RuntimeError(f"what a training step does cannot be recorded as a CUDA graph: {error}") from error
             finally:
                 _launch.steps = None
@@ -76,6 +77,14 @@ class Graph:
             self._steps[...] = steps
         self._graph.launch()
         self._known = steps + 1
+
+
+def give_back() -> None:
+    """Give the memory of recordings back to the driver, if there are none any more: no kernel has its addresses."""
+    import cupy
+
+    if not _living:
+        _pool_and_stream(cupy)[0].free_all_blocks()
 
 
 def _memory(size: int) -> Any:

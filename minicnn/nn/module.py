@@ -222,14 +222,15 @@ class Module:
             _device.check_device(device)
         if dtype is not None and np.dtype(dtype) not in (np.float32, np.float64):
             raise TypeError(f"to expected dtype float32 or float64, got {np.dtype(dtype)}")
-        for parameter in self.parameters():
-            parameter.move(device, dtype)
-        for module in self.modules():
-            for name in module._buffers:
-                array = getattr(module, name)
-                if array.dtype.kind == "f":
-                    array = _device.to_device(array, device or _device.device_of(array))
-                    setattr(module, name, array.astype(array.dtype if dtype is None else dtype, copy=False))
+        with _device.explaining():
+            for parameter in self.parameters():
+                parameter.move(device, dtype)
+            for module in self.modules():
+                for name in module._buffers:
+                    array = getattr(module, name)
+                    if array.dtype.kind == "f":
+                        array = _device.to_device(array, device or _device.device_of(array))
+                        setattr(module, name, array.astype(array.dtype if dtype is None else dtype, copy=False))
         return self
 
     def state_dict(self) -> dict[str, Array]:

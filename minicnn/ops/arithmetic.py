@@ -3,6 +3,7 @@
 import numbers
 from typing import Any
 
+from .. import device, kernels
 from .._function import Function, unbroadcast
 from .._tensor import Tensor
 from .checks import check_float
@@ -107,14 +108,26 @@ class MatMul(Function):
 
     def forward(self, a: Array, b: Array) -> Array:
         self.save(a, b)
+        if self._has_kernels(a, b):
+            return kernels.room(a, b).linear_forward(a, b, None, None)
         return a @ b
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         a, b = self.saved
         wants_a, wants_b = self.needs_gradient
+        if self._has_kernels(a, b):
+            room = kernels.room(dy, a, b)
+            da = room.linear_backward_input(dy, b) if wants_a else None
+            return da, room.linear_backward_weight(dy, a) if wants_b else None
         da = unbroadcast(dy @ b.swapaxes(-1, -2), a.shape) if wants_a else None
         db = unbroadcast(a.swapaxes(-1, -2) @ dy, b.shape) if wants_b else None
         return da, db
+
+    @staticmethod
+    def _has_kernels(a: Array, b: Array) -> bool:
+        """Whether it is the product of a linear layer on a GPU. CuPy would take cuBLAS, which knows nothing of our
+        precision and refuses to be recorded in a CUDA graph; NumPy's on a CPU is as good as ours."""
+        return device.is_cuda(a) and a.ndim == b.ndim == 2 and a.dtype == b.dtype and a.dtype.kind == "f"
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:

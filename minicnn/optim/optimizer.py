@@ -116,10 +116,11 @@ class Optimizer:
             raise RuntimeError("step found no gradients: call loss.backward() first")
         for observer in tuple(_observers):
             observer.before(self)
-        for group, places in self._places():
-            here = [i for i in with_gradient if i in places]
-            if here:
-                self._step_group(group, here)
+        with device.explaining():
+            for group, places in self._places():
+                here = [i for i in with_gradient if i in places]
+                if here:
+                    self._step_group(group, here)
         for observer in tuple(_observers):
             observer.after(self)
 

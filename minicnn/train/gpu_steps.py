@@ -6,7 +6,8 @@ GPU, else its images and labels. Outputs and losses are fetched now and then, fo
 idle. What is computed is bit for bit the same.
 
 A recorded step has the optimizer's settings in it as numbers: it is recorded anew where they have changed, as after an
-epoch. Steps that each have a learning rate of their own, and batches that share a step, are not recorded.
+epoch. Where each step has a learning rate of its own, it ends with the gradients, and Python makes the optimizer's step
+behind it. Batches that share a step are not recorded.
 
 All else is in it too: which weights are frozen, what a layer's settings are, where the optimizer's arrays lie. A
 callback may change any of that. So with one that is called after each epoch all is made anew in the next one, data set
@@ -18,6 +19,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +34,7 @@ from .epoch import ALONE, Share
 from .metrics import main_output
 
 if TYPE_CHECKING:
+    from .._tensor import Tensor
     from .trainer import Trainer
 
 Array = Any
@@ -56,7 +60,11 @@ class Resident:
 
     def batches(self, loader: DataLoader, epoch: int, start: int) -> Iterator[tuple[Batch, Array]]:
         """What goes to the GPU for each batch of an epoch from `start` on, and its labels in the CPU's memory."""
-        return (((numbers,), self.known[numbers]) for numbers in loader.indices(epoch)[start:])
+        batches = loader.indices(epoch)[start:]
+        ends = np.cumsum([len(numbers) for numbers in batches])
+        there: Any = device.to_device(np.concatenate(batches), "cuda") if batches else None  # one copy, not one a step
+        for numbers, end in zip(batches, ends, strict=True):
+            yield (there[end - len(numbers) : end],), self.known[numbers]
 
     def inputs(self, numbers: Array) -> tuple[Array, Array]:
         """Images and labels of a batch, of what went there."""
@@ -93,14 +101,14 @@ def source_of(trainer: Trainer, loader: DataLoader) -> Resident | Sent | None:
     ):
         return None
     if loader.transform is None and loader.batch_transform is None and dataset.images.nbytes <= LARGEST:
-        return Resident(dataset)
+        with suppress(MemoryError):  # there may be room for the batches
+            return Resident(dataset)
     return Sent() if _captures(trainer) else None
 
 
 def _captures(trainer: Trainer) -> bool:
-    """Whether steps may be recorded: those that share nothing, as one step after another has the same learning rate."""
-    alike = trainer.accumulate == 1 and trainer.schedule_interval == "epoch" and not sees_steps(trainer)
-    return trainer.capture and alike
+    """Whether steps may be recorded: those of one batch each, into which nobody looks."""
+    return trainer.capture and trainer.accumulate == 1 and not sees_steps(trainer)
 
 
 def sees_steps(trainer: Trainer) -> bool:
@@ -141,12 +149,14 @@ class GpuSteps:
         # Without them Python would be hundreds of steps ahead, with a batch in memory for each, when a loss is NaN.
         marks = [device.mark() for _ in range(LEAD)]
         pending: list[tuple[int, Array, float]] = []  # batch, labels, learning rate: nobody has looked at them yet
+        done: Iterator[Done] = iter(())  # fetched; measured one a step, while the GPU is at work
         last_size: Size = ()  # that of the pending ones
         last_look = time.perf_counter()
         for batch, (arrays, labels) in enumerate(batches, start):
             size = tuple((array.shape, array.dtype) for array in arrays)
             if size != last_size or len(pending) == KEPT or time.perf_counter() - last_look > SECONDS:
-                yield from self._look(pending, last_size)
+                yield from done
+                done = self._look(pending, last_size)
                 pending, last_look, last_size = [], time.perf_counter(), size
             if size not in self.sizes:
                 self.sizes[size] = Step(self.trainer, self.source, arrays)
@@ -156,18 +166,26 @@ class GpuSteps:
             mark.record()
             pending.append((batch, labels, lr))
             self.count += 1
+            yield from islice(done, 1)
             if is_watched(batch):
+                yield from done
                 yield from self._look(pending, size)
                 pending = []
+        yield from done
         yield from self._look(pending, last_size)
 
     def _look(self, pending: list[tuple[int, Array, float]], size: Size) -> Iterator[Done]:
-        """Wait for the GPU, and measure the batches of that size that it has done meanwhile."""
-        if pending:
-            losses, outputs = self.sizes[size].fetch(len(pending))
-            for i, (batch, labels, lr) in enumerate(pending):
-                loss = self.trainer.check_loss(float(losses[i]), batch)
-                yield len(labels), self.trainer.measure(outputs[i], labels, loss), lr
+        """Wait for the GPU, and fetch what came of the batches of that size that it has done; they are still to be
+        measured."""
+        if not pending:
+            return iter(())
+        losses, outputs = self.sizes[size].fetch(len(pending))
+        return self._measured(pending, losses, outputs)
+
+    def _measured(self, pending: list[tuple[int, Array, float]], losses: Array, outputs: Array) -> Iterator[Done]:
+        for i, (batch, labels, lr) in enumerate(pending):
+            loss = self.trainer.check_loss(float(losses[i]), batch)
+            yield len(labels), self.trainer.measure(outputs[i], labels, loss), lr
 
 
 class Step:
@@ -179,7 +197,8 @@ class Step:
 
     def __init__(self, trainer: Trainer, source: Resident | Sent, batch: Batch) -> None:
         self.trainer, self.source = trainer, source
-        self.batch = tuple(device.to_device(array, "cuda") for array in batch)  # what the recorded step reads
+        self.batch = tuple(device.to_device(array, "cuda").copy() for array in batch)  # what the recorded step reads
+        self.is_whole = trainer.schedule_interval == "epoch"  # or the optimizer's part is not recorded
         self.graph: Any = None
         self.settings: list[dict[str, Any]] = []
         self.made = False
@@ -192,13 +211,7 @@ class Step:
         for here, array in zip(self.batch, batch, strict=True):
             here[...] = device.to_device(array, "cuda")
         graph = self._recorded(steps) if steps.capture and self._is_plain(labels, share) else None
-        if graph is None:
-            result = self._step(share)
-        else:
-            result = graph.result
-            graph.replay(steps.count - self.begin)
-            for count, step in zip(self._counts(), self.advance, strict=True):
-                count += step
+        result = self._step(share) if graph is None else self._repeated(graph, steps.count - self.begin)
         if not self.made:
             loss, outputs = result
             steps.check(outputs.shape[1])
@@ -219,34 +232,57 @@ class Step:
 
     def _recorded(self, steps: GpuSteps) -> Any:
         """The step recorded with the settings that the optimizer has now: they are numbers in it. None if it cannot."""
-        settings = [group.settings for group in self.trainer.optimizer.groups]
+        settings = [group.settings for group in self.trainer.optimizer.groups] if self.is_whole else []
         if self.graph is not None and settings == self.settings:
             return self.graph
-        counts = self._counts()
+        # The buffers that stay in the CPU's memory: what layers count, such as their steps.
+        self.counts = counts = [buffer for buffer in self.trainer.model.buffers() if not device.is_cuda(buffer)]
         before = [count.copy() for count in counts]
         self.graph = None  # its memory is free for the next one
         try:
-            graph = device.recorded(self._step)
+            graph = device.recorded(self._recordable)
             self.advance = [int(count - old) for count, old in zip(counts, before, strict=True)]
             if max(self.advance, default=0) > 1:
                 raise RuntimeError("a layer counts its uses and is used twice, which a CUDA graph cannot repeat")
         except RuntimeError as error:
             warnings.warn(f"{error}; training goes on without one, more slowly", stacklevel=2)
             graph, steps.capture = None, False
+        if graph is None:  # the error, which had a hold on what was recorded, is gone
+            device.give_back_recorded()
         for count, old in zip(counts, before, strict=True):
             count[...] = old  # recorded is not done
         self.graph, self.settings, self.begin = graph, settings, steps.count
         return graph
 
-    def _step(self, share: Share = ALONE) -> tuple[Array, Array]:
-        """The loss and the outputs before the step."""
-        trainer = self.trainer
-        images, labels = self.source.inputs(*self.batch)
-        outputs = trainer.forward(images.astype(trainer.place[1], copy=False))
-        loss = trainer.loss(outputs, labels)
-        trainer.update(loss, share)
-        return loss.data, main_output(outputs).data
+    def _step(self, share: Share) -> tuple[Array, Array]:
+        """A step by Python. Returns the loss, and the outputs before the step."""
+        loss, outputs = self._loss()
+        self.trainer.update(loss, share)
+        return loss.data, outputs.data
 
-    def _counts(self) -> list[Array]:
-        """The buffers that stay in the CPU's memory: what layers count, such as their steps."""
-        return [buffer for buffer in self.trainer.model.buffers() if not device.is_cuda(buffer)]
+    def _loss(self) -> tuple[Tensor, Tensor]:
+        """The loss of the batch, and the outputs."""
+        images, labels = self.source.inputs(*self.batch)
+        outputs = self.trainer.forward(images.astype(self.trainer.place[1], copy=False))
+        return self.trainer.loss(outputs, labels), main_output(outputs)
+
+    def _recordable(self) -> tuple[tuple[Array, Array], list[Array | None]]:
+        """What is recorded: the step, or its part up to the gradients, which are returned too."""
+        loss, outputs = self._loss()
+        self.trainer.add_gradients(loss)
+        if self.is_whole:
+            self.trainer.step()
+        gradients = [] if self.is_whole else [each.grad for each in self.trainer.optimizer.params]
+        return (loss.data, outputs.data), gradients
+
+    def _repeated(self, graph: Any, steps: int) -> tuple[Array, Array]:
+        """A step by the graph; steps: made since it was recorded. Returns what `_step` does."""
+        graph.replay(steps)
+        for count, advance in zip(self.counts, self.advance, strict=True):
+            count += advance
+        result, gradients = graph.result
+        if not self.is_whole:
+            for parameter, gradient in zip(self.trainer.optimizer.params, gradients, strict=True):
+                parameter.grad = gradient  # now it may be that of a batch of another size
+            self.trainer.step()
+        return result

@@ -88,12 +88,16 @@ class TrainingStep:
 
     def update(self, loss: Tensor, share: Share = ALONE) -> None:
         """Add the gradients of this loss to those of the step, and make it if the batch is the last of the step."""
+        self.add_gradients(loss, share)
+        if share.is_last:
+            self.step()
+
+    def add_gradients(self, loss: Tensor, share: Share = ALONE) -> None:
+        """Add the gradients of this loss to those of the step; of its first batch they are the only ones."""
         if share.is_first:
             self.optimizer.zero_grad()
         with self._buckets.summing() if self._buckets is not None and share.is_last else nullcontext():
             self._backward(loss, share.weight)
-        if share.is_last:
-            self._step()
 
     def _backward(self, loss: Tensor, weight: float) -> None:
         """dw += weight * d loss / dw; in mixed precision LOSS_SCALE times that, until the step."""
@@ -103,7 +107,7 @@ class TrainingStep:
         else:
             loss.backward(array_module(loss.data).full(loss.shape, scale, dtype=loss.dtype))
 
-    def _step(self) -> None:
+    def step(self) -> None:
         """A step of the optimizer along the gradients; average and schedule follow."""
         if self.precision != "float32":
             for parameter in self.optimizer.params:

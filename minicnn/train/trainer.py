@@ -14,6 +14,7 @@ from .. import functional as F
 from .._files import PathLike, claimed
 from ..data import DataLoader, to_input
 from ..data.loader import Dataset
+from ..device import explaining
 from ..distributed import Communicator
 from ..nn import Module
 from ..nn.checks import flag, positive
@@ -163,7 +164,7 @@ class Trainer(TrainingStep):
                 at_the_end.callback(callback.on_fit_end, self)
                 callback.on_fit_begin(self)
             while self.epoch < plan.last and not self._shall_stop():
-                with self._forgotten_if_broken_off():
+                with explaining(), self._forgotten_if_broken_off():
                     self._run_epoch(plan)
         return {name: list(values) for name, values in self.history.items()}
 
@@ -363,5 +364,5 @@ class Trainer(TrainingStep):
     def _evaluating(self) -> Iterator[None]:
         """The model as it is measured: in evaluation mode, without a graph, with the averages where there are some."""
         averaged = self.average.applied() if self.average is not None and self.average.is_filled else nullcontext()
-        with evaluating(self.model), averaged:
+        with explaining(), evaluating(self.model), averaged:
             yield

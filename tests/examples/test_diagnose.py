@@ -1,7 +1,7 @@
 """examples/diagnose.py: each sick network has its finding, one that is well none; its errors."""
 
 import functools
-import importlib.util
+import re
 
 import launch
 import pytest
@@ -19,10 +19,8 @@ FINDINGS = {
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("diagnose", launch.FOLDER / "diagnose.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield launch.module("diagnose", monkeypatch)
 
 
 @pytest.fixture
@@ -45,6 +43,13 @@ def test_every_sick_network_has_its_finding(script, said):
         printed = said("--sick", name, "--batch-size", "16")
         assert ": 1 finding.\n" in printed.splitlines(keepends=True)[0]
         assert printed.splitlines()[1].startswith(finding)
+
+
+def test_it_says_the_same_from_a_gpu(said, devices):
+    printed = [said("--sick", "small-rate", "--batch-size", "8", "--device", device) for device in ("cpu", "cuda")]
+    assert devices == {"cpu", "cuda"}
+    from_cpu, from_gpu = (re.sub(r"[\d.]+", "", each) for each in printed)
+    assert from_gpu == from_cpu
 
 
 def test_a_network_of_the_catalogue_and_one_of_the_users(said, tmp_path):

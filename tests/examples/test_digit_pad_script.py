@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from minicnn import data, models
+from minicnn.study.digit_pad import reading
 
 FOLDER = launch.FOLDER
 SCRIPT = FOLDER / "digit_pad.py"
@@ -56,7 +57,7 @@ def run_of(script):
 
 
 def asked(**given):
-    return argparse.Namespace(**{"model": None, "run": None, "weights": None, "port": 0, **given})
+    return argparse.Namespace(**{"model": None, "run": None, "weights": None, "port": 0, "device": "auto", **given})
 
 
 def test_the_network_of_a_run_has_its_weights(script, run_of):
@@ -102,6 +103,24 @@ def test_weights_as_pytorch_lays_them_out(script, tmp_path):
         np.testing.assert_array_equal(array, state[key])
 
 
+def test_it_reads_on_the_device_that_is_asked_for(script, run_of, monkeypatch, devices):
+    run_of("first")
+    monkeypatch.setattr(script.digit_pad, "serve", lambda model, title, port: reading.check(model, range(10)))
+    for device in ("cpu", "cuda"):
+        devices.clear()
+        monkeypatch.setattr(sys, "argv", ["digit_pad.py", "--device", device])
+        script.main()
+        assert devices == {device}
+
+
+def test_it_trains_first_on_the_device_that_is_asked_for(script, monkeypatch):
+    asked_for = []
+    monkeypatch.setattr(script, "train", lambda model, device: asked_for.append((model, device)))
+    monkeypatch.setattr(script, "model_of", lambda folder: None)
+    script.load_model(asked(device="cpu"))
+    assert asked_for == [("lenet5", "cpu")]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -143,7 +162,7 @@ def test_it_trains_serves_reads_and_ends(tmp_path, web_page):
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", said[-1] if said else "")):
             said.append(process.stdout.readline())
             assert said[-1], said
-        assert "python examples/train_lenet.py --model lenet5 --epochs 3\n" in said
+        assert "python examples/train_lenet.py --model lenet5 --epochs 3 --device auto\n" in said
         web_page.goto(found[0])
         for digit, strokes in {"1": [(0.5, 0.15), (0.5, 0.85)], "7": [(0.25, 0.2), (0.72, 0.2), (0.45, 0.85)]}.items():
             draw(web_page, strokes)

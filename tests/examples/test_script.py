@@ -57,3 +57,23 @@ def test_faults_become_a_sentence_and_bugs_do_not(script):
         raise OSError("no such folder")
     with pytest.raises(KeyError), script.faults_in_one_sentence("a/train.py"):
         raise KeyError("a bug")
+
+
+def test_a_gpu_that_is_full_is_a_sentence_with_the_cure(monkeypatch, tmp_path):
+    """It is in the middle of training that CuPy finds no room, for the optimizer's arrays."""
+    import fake_cupy
+
+    class OutOfMemoryError(MemoryError):
+        __module__ = "cupy.cuda.memory"
+
+    def zeros(*shape):
+        raise OutOfMemoryError("Out of memory allocating 4,000 bytes (allocated so far: 12 bytes).")
+
+    monkeypatch.setattr(fake_cupy.installed(monkeypatch), "zeros", zeros, raising=False)
+    options = ["--device", "cuda", "--model", "lenet1", "--batch-size", "2", "--out", tmp_path / "run"]
+    with pytest.raises(SystemExit) as ended:
+        launch.run_here("train_lenet.py", *options, cwd=tmp_path, monkeypatch=monkeypatch)
+    assert ended.value.code == (
+        "train_lenet.py: Out of memory allocating 4,000 bytes (allocated so far: 12 bytes): use smaller batches or "
+        "images, or end what else runs on that GPU (nvidia-smi lists it)"
+    )

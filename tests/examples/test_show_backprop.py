@@ -85,6 +85,17 @@ def test_the_weights_of_a_run_and_its_model(run, tmp_path):
         np.testing.assert_array_equal(value(recording, name), parameter.numpy())
 
 
+def test_a_page_from_a_gpu_shows_the_same_numbers(run, tmp_path, devices):
+    for device in ("cpu", "cuda"):
+        run("--model", "lenet1", "--device", device, "--image", PHOTO, "--out", f"{device}.html")
+        assert devices == {device}
+        devices.clear()
+    cpu, cuda = (recording_in(tmp_path / f"{device}.html") for device in ("cpu", "cuda"))
+    assert [t["name"] for t in cuda["tensors"]] == [t["name"] for t in cpu["tensors"]]
+    for t in cpu["tensors"]:
+        np.testing.assert_allclose(value(cuda, t["name"]), value(cpu, t["name"]), rtol=1e-3, atol=1e-4)
+
+
 def test_the_folder_of_several_networks_is_one_sentence(run, tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"dataset": "mnist"}))
     with pytest.raises(SystemExit, match=r"is not the folder of a run: it has no model\.safetensors"):

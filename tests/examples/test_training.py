@@ -79,14 +79,43 @@ def parsed(monkeypatch, tmp_path):
     return call
 
 
-def test_a_resumed_run_has_its_own_settings_and_those_of_the_machine_that_it_is_on(parsed):
+def test_a_resumed_run_has_its_own_settings_and_those_of_the_machine_that_it_is_on(parsed, monkeypatch):
+    monkeypatch.setattr(mc, "cuda_available", lambda: True)
     saved = {"script": "x.py", "seed": 3, "threads": 8, "workers": 4, "device": "cuda", "data_folder": "there"}
     settings = parsed(saved, "--seed", "5", "--threads", "1")
     assert (settings.seed, settings.threads, settings.workers) == (3, 1, 2)
     assert (settings.device, settings.data_folder) == ("cuda", "there")
     settings = parsed(saved, "--device", "cpu", "--data-folder", "here")
     assert (settings.threads, settings.device, settings.data_folder) == (None, "cpu", "here")
+    assert parsed(saved, "--device", "auto").device == "auto", "given, though it is the default"
     assert parsed({"seed": 3}).seed == 3, "a run of before, which does not say whose it is"
+
+
+def test_a_run_of_a_gpu_goes_on_without_one_if_that_is_said(parsed, tmp_path, monkeypatch):
+    monkeypatch.setattr(mc, "cuda_available", lambda: False)
+    with pytest.raises(RuntimeError) as said:
+        parsed({"device": "cuda"})
+    assert str(said.value) == (
+        f"the run in {tmp_path} was begun with --device cuda, and there is no GPU here that can be used: go on with "
+        "--device cpu"
+    )
+    for device in ("cpu", "auto", "cuda"):  # what is wrong with the GPU, who asks for it is told where it is used
+        assert parsed({"device": "cuda"}, "--device", device).device == device
+    assert parsed({"device": "auto"}).device == "auto"
+
+
+def test_on_a_cpu_a_run_of_another_precision_goes_on_in_float32(monkeypatch, capsys):
+    training = launch.module("training", monkeypatch)
+    monkeypatch.setattr(mc, "cuda_available", lambda: False)
+    given = {"epochs": 1, "seed": 0, "device": "auto", "precision": "float16"}
+    with pytest.raises(ValueError, match="--precision float16 is for a GPU, and this is the device cpu: use float32"):
+        training.begin(argparse.Namespace(**given, resume=None))
+    settings = argparse.Namespace(**given, resume="runs/a")
+    assert (training.begin(settings), settings.precision) == ("cpu", "float32")
+    said = "The run in runs/a was begun in float16, which is for a GPU: on the CPU it goes on in float32.\n"
+    assert capsys.readouterr().out == said
+    training.begin(settings)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_run_of_another_script_is_not_gone_on_with(parsed, tmp_path):

@@ -157,6 +157,30 @@ def test_all_recordings_share_one_pool_and_its_memory_is_given_back_when_no_grap
     assert (fake_cupy.MemoryPool.made, fake_cupy.MemoryPool.freed > freed) == (1, True)
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), KeyboardInterrupt()])
+def test_a_recording_that_ends_early_ends_the_capture_and_gives_its_memory_back(fake, monkeypatch, error):
+    """Of Ctrl-C nothing is made but what it is; otherwise training goes on, and needs the memory."""
+    gc.collect()
+
+    def broken(*arguments):
+        if device.is_recording():
+            raise error
+        return mc.functional.cross_entropy(*arguments)
+
+    model = network().to("cuda")
+    trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1), broken)
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            trainer.fit(digits(), 1, batch_size=5, progress=False)
+    else:
+        monkeypatch.setattr(fake_cupy.MemoryPool, "freed", 0)
+        with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph: no room; training goes on"):
+            trainer.fit(digits(), 1, batch_size=5, progress=False)
+        assert fake_cupy.MemoryPool.freed == 2  # before it and after it
+    assert not device.is_recording()
+    device.recorded(lambda: None)  # nothing is being captured any more
+
+
 @pytest.mark.parametrize("rows", [False, True])
 def test_a_recorded_loss_goes_on_with_other_labels(cupy, rows):
     """With both of its options, of labels as whole numbers and as rows: it waits for none of them."""
@@ -310,6 +334,33 @@ def test_nothing_is_copied_between_cpu_and_gpu_while_a_step_is_recorded(cupy):
         with pytest.raises(RuntimeError, match=r"shape \(2, 3\) is on the .*a recorded step cannot copy it"):
             device.recorded(functools.partial(device.to_device, array, name))
     assert device.recorded(lambda: device.to_device(there, "cuda")).result is there
+
+
+def test_a_product_of_matrices_is_recorded_and_is_that_of_the_reference(cupy):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((5, 7), (7, 3)))
+    here = mc.tensor(a, requires_grad=True), mc.tensor(b, requires_grad=True)
+    there = [mc.tensor(x, device="cuda", requires_grad=True) for x in (a, b)]
+
+    def product(a, b):
+        y = a @ b
+        y.backward(y.data)
+        return y.data, a.grad, b.grad
+
+    product(*(mc.tensor(x, device="cuda", requires_grad=True) for x in (a, b)))  # everything is compiled
+    recorded = device.recorded(lambda: product(*there))
+    recorded.replay(0)
+    for got, expected in zip(recorded.result, product(*here), strict=True):
+        assert_allclose(device.to_device(got, "cpu"), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_float16_is_summed_in_float32(cupy):
+    """4096 + 1 is 4096 in float16."""
+    x = cupy.asarray(np.ones((8, 3000), np.float16))
+    for axes, expected in (((1,), 3000), ((0, 1), 24000)):
+        total = mc.Tensor(x).sum(axis=axes)
+        assert total.dtype == np.float16
+        assert (device.to_device(total.data, "cpu") == expected).all()
 
 
 def test_the_loss_of_1998_waits_for_no_result(cupy):

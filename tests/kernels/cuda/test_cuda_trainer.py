@@ -69,14 +69,42 @@ def test_bounds_and_averages_are_recorded(cupy):
         assert_array_equal(device.to_device(averaged, "cpu"), device.to_device(value, "cpu"))
 
 
-@pytest.mark.parametrize("settings", [{"schedule_interval": "step"}, {"accumulate": 2}])
-def test_steps_that_differ_are_not_recorded(cupy, settings):
-    one, other = fitted(**settings), fitted(capture=False, **settings)
+def test_steps_of_several_batches_are_not_recorded(cupy):
+    one, other = fitted(accumulate=2), fitted(capture=False, accumulate=2)
     assert graphs(one) == [None, None]
     assert_alike(one, other)
     assert one.history["loss"] != fitted().history["loss"]
-    if "accumulate" not in settings:  # the rate of the fifth step, and of the tenth
-        assert one.history["lr"] == pytest.approx([0.05 * (1 + np.cos(np.pi * step / 10)) for step in (4, 9)])
+
+
+@pytest.mark.parametrize("settings", [{}, {"averaged": True, "clip_norm": 0.5}, {"precision": "float16"}])
+def test_steps_with_rates_of_their_own_are_recorded_up_to_the_gradients(cupy, monkeypatch, settings):
+    """A batch of each epoch is smaller, so there are two recordings, of which each has gradients of its own."""
+    recordings = []
+    before = device.recorded
+    monkeypatch.setattr(device, "recorded", lambda function: recordings.append(function) or before(function))
+    settings = {"schedule_interval": "step", "epochs": 3, **settings}
+    one, other = fitted(**settings), fitted(capture=False, **settings)
+    assert len(recordings) == 2
+    assert None not in graphs(one)
+    assert_alike(one, other)
+    # the rate of the fifth step, of the tenth and of the fifteenth
+    assert one.history["lr"] == pytest.approx([0.05 * (1 + np.cos(np.pi * step / 10)) for step in (4, 9, 14)])
+
+
+def test_one_cycle_moves_the_momentum_of_recorded_steps_too(cupy):
+    def run(capture):
+        mc.seed(3)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).to("cuda")
+        optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        schedule = optim.OneCycleLR(optimizer, 0.2, 10)
+        trainer = mc.Trainer(model, optimizer, schedule=schedule, schedule_interval="step", capture=capture)
+        trainer.fit(loader(), 2, progress=False)
+        return trainer
+
+    recorded, eager = run(True), run(False)
+    assert None not in graphs(recorded)
+    assert_alike(recorded, eager)
+    assert recorded.optimizer.momentum == eager.optimizer.momentum != 0.9
 
 
 @pytest.mark.parametrize("settings", [{}, {"accumulate": 2}])
