@@ -1,7 +1,8 @@
-"""What all tests share: the rooms in which an operation runs, and a browser that opens pages."""
+"""What all tests share: the rooms in which an operation runs, a browser that opens pages, and the report at the end."""
 
 import resource
 import shutil
+from collections import defaultdict
 
 import pytest
 from real_gpu import RealGpu
@@ -65,3 +66,20 @@ def web_page(chromium):
     yield page
     page.close()
     assert not complaints
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What NVIDIA's compiler made of the CUDA kernels, where tests have asked it."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    kernels = defaultdict(list)
+    for report in reports:
+        for architecture, taken in (value for name, value in report.user_properties if name == "cuda_kernels"):
+            kernels[architecture].extend(map(tuple, taken))
+    if kernels:
+        terminalreporter.section("CUDA kernels")
+    for architecture, taken in sorted(kernels.items()):
+        (most, _, name), local = max(taken), sum(local for _, local, _ in taken)
+        terminalreporter.line(
+            f"{architecture}: {len(taken)} kernels compiled, up to {most} registers of a thread ({name}), "
+            f"{local} bytes of local memory in all"
+        )

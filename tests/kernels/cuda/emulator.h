@@ -5,6 +5,7 @@
 // others wrote before the last barrier, and perhaps what they wrote after it: which of them ran before it is `order`.
 // A kernel is right only if every order gives the same result.
 #pragma once
+#include <signal.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -79,9 +80,10 @@ inline int current, threads;
 inline void *scheduler;
 inline std::vector<char *> stacks;  // that no fiber uses
 inline std::vector<std::pair<void *, size_t>> shared;
-inline std::vector<char> dynamic;
+inline void *dynamic;  // the shared memory that the launch asked for, null if it asked for none
 inline char error[256];
-inline bool misaligned;  // an asynchronous copy
+inline bool failed;  // this launch; `error` says why
+inline const void *outside;  // where a thread reached to, although it may not
 inline void (*body)(void *);
 inline void *body_arguments;
 
@@ -94,7 +96,7 @@ struct Shared {  // a static variable that is poisoned whenever a block begins
 
 template <class T>
 T *dynamic_shared() {
-  return (T *)(((uintptr_t)dynamic.data() + 127) & ~(uintptr_t)127);
+  return (T *)dynamic;
 }
 
 // Fibers: save the registers that a function must keep, exchange the stacks, and return on the other one.
@@ -204,6 +206,36 @@ inline void resume(int t) {
   if (fiber.state == State::ended) stacks.push_back(fiber.stack);
 }
 
+// Ends the launch, with the thread that comes here.
+inline void fail(const char *why) {
+  failed = true;
+  snprintf(error, sizeof error, "in block (%u, %u, %u) thread (%u, %u, %u) %s", blockIdx.x, blockIdx.y, blockIdx.z,
+           threadIdx.x, threadIdx.y, threadIdx.z, why);
+  wait(State::ended);
+}
+
+// What a thread must not do is a signal. Its handler runs on the stack of that fiber, and leaves it as a fiber does.
+inline void caught(int signal, siginfo_t *info, void *) {
+  if (signal == SIGSEGV) outside = info->si_addr;
+  fail(signal == SIGSEGV ? "reached to where no array is"
+                         : "used an index behind the end of an array of constant size, or a vector at an address that "
+                           "is no multiple of its size");
+}
+
+struct Handlers {  // in their place while a launch runs
+  static constexpr int SIGNALS[] = {SIGSEGV, SIGILL, SIGTRAP};  // a closed page; a trap on x86-64, on aarch64
+  struct sigaction before[3];
+  Handlers() {
+    struct sigaction ours = {};
+    ours.sa_sigaction = caught;
+    ours.sa_flags = SA_SIGINFO | SA_NODEFER;
+    for (int i = 0; i < 3; ++i) sigaction(SIGNALS[i], &ours, &before[i]);
+  }
+  ~Handlers() {
+    for (int i = 0; i < 3; ++i) sigaction(SIGNALS[i], &before[i], nullptr);
+  }
+};
+
 // The scheduler
 
 inline unsigned random_state;
@@ -235,6 +267,12 @@ inline bool release_warps() {
   return any;
 }
 
+inline bool stopped() {  // gives the stacks of threads back that have not ended
+  for (int t = 0; t < threads; ++t)
+    if (fibers[t].state != State::ended && fibers[t].state != State::fresh) stacks.push_back(fibers[t].stack);
+  return false;
+}
+
 inline bool run_block(unsigned order) {
   int turn[MOST_THREADS];
   random_state = order * 2654435761u + blockIdx.x + 1;
@@ -253,6 +291,7 @@ inline bool run_block(unsigned order) {
       if (fibers[turn[i]].state == State::fresh || fibers[turn[i]].state == State::ready) {
         if (held >> turn[i] / 32 & 1) continue;
         resume(turn[i]);
+        if (failed) return stopped();
         moved = true;
       }
     moved = release_warps() || moved;
@@ -270,15 +309,13 @@ inline bool run_block(unsigned order) {
                "in block (%u, %u, %u) %d of %d threads wait at __syncthreads, %d at a warp's meeting, and %d have ended",
                blockIdx.x, blockIdx.y, blockIdx.z, waiting(State::at_block), threads, waiting(State::at_warp),
                waiting(State::ended));
-      for (int t = 0; t < threads; ++t)
-        if (fibers[t].state != State::ended) stacks.push_back(fibers[t].stack);
-      return false;
+      return stopped();
     }
   }
   return true;
 }
 
-inline bool run_grid(const unsigned *grid, const unsigned *block, size_t bytes, unsigned order) {
+inline bool run_grid(const unsigned *grid, const unsigned *block, void *memory, size_t bytes, unsigned order) {
   gridDim = {grid[0], grid[1], grid[2]};
   blockDim = {block[0], block[1], block[2]};
   uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2], in_block = (uint64_t)block[0] * block[1] * block[2];
@@ -292,14 +329,14 @@ inline bool run_grid(const unsigned *grid, const unsigned *block, size_t bytes, 
     snprintf(error, sizeof error, "%zu bytes of shared memory are more than a block can have", bytes);
     return false;
   }
-  threads = (int)in_block, misaligned = false;
-  dynamic.resize(bytes + 128);
+  threads = (int)in_block, failed = false, outside = nullptr, dynamic = memory;
+  Handlers handlers;
   for (uint64_t i = 0; i < blocks; ++i) {
     uint64_t k = order == 1 ? blocks - 1 - i : i;
     blockIdx = {unsigned(k % grid[0]), unsigned(k / grid[0] % grid[1]), unsigned(k / grid[0] / grid[1])};
     for (auto &[start, size] : shared) memset(start, POISON, size);
-    memset(dynamic.data(), POISON, dynamic.size());
-    if (!run_block(order) || misaligned) return false;
+    if (bytes) memset(dynamic, POISON, bytes);
+    if (!run_block(order)) return false;
   }
   return true;
 }
@@ -324,17 +361,18 @@ const char *parameters(void (*)(A...)) {
 }
 
 template <class... A, size_t... I>
-bool run(void (*kernel)(A...), std::index_sequence<I...>, const unsigned *grid, const unsigned *block, size_t bytes,
-         unsigned order, void **arguments) {
+bool run(void (*kernel)(A...), std::index_sequence<I...>, const unsigned *grid, const unsigned *block, void *memory,
+         size_t bytes, unsigned order, void **arguments) {
   auto call = [&] { kernel(*(std::remove_cv_t<A> *)arguments[I]...); };
   body = [](void *f) { (*(decltype(call) *)f)(); };
   body_arguments = &call;
-  return run_grid(grid, block, bytes, order);
+  return run_grid(grid, block, memory, bytes, order);
 }
 
 template <class... A>
-bool run(void (*kernel)(A...), const unsigned *grid, const unsigned *block, size_t bytes, unsigned order, void **a) {
-  return run(kernel, std::index_sequence_for<A...>{}, grid, block, bytes, order, a);
+bool run(void (*kernel)(A...), const unsigned *grid, const unsigned *block, void *memory, size_t bytes, unsigned order,
+         void **a) {
+  return run(kernel, std::index_sequence_for<A...>{}, grid, block, memory, bytes, order, a);
 }
 
 // What warps do together: every lane shows a value, waits for the others, takes what it wants and waits again.
@@ -368,11 +406,7 @@ T shuffle(unsigned mask, T value, int lane, bool inside) {
 }
 
 inline void copy_later(void *to, const void *from, unsigned bytes) {
-  if (((uintptr_t)to | (uintptr_t)from) % bytes) {
-    snprintf(error, sizeof error, "in block (%u, %u, %u) a copy of %u bytes does not begin at a multiple of them",
-             blockIdx.x, blockIdx.y, blockIdx.z, bytes);
-    misaligned = true;
-  }
+  if (((uintptr_t)to | (uintptr_t)from) % bytes) fail("began a copy at an address that is no multiple of its size");
   fibers[current].copies.back().push_back({to, from, bytes});
 }
 inline void commit_copies() { fibers[current].copies.push_back({}); }
@@ -391,11 +425,12 @@ inline void wait_for_copies(size_t open) {
 
 #define EMULATOR_EXPORT(kernel)                                                                                 \
   extern "C" const char *parameters_of_##kernel() { return emulator::parameters(&kernel); }                     \
-  extern "C" bool run_##kernel(const unsigned *grid, const unsigned *block, size_t bytes, unsigned order,       \
-                               void **arguments) {                                                              \
-    return emulator::run(&kernel, grid, block, bytes, order, arguments);                                        \
+  extern "C" bool run_##kernel(const unsigned *grid, const unsigned *block, void *memory, size_t bytes,         \
+                               unsigned order, void **arguments) {                                              \
+    return emulator::run(&kernel, grid, block, memory, bytes, order, arguments);                                \
   }
 extern "C" const char *emulator_error() { return emulator::error; }
+extern "C" const void *emulator_outside() { return emulator::outside; }
 
 // CUDA's own functions, as far as the kernels use them
 

@@ -7,17 +7,27 @@ is the form of cupy.RawModule, so `minicnn.kernels.cuda` runs on it unchanged (`
 What it finds that a run on a GPU may not:
 
     too few, too many or wrong arguments        the kernel's own type says what it takes
-    a write outside of an array                 there are bytes of a known pattern at both ends
-    a read of memory that nobody has written    it is NaN: around the arrays, in fresh results, in shared memory of each
-                                                block; an index behind the end of a constant-size array is a trap
-    a vector read or written at an address      a trap
-        that is no multiple of its size
+    a read or a write outside of an array, or   a gigabyte on each side is closed: from at most 15 bytes behind its end,
+        of the shared memory that a launch      and to at most a page before its beginning; where threads run backwards
+        asks for; by asynchronous copies too    it is the other way round
+    a write between it and the closed pages     there are bytes of a known pattern
+    a write to an array that is read-only       it is compared
+    a read of memory that nobody has written    it is NaN: between arrays and closed pages, in fresh results, in shared
+                                                memory of each block
+    an index behind the end of an array of      an error that says which thread used it
+        constant size, a vector read or written
+        at an address that is no multiple of
+        its size
     a missing barrier                           `order`: 0 runs the threads forwards, 1 backwards, any other number
                                                 shuffles them with this seed, and lets some warps run ahead of the
                                                 others up to the next barrier; a test compares
     a barrier that some threads never reach     an error that says how many wait where
     a missing wait for an asynchronous copy     the copy is not made before the wait
     an asynchronous copy that is misaligned     an error that says so
+
+What it does not find: a NaN that was read between an array and the closed pages and then lost, as fmaxf(x[-1], 0) loses
+it, or in memory that nobody has written; a way from one array of constant size into another by a pointer; a write of
+what was there already.
 
 What it cannot do: a grid-wide barrier or a block that waits for another (blocks run one by one), wgmma, TMA, clusters,
 what the memory model allows between two barriers within a warp.
@@ -26,6 +36,7 @@ what the memory model allows between two barriers within a warp.
 import ctypes
 import functools
 import hashlib
+import mmap
 import os
 import re
 import subprocess
@@ -45,15 +56,19 @@ FLAGS = (
     "-std=c++20", "-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-fno-gnu-unique", "-ffp-contract=off", "-w",
     "-fsanitize=bounds,alignment", "-fsanitize-undefined-trap-on-error",
 )  # fmt: skip
+PROTECT = ctypes.CDLL(None).mprotect  # says who may read and write some pages
+PROTECT.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(')
 DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s*)?(\w+)\s+(\w+)\[\];")
 SHARED = re.compile(r"__shared__\s+([^;]+);")
 POISON = 0xFF
-MARGIN = 4096  # bytes of the known pattern at both ends of an array
+CLOSED = 1 << 30  # bytes on both sides of an array that nobody may read or write; they take no memory
 
 
 class Emulator:
     """In the place of the GPU: compiles files and makes arrays."""
+
+    capability = 90  # of the card that it stands for
 
     def __init__(self, order=0):
         self.order = order
@@ -144,32 +159,44 @@ class Kernel:
         self.parameters = describe().decode().rstrip(",").split(",")
         self._run = getattr(library, f"run_{name}")
         self._run.restype = ctypes.c_bool
-        self._error = library.emulator_error
-        self._error.restype = ctypes.c_char_p
+        self._error, self._outside = library.emulator_error, library.emulator_outside
+        self._error.restype, self._outside.restype = ctypes.c_char_p, ctypes.c_void_p
         self.name, self._emulator = name, emulator
 
     def __call__(self, grid, block, arguments, shared_mem=0):
         if len(arguments) != len(self.parameters):
             raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, got {len(arguments)}")
-        arrays = {}
-        kept = [self._value(i, argument, arrays) for i, argument in enumerate(arguments)]
+        copies = {}
+        kept = [self._value(i, argument, copies) for i, argument in enumerate(arguments)]
         pointers = (ctypes.c_void_p * len(kept))(*[value.ctypes.data for value in kept])
         sizes = [(ctypes.c_uint * 3)(*(*size, 1, 1)[:3]) for size in (grid, block)]
-        if not self._run(*sizes, ctypes.c_size_t(shared_mem), ctypes.c_uint(self._emulator.order), pointers):
-            raise RuntimeError(f"{self.name}: {self._error().decode()}")
-        for copy in arrays.values():
+        if shared_mem:
+            shared = np.full(shared_mem, POISON, np.uint8)
+            copies["shared"] = Copy(shared, f"the {shared_mem} bytes of shared memory", self._emulator.order)
+        memory = ctypes.c_void_p(copies["shared"].address if shared_mem else None)
+        if not self._run(*sizes, memory, ctypes.c_size_t(shared_mem), ctypes.c_uint(self._emulator.order), pointers):
+            raise self._failure(copies.values())
+        for copy in copies.values():
             copy.give_back(self.name)
 
-    def _value(self, i, argument, arrays):
+    def _failure(self, copies):
+        """What ended the launch, as an error."""
+        why, outside = f"{self.name}: {self._error().decode()}", self._outside() or 0
+        for copy in copies:
+            if outside in copy.around:
+                return IndexError(f"{why}: {copy.where(outside)}")
+        return RuntimeError(why)
+
+    def _value(self, i, argument, copies):
         """The bytes of one argument as the kernel takes it."""
         kind, size = self.parameters[i][0], int(self.parameters[i][1:])
         if kind == "P":
             null = isinstance(argument, np.uintp) and argument == 0
-            return np.array(0 if null else self._address(i, argument, size, arrays), np.uintp)
+            return np.array(0 if null else self._address(i, argument, size, copies), np.uintp)
         if isinstance(argument, Addresses):
             fields = np.zeros(1, [("of", np.uintp, (argument.room,))])
             for place, array in enumerate(argument.arrays):
-                fields["of"][0, place] = 0 if array is None else self._address(i, array, array.itemsize, arrays)
+                fields["of"][0, place] = 0 if array is None else self._address(i, array, array.itemsize, copies)
             argument = fields
         if isinstance(argument, np.ndarray) and argument.dtype.names:
             found = "S", argument.nbytes
@@ -181,30 +208,51 @@ class Kernel:
             raise TypeError(f"{self.name}: argument {i} expected {kind}{size}, got {found[0]}{found[1]}")
         return np.asarray(argument)
 
-    def _address(self, i, array, size, arrays):
+    def _address(self, i, array, size, copies):
         if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
             raise TypeError(f"{self.name}: argument {i} must be a dense array, got {type(array).__name__}")
         if array.itemsize != size:
             raise TypeError(f"{self.name}: argument {i} expected numbers of {size} bytes, got {array.dtype}")
-        if id(array) not in arrays:
-            arrays[id(array)] = Copy(array)
-        return arrays[id(array)].address
+        if id(array) not in copies:
+            copies[id(array)] = Copy(array, f"an array of the shape {array.shape}", self._emulator.order)
+        return copies[id(array)].address
 
 
 class Copy:
-    """What the kernel sees of an array: a copy between margins, which begins as many bytes behind a line of memory."""
+    """What the kernel sees of an array: a copy between closed pages, that begins as many bytes behind a multiple of 16.
 
-    def __init__(self, array):
+    It lies as near as it can to the closed pages behind it, or, where threads run backwards, to those before it.
+    """
+
+    def __init__(self, array, what, order):
         self.array = array.view(np.ndarray)  # a class of its own may have a mind of its own
-        self.memory = np.full(array.nbytes + 2 * MARGIN + 512, POISON, np.uint8)
-        self.start = MARGIN + -(self.memory.ctypes.data + MARGIN) % 256 + array.ctypes.data % 64
+        self.what = what
+        room = -(-(array.nbytes + 15) // mmap.PAGESIZE) * mmap.PAGESIZE
+        self.pages = mmap.mmap(-1, CLOSED + room + CLOSED, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
+        first = np.frombuffer(self.pages, np.uint8).ctypes.data
+        self.around = range(first, first + len(self.pages))
+        if PROTECT(first + CLOSED, room, mmap.PROT_READ | mmap.PROT_WRITE):
+            raise MemoryError(f"no room for {what}")
+        self.memory = np.ctypeslib.as_array((ctypes.c_uint8 * room).from_address(first + CLOSED))
+        offset = array.ctypes.data % 16
+        self.start = offset if order == 1 else offset + (room - array.nbytes - offset) // 16 * 16
         self.stop = self.start + array.nbytes
+        self.memory[: self.start] = self.memory[self.stop :] = POISON
         self.memory[self.start : self.stop] = self.array.reshape(-1).view(np.uint8)
-        self.address = self.memory.ctypes.data + self.start
+        self.address = first + CLOSED + self.start
+
+    def where(self, outside):
+        """In words, how far from the array this address is."""
+        if outside < self.address:
+            return f"{self.address - outside} bytes before the beginning of {self.what}"
+        return f"{outside - self.address - self.array.nbytes} bytes behind the end of {self.what}"
 
     def give_back(self, name):
         """What the kernel wrote, unless it wrote elsewhere."""
         if not ((self.memory[: self.start] == POISON).all() and (self.memory[self.stop :] == POISON).all()):
-            raise IndexError(f"{name} wrote outside of an array of the shape {self.array.shape}")
+            raise IndexError(f"{name} wrote outside of {self.what}")
+        before, after = self.array.reshape(-1).view(np.uint8), self.memory[self.start : self.stop]
         if self.array.flags.writeable:
-            self.array.reshape(-1).view(np.uint8)[:] = self.memory[self.start : self.stop]
+            before[:] = after
+        elif (before != after).any():
+            raise ValueError(f"{name} wrote to {self.what}, which is read-only")

@@ -5,7 +5,8 @@ An array of NumPy beside one of these is the error that it is in CuPy. What cann
 over such an array work here, and are errors in CuPy.
 
 A stream that captures does nothing and remembers what it would have done: results are NaN until the graph is launched,
-and asking for one is an error, as it is in CUDA. The hooks of CuPy's memory pool are told of every array.
+and asking for one is an error, as it is in CUDA; so is what CuPy cannot capture, cuBLAS and copies from the CPU's
+memory. The hooks of CuPy's memory pool are told of every array.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ class ndarray(np.ndarray):
         pass
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **settings):
+        _check_capture(ufunc, inputs)
         if out is not None:
             settings["out"] = tuple(_plain(a) for a in out)
         result = _done(lambda: getattr(ufunc, method)(*map(_plain, inputs), **settings), out and settings["out"][0])
@@ -36,11 +38,11 @@ class ndarray(np.ndarray):
         return _called(function, arguments, settings)
 
     def __setitem__(self, index, value):
-        place, value = _each(index, _plain), _plain(value)
+        place, value = _place(index), _plain(value)
         _done(lambda: _plain(self).__setitem__(place, value), ())
 
     def __getitem__(self, index):
-        whole, place = _plain(self), _each(index, _plain)
+        whole, place = _plain(self), _place(index)
         found = whole[place]
         if isinstance(found, np.ndarray) and np.may_share_memory(found, whole):
             return _ours(found)
@@ -51,6 +53,9 @@ class ndarray(np.ndarray):
 
     def astype(self, dtype, copy=True):
         return self if not copy and self.dtype == dtype else _done(lambda: _plain(self).astype(dtype))
+
+    def dot(self, other):
+        return _called(np.dot, (self, other), {})
 
     def copy(self, order="C"):
         return _done(lambda: _plain(self).copy(order))
@@ -66,12 +71,29 @@ class ndarray(np.ndarray):
 
 
 _recording = None  # what a capturing stream is to do, in order
+_PRODUCTS = (np.matmul, np.dot, np.vdot, np.inner, np.tensordot, np.einsum)  # by cuBLAS
+_JOINS = (np.concatenate, np.stack, np.vstack, np.hstack)
+
+
+def _check_no_capture(transfers):
+    """To and from the CPU's memory nothing can be captured: it may be gone when the graph is launched."""
+    if _recording is not None:
+        raise RuntimeError(f"the current stream is capturing, so {transfers} transfers are disallowed")
+
+
+def _check_capture(function, arguments):
+    """Raises an error if CuPy could not capture this function."""
+    if _recording is not None and function in _PRODUCTS:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    if function in _JOINS and len(arguments[0]) > 8:
+        small = sum(array.nbytes for array in arguments[0]) < len(arguments[0]) * 2 * 1024 * 1024
+        if small and len({array.dtype for array in arguments[0]}) == 1:
+            _check_no_capture("H2D")  # one kernel joins them all, and their addresses are copied to the GPU
 
 
 def _fetched(array):
     """What the CPU sees of an array."""
-    if _recording is not None:
-        raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+    _check_no_capture("D2H")
     return array.view(np.ndarray)
 
 
@@ -96,6 +118,7 @@ def _done(work, out=None):
 
 def _called(function, arguments, settings):
     """A function of NumPy's."""
+    _check_capture(function, arguments)
     plain = {name: _each(value, _plain) for name, value in settings.items()}
     return _done(lambda: function(*_each(arguments, _plain), **plain))
 
@@ -105,6 +128,16 @@ def _plain(value):
     if type(value) is np.ndarray and value.ndim:
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
     return value.view(np.ndarray) if isinstance(value, ndarray) else value
+
+
+def _place(index):
+    """An index for NumPy; CuPy copies lists and arrays of NumPy to the GPU."""
+    if isinstance(index, tuple):
+        return tuple(map(_place, index))
+    if isinstance(index, list) or (type(index) is np.ndarray and index.ndim):
+        _check_no_capture("H2D")
+        return index
+    return _plain(index)
 
 
 def _each(value, change):
@@ -239,11 +272,10 @@ class FakeGpu(Emulator):
 
 
 def _array(values, dtype=None):
-    """A copy; of the CPU's memory it cannot be captured, for that may be gone when the graph is launched."""
+    """A copy, which cannot be captured if it is one of the CPU's memory."""
     if isinstance(values, ndarray):
         return values.astype(dtype or values.dtype)
-    if _recording is not None:
-        raise RuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+    _check_no_capture("H2D")
     return _ours(np.array(values, dtype))
 
 

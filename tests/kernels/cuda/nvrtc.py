@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minicnn.kernels.cuda._launch import SOURCES, TYPES, _module, source
-from minicnn.kernels.cuda._product import TENSOR_CORES
+from minicnn.kernels.cuda._product import SIMT, TENSOR_CORES
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")  # A100, H100 and H200, B200
 FOLDERS = (SOURCES, Path(__file__).parents[3] / "benchmarks")
@@ -45,7 +45,8 @@ class Nvrtc:
 
     def compile_text(self, text, options=()):
         """Kernels by name, and the warnings. Raises RuntimeError, with the errors, if it does not compile."""
-        as_cupy = f"--gpu-architecture={self.architecture}", "--std=c++17", "-ftz=true"
+        architecture = f"--gpu-architecture={self.architecture}"
+        as_cupy = architecture, "--std=c++17", "-ftz=true", "--device-as-default-execution-space"
         options = (*as_cupy, "--ptxas-options=-v", *options)
         program = ctypes.c_void_p()
         library().nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
@@ -91,10 +92,11 @@ COMPILERS = {architecture: Nvrtc(architecture) for architecture in ARCHITECTURES
 
 
 def variants(file, dtype):
-    """The options beside the type that the room compiles a file with: products have tensor cores too."""
+    """The options beside the type that the room compiles a file with: those of products say how wide a tile is."""
     if "TERMS" not in source(f"{file}.cu", FOLDERS):
         return [()]
-    return [(), *(core.options for (name, *_), core in TENSOR_CORES.items() if name == dtype)]
+    tensor_cores = [core for (name, *_), core in TENSOR_CORES.items() if name == dtype]
+    return [core.options for core in (*SIMT.values(), *tensor_cores)]
 
 
 def compiled(file, dtype, architecture, options=()):

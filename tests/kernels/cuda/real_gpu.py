@@ -12,6 +12,8 @@ from minicnn.kernels.cuda._launch import Gpu
 class RealGpu(Emulator):
     """Compiles with NVRTC and runs on the GPU; everything else is as in the emulator."""
 
+    capability = property(lambda self: Gpu().capability)
+
     def compile(self, file, options):
         return Module(Gpu().compile(file, options))
 
@@ -46,10 +48,21 @@ class Kernel:
             if not isinstance(argument, np.ndarray) or argument.dtype.names:
                 return argument
             if id(argument) not in there:
-                there[id(argument)] = argument, cupy.asarray(argument)
+                there[id(argument)] = argument, uploaded(argument, cupy)
             return there[id(argument)][1]
 
         self._kernel(grid, block, tuple(map(moved, arguments)), shared_mem=shared_mem)
         for array, copy in there.values():
+            found = cupy.asnumpy(copy)
             if array.flags.writeable:
-                array[...] = cupy.asnumpy(copy)
+                array[...] = found
+            elif found.tobytes() != array.tobytes():
+                raise ValueError(f"a kernel wrote to an array of the shape {array.shape}, which is read-only")
+
+
+def uploaded(array, cupy):
+    """A copy that begins as many bytes behind a multiple of 16, by which the room chooses a kernel; CuPy's do at 0."""
+    memory = cupy.empty(array.nbytes + 16, np.uint8).data
+    copy = cupy.ndarray(array.shape, array.dtype, memory + (array.ctypes.data - memory.ptr) % 16)
+    copy.set(array)
+    return copy

@@ -1,11 +1,16 @@
 """NVIDIA's compiler takes every CUDA kernel, for three generations of GPUs, and finds room for it in registers."""
 
+import re
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import nvrtc
 import pytest
 
 from minicnn.kernels.cuda._launch import TYPES
+from minicnn.kernels.cuda._product import SIMT, TENSOR_CORES
 
 EVERY_ARCHITECTURE = pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
 
@@ -14,11 +19,15 @@ EVERY_VARIANT = [
 ]
 
 
+USUAL_CORES = *SIMT.values(), TENSOR_CORES["float32", 1, 16, 128], TENSOR_CORES["float32", 3, 16, 128]
+USUAL = ((), *(core.options for core in USUAL_CORES))
+
+
 def every_compilation():
-    """The way of most people for all architectures; of the other ways one, and the rest where there is time."""
+    """The ways of most people for all architectures; of the other ways one, and the rest where there is time."""
     for file, dtype, options in EVERY_VARIANT:
         for architecture in nvrtc.ARCHITECTURES:
-            usual = architecture == "sm_90" or (dtype == "float32" and not options)
+            usual = architecture == "sm_90" or (dtype == "float32" and options in USUAL)
             name = " ".join([file, dtype, *options, architecture])
             marks = () if usual else pytest.mark.slow
             yield pytest.param(file, dtype, options, architecture, id=name, marks=marks)
@@ -34,11 +43,27 @@ def installed():
 
 
 @pytest.mark.parametrize(("file", "dtype", "options", "architecture"), list(every_compilation()))
-def test_every_kernel_compiles_without_a_warning_and_stays_in_registers(file, dtype, options, architecture):
+def test_every_kernel_compiles_without_a_warning_and_stays_in_registers(
+    file, dtype, options, architecture, record_property
+):
     kernels, warnings = nvrtc.compiled(file, dtype, architecture, options)
+    source = " ".join([f"{file}.cu", dtype, *options])
+    taken = [(kernel.registers, kernel.local, f"{name} of {source}") for name, kernel in kernels.items()]
+    record_property("cuda_kernels", (architecture, taken))  # tests/conftest.py reports them
     assert kernels
     assert not warnings
     assert not {name: kernel for name, kernel in kernels.items() if kernel.local}, "these use local memory"
+
+
+def test_what_was_compiled_is_reported_at_the_end_by_other_processes_too():
+    command = [sys.executable, "-m", "pytest", "-n", "1", __file__, "-k", "in_registers and softmax and float32"]
+    said = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True).stdout
+    for architecture in nvrtc.ARCHITECTURES:
+        kernels, _ = nvrtc.compiled("softmax", "float32", architecture)
+        most = max(kernel.registers for kernel in kernels.values())
+        line = rf"^{architecture}: {len(kernels)} kernels compiled, up to {most} registers of a thread "
+        assert re.search(line + r"\(\w+ of softmax.cu float32\), 0 bytes of local memory in all$", said, re.MULTILINE)
+    assert re.match(r"=+ 3 passed.* in .*=+$", said.splitlines()[-1])
 
 
 @EVERY_ARCHITECTURE
@@ -62,6 +87,12 @@ def test_what_a_kernel_takes_is_read_rightly(architecture):
     squeezed = compiler.compile_text(text, ("--maxrregcount=32",))[0]["k"]
     assert squeezed.registers == 32
     assert squeezed.local >= 4 * (80 - 32)
+
+
+def test_a_function_that_says_nothing_is_one_of_the_gpu_as_cupy_has_it():
+    text = 'float twice(float x) { return 2 * x; }\nextern "C" __global__ void k(float* x) { *x = twice(*x); }'
+    kernels, warnings = nvrtc.COMPILERS["sm_90"].compile_text(text)
+    assert (list(kernels), warnings) == (["k"], [])
 
 
 def test_local_memory_of_a_called_function_counts():
