@@ -24,6 +24,30 @@ __device__ __forceinline__ void mma(float (&sums)[4], const unsigned (&a)[4], co
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// The same with float16: sums (16 x 8) += a (16 x 16) * b (16 x 8), a pair of neighbours in k in each register. Lane
+// 4 * g + t has of a: (g, 2 * t), (g + 8, 2 * t), (g, 2 * t + 8), (g + 8, 2 * t + 8) and what follows each; of b:
+// (2 * t, g), (2 * t + 8, g) and what follows. (PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type")
+__device__ __forceinline__ void mma_f16(float (&sums)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Four matrices of 8 x 8 float16 from shared memory. Lane 8 * i + j says where row j of matrix i is, which begins at a
+// multiple of 16 bytes. Lane 4 * g + t gets of each matrix (g, 2 * t) and (g, 2 * t + 1), TRANSPOSED (2 * t, g) and
+// (2 * t + 1, g). (PTX ISA, "ldmatrix")
+template <bool TRANSPOSED>
+__device__ __forceinline__ void load_matrices(unsigned (&found)[4], const void* row) {
+  unsigned place = __cvta_generic_to_shared(row);
+  if (TRANSPOSED)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(found[0]), "=r"(found[1]), "=r"(found[2]), "=r"(found[3]) : "r"(place) : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(found[0]), "=r"(found[1]), "=r"(found[2]), "=r"(found[3]) : "r"(place) : "memory");
+}
+
 // Begins to copy BYTES bytes to shared memory, or zeros where there is nothing to copy. They bypass the registers, and
 // the thread goes on at once.
 template <int BYTES>

@@ -2,13 +2,16 @@
 //
 // Their factors are TF32: as large as a float can be, but with 11 of its 24 digits. Two precisions are made of that:
 //
-//     TERMS 1   TF32: every factor is rounded; a float16 has 11 digits, and stays what it is
+//     TERMS 1   TF32: every factor is rounded
 //     TERMS 3   float32: a factor is a sum of two TF32 numbers, large + small, which have 22 digits together, and
 //               a * b = a_small * b_large + a_large * b_small + a_large * b_large, and what is missing is as small as the
 //               rounding error of a float. The small terms come first, as they would be lost beside a large sum. And as
 //               tensor cores cut off what their sums have no digits for, always towards zero, they add 8 terms at most:
 //               such sums are added by the ordinary units, which round. (Ootomo & Yokota, "Recovering single precision
 //               accuracy from Tensor Cores while surpassing the FP32 theoretical peak performance", 2022)
+//
+// Arrays of float16 are multiplied as they are, by an instruction for those (TERMS 1 too): their products are exact, and
+// the sums are those of float. Its fragments come from shared memory eight rows of eight numbers at a time.
 //
 // A block has a tile of 128 x 64 or 128 x 128 sums (COLUMNS), of which each warp has half of the columns and, of TERMS 1,
 // half of the rows: per step of 8 in k it reads 4 fragments of a and 4 or 8 of b, and makes 16 or 32 products of them. As
@@ -22,7 +25,7 @@
 // The numbers lie in shared memory in the order of the global one, neighbours beside each other. A fragment is read by
 // lanes 4 g + t at line g and step t. Rows of DEPTH numbers and 16 bytes (k fastest) give those of floats the banks
 // 4 g + t or 20 g + t, rows of LINES + 8 (lines fastest) the banks g + 8 t: all 32, whichever it is. Of float16 two
-// neighbours share a bank, and no two lanes want different words of it either.
+// neighbours share a bank; the rows of a matrix, 16 bytes each, begin in eight different quarters of 16 banks.
 #pragma once
 #include "ptx.cuh"
 
@@ -33,13 +36,11 @@ constexpr int DOWN = TERMS == 1 ? 4 : 2, ACROSS = WIDTH / 16;  // fragments of a
 constexpr int RESIDENT = TERMS == 1 || (WIDTH == 64 && VECTOR > 1) ? 2 : 1;
 // Numbers from row to row of a warp's room for results: eight banks on, so that half a warp writes pairs to all 32 banks.
 constexpr int ROOM = WIDTH / 2 + 8;
-// Steps of 8 in k that the compiler may mix. With three terms only where registers are left for it: in the small tile two
-// blocks share those of a processor, and copies of single numbers need many.
-constexpr int UNROLLED = TERMS == 3 && (WIDTH == 64 || VECTOR == 1) ? 1 : DEPTH / 8;
 
 // How an operand's part of a stage lies in shared memory.
 template <class Operand, int LINES>
 struct Layout {
+  static constexpr bool k_fastest = Operand::k_fastest;
   static constexpr int ROW = Operand::k_fastest ? DEPTH + 16 / int(sizeof(real)) : LINES + 8;
   static constexpr int SIZE = (Operand::k_fastest ? LINES : DEPTH) * ROW;
   static __device__ __forceinline__ int at(int line, int k) {
@@ -60,6 +61,9 @@ struct Fragment {
 // sums += the product of one stage. left, right: this lane's first number of its warp's part of either operand, (g, t).
 template <class Left, class Right>
 __device__ __forceinline__ void multiply_stage(const real* left, const real* right, float (&sums)[DOWN][ACROSS][4]) {
+  // Steps that the compiler may mix. With three terms only where registers are left for it: in the small tile two blocks
+  // share those of a processor, and copies of single numbers need many.
+  constexpr int UNROLLED = TERMS == 3 && (WIDTH == 64 || VECTOR == 1) ? 1 : DEPTH / 8;
 #pragma unroll UNROLLED
   for (int k = 0; k < DEPTH; k += 8) {
     Fragment<2> b[ACROSS];
@@ -85,6 +89,33 @@ __device__ __forceinline__ void multiply_stage(const real* left, const real* rig
         for (int j = 0; j < ACROSS; ++j)
 #pragma unroll
           for (int r = 0; r < 4; ++r) sums[i][j][r] += parts[j][r];
+    }
+  }
+}
+
+// Where this lane's row is of the 8 x 8 matrix that begins 8 * line lines and 8 * k steps on: neighbours in a row are
+// neighbours in shared memory.
+template <class Layout>
+__device__ __forceinline__ int matrix_row(int line, int k) {
+  int row = threadIdx.x % 8;
+  return Layout::at(8 * line + (Layout::k_fastest ? row : 0), 8 * k + (Layout::k_fastest ? 0 : row));
+}
+
+// The same of float16. left, right: this lane's row of the first four matrices of its warp's part.
+template <class Left, class Right>
+__device__ __forceinline__ void multiply_stage_f16(const real* left, const real* right,
+                                                   float (&sums)[DOWN][ACROSS][4]) {
+#pragma unroll
+  for (int k = 0; k < DEPTH; k += 16) {
+    unsigned a[DOWN][4];
+#pragma unroll
+    for (int i = 0; i < DOWN; ++i) load_matrices<!Left::k_fastest>(a[i], left + Left::at(16 * i, k));
+#pragma unroll
+    for (int j = 0; j < ACROSS; j += 2) {
+      unsigned b[4];
+      load_matrices<!Right::k_fastest>(b, right + Right::at(8 * j, k));
+#pragma unroll
+      for (int i = 0; i < DOWN; ++i) mma_f16(sums[i][j], a[i], b[0], b[1]), mma_f16(sums[i][j + 1], a[i], b[2], b[3]);
     }
   }
 }
@@ -129,7 +160,11 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
   const Fetch<B, WIDTH, DEPTH, VECTOR> from_b(b, tile.n);
   const int warp = threadIdx.x / 32, m0 = warp / 2 * 16 * DOWN, n0 = warp % 2 * (WIDTH / 2);
   const bool needed = tile.m + m0 < a.lines && tile.n + n0 < b.lines;  // or this warp only helps to copy
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  // This lane's first numbers in a stage.
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  constexpr bool F16 = sizeof(real) == 2;
+  const int at_left = Left::at(m0, 0) + (F16 ? matrix_row<Left>(lane / 8 % 2, lane / 16) : Left::at(g, t));
+  const int at_right = Right::at(n0, 0) + (F16 ? matrix_row<Right>(lane / 16, lane / 8 % 2) : Right::at(g, t));
   float sums[DOWN][ACROSS][4] = {};
 
   auto bring = [&](real* stage, int k) {
@@ -153,9 +188,12 @@ __device__ __forceinline__ void multiply(const A& a, const B& b, int begin, int 
     wait_for_copies<STAGES - 2>();
     __syncthreads();  // everybody's copies have come, and nobody reads the stage before this one any more
     bring(stages + next * STAGE, k + (STAGES - 1) * DEPTH);
-    const real* left = stages + now * STAGE;
-    if (needed)
-      multiply_stage<Left, Right>(left + Left::at(m0 + g, t), left + Left::SIZE + Right::at(n0 + g, t), sums);
+    const real *left = stages + now * STAGE + at_left, *right = stages + now * STAGE + Left::SIZE + at_right;
+    if constexpr (F16) {
+      if (needed) multiply_stage_f16<Left, Right>(left, right, sums);
+    } else {
+      if (needed) multiply_stage<Left, Right>(left, right, sums);
+    }
     next = now;
     now = now + 1 == STAGES ? 0 : now + 1;
   }

@@ -89,6 +89,45 @@ def test_the_fragments_of_mma_lie_as_the_instruction_set_says():
         assert_array_equal(sums, 1 + a @ b)
 
 
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_the_fragments_of_float16_lie_as_the_instruction_set_says(by_columns):
+    """Handed over lane by lane as the figures of mma show it; and the same found by ldmatrix, in rows or in columns."""
+    text = """
+    __device__ unsigned pair(half a, half b) {
+      unsigned short bits[2];
+      memcpy(bits, &a, 2), memcpy(bits + 1, &b, 2);
+      return bits[0] | unsigned(bits[1]) << 16;
+    }
+    extern "C" __global__ void k(const half* a, const half* b, float* sums, int* same) {
+      int g = threadIdx.x / 4, t = threadIdx.x % 4, i = threadIdx.x / 8, j = threadIdx.x % 8;
+      auto A = [&](int m, int k) { return a[BY_COLUMNS ? k * 16 + m : m * 16 + k]; };
+      auto B = [&](int k, int n) { return b[BY_COLUMNS ? k * 8 + n : n * 16 + k]; };
+      unsigned left[4] = {pair(A(g, 2 * t), A(g, 2 * t + 1)), pair(A(g + 8, 2 * t), A(g + 8, 2 * t + 1)),
+                          pair(A(g, 2 * t + 8), A(g, 2 * t + 9)), pair(A(g + 8, 2 * t + 8), A(g + 8, 2 * t + 9))};
+      unsigned right[2] = {pair(B(2 * t, g), B(2 * t + 1, g)), pair(B(2 * t + 8, g), B(2 * t + 9, g))};
+      float d[4] = {1, 1, 1, 1};
+      mma_f16(d, left, right[0], right[1]);
+      for (int i = 0; i < 4; ++i) sums[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = d[i];
+      unsigned found[4];
+      int line = i % 2 * 8, k = i / 2 * 8;  // where matrix i of a begins
+      load_matrices<BY_COLUMNS>(found, BY_COLUMNS ? a + (k + j) * 16 + line : a + (line + j) * 16 + k);
+      same[threadIdx.x] = found[0] == left[0] && found[1] == left[1] && found[2] == left[2] && found[3] == left[3];
+      load_matrices<BY_COLUMNS>(found, BY_COLUMNS ? b + (i % 2 * 8 + j) * 8 : b + j * 16 + i % 2 * 8);
+      same[threadIdx.x] += found[0] == right[0] && found[1] == right[1];
+    }"""
+    a, b = np.arange(256, dtype=np.float16).reshape(16, 16), np.arange(200, 328, dtype=np.float16).reshape(16, 8)
+    given = (a.T.copy(), b) if by_columns else (a, b.T.copy())
+    for order in (0, 1, 2):
+        sums, same = np.empty((16, 8), np.float32), np.empty(32, np.int32)
+        options = (f"-DBY_COLUMNS={int(by_columns)}",)
+        module = Module(
+            compiled(source("half.cuh", (HERE,)) + source("ptx.cuh", (HERE,)) + text, options), Emulator(order)
+        )
+        module.get_function("k")((1,), (32,), (*given, sums, same))
+        assert_array_equal(sums, 1 + a.astype(np.float32) @ b.astype(np.float32))
+        assert_array_equal(same, 2)
+
+
 def test_what_tensor_cores_cut_off_does_not_add_up(repaired):
     """Thousands of terms of one sign: cut off towards zero, each addition to the sum would make it smaller."""
     K, random = 4608, np.random.default_rng(0)  # that of ResNet-50's last 3 x 3 convolutions
