@@ -1,6 +1,6 @@
 """Where an array lives, and how it moves: the rest of the engine asks here.
 
-Beside this file and `kernels/`, only `train/gpu_steps.py` and `distributed/nccl.py` are written for a GPU.
+Beside this file and `kernels/`, `train/gpu_steps.py` and `distributed/nccl.py` are written for a GPU.
 """
 
 import math
@@ -105,7 +105,10 @@ def explaining() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise explained(error) from None
+        better = explained(error)
+        if better is error:
+            raise
+        raise better from None
 
 
 def recorded(function: Callable[[], Any]) -> Any:

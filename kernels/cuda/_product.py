@@ -14,7 +14,7 @@ from ._launch import empty, launch, wide
 
 Array = Any
 
-BLOCKS = 528  # that should be at work at the same time: four for each processor of an H200, and not one more
+BLOCKS = 528  # that parts of a sum are made for: four for each processor of an H200, and not one more
 DEEP = 256  # terms that a part has at least
 
 

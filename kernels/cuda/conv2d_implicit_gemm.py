@@ -35,7 +35,7 @@ def input_gradient(dy: Array, w: Array, x_shape: tuple[int, ...], where: Where) 
     dx, C, O = empty(x_shape, dy.dtype), w.shape[2], w.shape[3] // where.groups
     phases = _phases(dy.shape, w.shape, x_shape, where)
     seen = [phase for phase in phases if phase["dy"]["taps"].item()]
-    if len(seen) < len(phases):  # a stride longer than the kernel passes over some cells
+    if len(seen) < len(phases):  # the stride passes over some cells
         dx.fill(0)
     for phase in seen:
         M, K = phase["dy"]["windows"].item(), phase["dy"]["taps"].item()

@@ -31,7 +31,7 @@
 #if defined(TERMS)
 constexpr int BLOCK = TERMS == 1 ? 128 : 256;  // threads
 #else
-constexpr int BLOCK = 4 * COLUMNS;
+constexpr int BLOCK = 4 * COLUMNS;  // 16 of 64 x COLUMNS sums for each
 #endif
 
 // An operand. `Line` and `Step` are what can be known of a number's place from its line alone, and from k alone.
@@ -94,13 +94,13 @@ __device__ __forceinline__ void store_group(const Store& store, int m, int n, in
   }
 }
 
-// Which numbers of a tile of LINES lines and DEPTH steps a thread fetches: COUNT pieces of WIDTH numbers that are
+// Which numbers of a tile of LINES lines and DEPTH steps a thread fetches: COUNT pieces of PIECE numbers that are
 // neighbours in memory. Neighbouring threads fetch neighbouring pieces, so that a warp reads whole lines of the cache.
-template <class Operand, int LINES, int DEPTH, int WIDTH>
+template <class Operand, int LINES, int DEPTH, int PIECE>
 struct Fetch {
   static constexpr bool k_fastest = Operand::k_fastest;
-  static constexpr int FAST = (k_fastest ? DEPTH : LINES) / WIDTH;  // pieces on the axis of the neighbours
-  static constexpr int COUNT = LINES * DEPTH / WIDTH / BLOCK;
+  static constexpr int FAST = (k_fastest ? DEPTH : LINES) / PIECE;  // pieces on the axis of the neighbours
+  static constexpr int COUNT = LINES * DEPTH / PIECE / BLOCK;
   const Operand& operand;
   typename Operand::Line lines[k_fastest ? COUNT : 1];
 
@@ -108,9 +108,9 @@ struct Fetch {
   __device__ __forceinline__ Fetch(const Operand& operand, int first) : operand(operand) {
 #pragma unroll
     for (int i = 0; i < (k_fastest ? COUNT : 1); ++i)
-      lines[i] = operand.line(min(first + line(i), operand.lines - (k_fastest ? 1 : WIDTH)));
+      lines[i] = operand.line(min(first + line(i), operand.lines - (k_fastest ? 1 : PIECE)));
   }
-  __device__ __forceinline__ int fast() const { return threadIdx.x % FAST * WIDTH; }
+  __device__ __forceinline__ int fast() const { return threadIdx.x % FAST * PIECE; }
   __device__ __forceinline__ int slow(int i) const { return threadIdx.x / FAST + i * (BLOCK / FAST); }
   __device__ __forceinline__ int line(int i) const { return k_fastest ? slow(i) : fast(); }  // where piece i goes
   __device__ __forceinline__ int k(int i) const { return k_fastest ? fast() : slow(i); }

@@ -3,7 +3,7 @@
 #pragma once
 
 // The TF32 number next to x: a float with 10 bits behind the point instead of 23. Of two that are as near it is the even
-// one, for which sm_90 has an instruction, or on older cards the larger one, which takes three.
+// one, for which sm_90 has an instruction, or on older cards the one farther from zero, which takes three instructions.
 __device__ __forceinline__ unsigned tf32(float x) {
   unsigned bits;
 #if __CUDA_ARCH__ >= 900

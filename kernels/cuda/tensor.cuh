@@ -32,7 +32,7 @@
 // `_product.py` knows how much memory that takes: no more than every GPU with tensor cores for TF32 has for a block.
 constexpr int HEIGHT = 128, WIDTH = COLUMNS, DEPTH = WIDTH == 64 ? 32 : 16, STAGES = WIDTH == 64 ? 3 : 4;
 constexpr int DOWN = TERMS == 1 ? 4 : 2, ACROSS = WIDTH / 16;  // fragments of a warp's part, of 16 x 8 sums each
-// Blocks that a processor shall have registers for; the way with the most numbers on the move needs those of two.
+// Blocks that a processor shall have registers for; of TERMS 3 the ways with the most numbers on the move need all.
 constexpr int RESIDENT = TERMS == 1 || (WIDTH == 64 && VECTOR > 1) ? 2 : 1;
 // Numbers from row to row of a warp's room for results: eight banks on, so that half a warp writes pairs to all 32 banks.
 constexpr int ROOM = WIDTH / 2 + 8;
@@ -54,7 +54,7 @@ struct Fragment {
   unsigned large[COUNT], small[COUNT];
   __device__ __forceinline__ void set(int i, float x) {
     large[i] = tf32(x);
-    if (TERMS == 3) small[i] = tf32(x - __uint_as_float(large[i]));
+    if (TERMS == 3) small[i] = tf32(x - __uint_as_float(large[i] & ~0x1FFFu));  // nothing is said about the last bits
   }
 };
 
@@ -71,7 +71,7 @@ __device__ __forceinline__ void multiply_stage(const real* left, const real* rig
     for (int j = 0; j < ACROSS; ++j)
 #pragma unroll
       for (int r = 0; r < 2; ++r) b[j].set(r, right[Right::at(8 * j, k + r * 4)]);
-    // Between two instructions that add to the same sums are 4 or 8 others at least: none waits for its neighbour.
+    // Between two instructions that add to the same sums are 3 others at least: none waits for its neighbour.
 #pragma unroll
     for (int i = 0; i < DOWN; ++i) {
       Fragment<4> a;
@@ -121,8 +121,8 @@ __device__ __forceinline__ void multiply_stage_f16(const real* left, const real*
 }
 
 // The sums of a warp's part of the tile, from its registers to where `store` has them. A lane has pairs of neighbours in
-// eight rows; so the fragments beside each other go to shared memory, and come back as groups, whose rows are whole lines
-// of memory. room: as much of it as a warp needs, of its own. (m, n): of its first sum.
+// two rows of each fragment; so the fragments beside each other go to shared memory, and come back as groups, whose rows
+// are whole lines of memory. room: as much of it as a warp needs, of its own. (m, n): of its first sum.
 template <class A, class B, class Store>
 __device__ __forceinline__ void store_sums(const A& a, const B& b, int begin, int end, const Store& store, int m, int n,
                                            const float (&sums)[DOWN][ACROSS][4], float* room) {

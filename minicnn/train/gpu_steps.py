@@ -146,7 +146,8 @@ class GpuSteps:
 
         share: of a batch, by its number. is_watched: whether nothing may be done behind a batch before it was yielded.
         """
-        # Without them Python would be hundreds of steps ahead, with a batch in memory for each, when a loss is NaN.
+        # Without them Python would be hundreds of steps ahead, with a batch in memory for each. When a loss is seen to
+        # be NaN, up to two looks' steps have been made behind it.
         marks = [device.mark() for _ in range(LEAD)]
         pending: list[tuple[int, Array, float]] = []  # batch, labels, learning rate: nobody has looked at them yet
         done: Iterator[Done] = iter(())  # fetched; measured one a step, while the GPU is at work
@@ -173,6 +174,14 @@ class GpuSteps:
                 pending = []
         yield from done
         yield from self._look(pending, last_size)
+
+    def give_up_recording(self) -> None:
+        """Make all steps one launch after the other from now on. They need the memory of what was recorded."""
+        self.capture = False
+        for step in self.sizes.values():
+            step.graph = None
+        self.trainer.optimizer.zero_grad()  # the gradients are in that memory
+        device.give_back_recorded()
 
     def _look(self, pending: list[tuple[int, Array, float]], size: Size) -> Iterator[Done]:
         """Wait for the GPU, and fetch what came of the batches of that size that it has done; they are still to be
@@ -246,12 +255,13 @@ class Step:
                 raise RuntimeError("a layer counts its uses and is used twice, which a CUDA graph cannot repeat")
         except RuntimeError as error:
             warnings.warn(f"{error}; training goes on without one, more slowly", stacklevel=2)
-            graph, steps.capture = None, False
-        if graph is None:  # the error, which had a hold on what was recorded, is gone
-            device.give_back_recorded()
-        for count, old in zip(counts, before, strict=True):
-            count[...] = old  # recorded is not done
+            graph = None
+        finally:
+            for count, old in zip(counts, before, strict=True):
+                count[...] = old  # recorded is not done
         self.graph, self.settings, self.begin = graph, settings, steps.count
+        if graph is None:  # the error, which had a hold on what was recorded, is gone
+            steps.give_up_recording()
         return graph
 
     def _step(self, share: Share) -> tuple[Array, Array]:

@@ -49,15 +49,15 @@ class Trainer(TrainingStep):
         its key in the history.
     schedule: of this optimizer, stepped after each epoch; None leaves the learning rate alone.
     capture: whether steps on a GPU are recorded as a CUDA graph where they are all alike: on batches that a DataLoader
-        makes of an ArrayDataset, with one batch a step, one learning rate an epoch and no callback that is called after
-        each step. The result is the same, bit for bit.
+        makes of an ArrayDataset, with one batch a step and no callback that is called after each step. The result is
+        the same, bit for bit.
     precision: "float32", or on a GPU "float16": images, everything that is computed from them and its gradients are
         float16, half as large; sums, weights and what the optimizer keeps stay float32. The
         gradients of the loss are multiplied by LOSS_SCALE on their way back, since small ones would become 0, and
         divided at the end (Micikevicius et al. 2018, "Mixed Precision Training", sections 3.1 and 3.2).
     callbacks: each a `Callback`, called in this order; at the end of `fit` in the reverse one, as they began.
-    schedule_interval: "epoch", or "step": the schedule is stepped after each step of the optimizer, which is then
-        never recorded, as a recorded step has its learning rate in it.
+    schedule_interval: "epoch", or "step": the schedule is stepped after each step of the optimizer, which Python
+        then makes behind what is recorded, as that would have its learning rate in it.
     accumulate: how many batches share a step. Their gradients are added, each batch weighted by its samples: the step
         is that of one large batch, if the loss is a mean over samples and no layer looks at the whole batch, as
         BatchNorm2d does. The last step of an epoch has the batches that remain. Such steps are not recorded.
