@@ -61,12 +61,16 @@ RUNS = {
 def main() -> int:
     """Read the options, train, print, write."""
     options = _options()
-    kept = _kept(options.json, report.machine(options.threads))
+    if options.device == "cuda":
+        import gpu_settings
+
+        gpu_settings.require()
+    kept = _kept(options.json, _machine(options))
     print(report.table_line(HEAD, WIDTHS), flush=True)
     for name in options.runs:
         for seed in options.seeds:
             kept.setdefault(name, {})[seed] = trained(RUNS[name], seed, options)
-            described = report.machine(options.threads)
+            described = _machine(options)
             if options.json:  # after each, so that what was measured is kept
                 report.write_json(options.json, {"machine": described, "runs": _in_order(kept)})
         print(report.table_line(cells(name, list(kept[name].values())), WIDTHS), flush=True)
@@ -79,13 +83,18 @@ def trained(run: Run, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Run the command with a seed: the accuracy after its last epoch, the seconds of all epochs."""
     script, *arguments = shlex.split(run.command)
     with tempfile.TemporaryDirectory() as folder:
-        arguments += ["--seed", str(seed), "--threads", str(options.threads), "--device", "cpu", "--out", folder]
+        arguments += ["--seed", str(seed), "--threads", str(options.threads), "--device", options.device,
+                      "--out", folder]  # fmt: skip
         done = subprocess.run([sys.executable, str(EXAMPLES / script), *arguments], capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{script} {shlex.join(arguments)} failed: {done.stderr.strip()}")
         history = json.loads((Path(folder) / "history.json").read_text())
     return {"seed": seed, "epochs": len(history["seconds"]), "accuracy": history["val_accuracy"][-1],
             "seconds": round(sum(history["seconds"]), 1)}  # fmt: skip
+
+
+def _machine(options: argparse.Namespace) -> dict[str, Any]:
+    return report.machine(options.threads) | (report.gpu() if options.device == "cuda" else {})
 
 
 def cells(name: str, seeds: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -120,6 +129,7 @@ def _options() -> argparse.Namespace:
     add = result.add_argument
     add("runs", nargs="*", metavar="RUN", help=f"some of {', '.join(RUNS)} (default: all)")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    cli.add_device(result)
     add("--json", type=cli.output_path, metavar="PATH", help="add the results to a JSON file")
     options = result.parse_args()
     if unknown := set(options.runs) - set(RUNS):

@@ -9,7 +9,10 @@ Matrix products and convolutions have a line for each contender below their row,
 among them. The convolutions of whole networks are too many for the slow reference: they are raced against PyTorch.
 
 With --device cuda the cuda room is raced against PyTorch on the GPU, cuBLAS and the cpu room, on more and larger
-shapes, and compared with the limits of the card: no row holds or fails there.
+shapes, and compared with the limits of the card: no row holds or fails there. PyTorch's convolutions race with its
+autotuner (torch.backends.cudnn.benchmark) off, and as "tuned" with it on. The file of --json is written row by row: a
+run that was cut off goes on with --add. A row whose contenders disagree or fail is named with the reason, and the
+others are measured; the exit status is 1.
 """
 
 from __future__ import annotations
@@ -48,9 +51,8 @@ columns:
   ulps                    median difference, in units of the last binary digit
 
 columns with --device cuda:
-  cpu, cuda, torch        median time of a call; PyTorch in its faster layout
-  cpu/cu, cu/tor          ratios of times; cu/nchw: PyTorch in its default
-                          layout, cu/cubl: cuBLAS (by way of CuPy)
+  cpu, cuda, torch        median time of a call; torch: PyTorch's fastest
+  cpu/cu, cu/tor          ratios of times
   GB/s                    bytes of all arguments and results over the time
   limit                   share of what the card does at best, measured at the
                           start: the time that the operations need, or the
@@ -65,6 +67,13 @@ columns with --device cuda:
 means:
   short                   calls that PyTorch does in less than 10 microseconds;
                           with --device cuda: whose limit is less than that
+  throughput over         with --device cuda: that of the cuda room over the
+                          other's, above 1 where the cuda room is faster; nchw
+                          and nhwc: PyTorch in its default layout and in
+                          channels_last, torch: its fastest, cublas: cuBLAS (by
+                          way of CuPy)
+  share of the copy's     of kernels that compute little, on arrays that no
+  GB/s                    cache holds: their GB/s over those of a copy
 
 shapes:
   128x14x14x6->16 5x5     images N x H x W x C, filters, window; s2: stride 2,
@@ -78,7 +87,8 @@ examples:
   python benchmarks/bench_kernels.py -k resnet18 -k resnet50 -k vgg16
   python benchmarks/bench_kernels.py -k vgg16 --roofline vgg16.png
   python benchmarks/bench_kernels.py --device cuda -k resnet50-b64 --json a.json
-  python benchmarks/bench_kernels.py --device cuda -k pool --json a.json --add
+  python benchmarks/bench_kernels.py --device cuda --json a.json --add
+                                                all that the file lacks
 """
 
 
@@ -136,16 +146,12 @@ def _options() -> argparse.Namespace:
     cli.add_device(result)
     result.add_argument("--precision", default="both", choices=["float32", "tf32", "both"], help="of products on a GPU "
                         "(default: both)")  # fmt: skip
-    result.add_argument("--autotune", action="store_true", help="PyTorch on a GPU tries all algorithms of cuDNN "
-                        "(torch.backends.cudnn.benchmark); by default a heuristic picks one")  # fmt: skip
-    result.add_argument("--add", action="store_true", help="on a GPU, keep the other rows that the file of --json has "
-                        "from before")  # fmt: skip
+    cli.add_add(result)
     result.add_argument("--strict", action="store_true", help="exit with status 1 where a row does not hold")
     result.add_argument("--roofline", type=cli.plot_path, metavar="PATH", help="draw speed over arithmetic "
                         "intensity below the roofs of this machine")  # fmt: skip
     options = result.parse_args()
-    if options.add and not (options.device == "cuda" and options.json):
-        result.error("--add goes with --device cuda and --json")
+    cli.check_add(result, options)
     return options
 
 

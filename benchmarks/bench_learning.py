@@ -52,16 +52,20 @@ def main() -> int:
     """Read the options, train, print, write. The exit status is 1 where a network did not learn its 64 images."""
     options = _options()
     cli.start(options)
+    if options.device == "cuda":
+        import gpu_settings
+
+        gpu_settings.require()
     known = small_networks()
     settings = {"images": options.images, "test images": options.test_images}
-    rows = {row["network"]: row for row in _kept(options.json, report.machine(options.threads), settings)}
+    rows = {row["network"]: row for row in _kept(options.json, _machine(options), settings)}
     print(report.table_line(HEAD, WIDTHS), flush=True)
     results = []
     for name in options.networks or known:
         results.append(learnt(name, known[name], options))
         print(report.table_line(results[-1].cells(), WIDTHS), flush=True)
         rows[name] = asdict(results[-1])
-        described = report.machine(options.threads)
+        described = _machine(options)
         if options.json:  # after each, so that what was measured is kept
             in_order = [rows[each] for each in known if each in rows]
             report.write_json(options.json, {"machine": described, "settings": settings, "networks": in_order})
@@ -76,10 +80,14 @@ def learnt(name: str, small: Small, options: argparse.Namespace) -> Result:
 
     train, test = digits(small.side, options.images, options.test_images)
     epochs = options.epochs or small.epochs
-    by_heart, by_heart_seconds = _timed(learn_by_heart, small)
-    accuracy, seconds = _timed(test_accuracy, small, train, test, epochs)
+    by_heart, by_heart_seconds = _timed(learn_by_heart, small, options.device)
+    accuracy, seconds = _timed(test_accuracy, small, train, test, epochs, options.device)
     parameters = mc.summary(small.build(), train.images.shape[1:]).parameters
     return Result(name, small.side, parameters, by_heart, by_heart_seconds, epochs, accuracy, seconds)
+
+
+def _machine(options: argparse.Namespace) -> dict[str, Any]:
+    return report.machine(options.threads) | (report.gpu() if options.device == "cuda" else {})
 
 
 def _kept(path: Path | None, machine: dict[str, Any], settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -105,6 +113,7 @@ def _options() -> argparse.Namespace:
     add("--images", type=cli.positive, default=4000, metavar="N", help="to learn from (default: %(default)s)")
     add("--epochs", type=cli.positive, metavar="N", help="passes over them (default: each network's own number)")
     add("--test-images", type=cli.positive, default=1000, metavar="N", help="to test with (default: %(default)s)")
+    cli.add_device(result)
     add("--json", type=cli.output_path, metavar="PATH", help="add the results to a JSON file")
     options = result.parse_args()
     if unknown := set(options.networks) - set(small_networks()):
@@ -140,10 +149,10 @@ def enlarged(images: Any, side: int) -> Any:
     return images.repeat(3, axis=3)
 
 
-def learn_by_heart(small: Small) -> int | None:
+def learn_by_heart(small: Small, device: str = "cpu") -> int | None:
     """How many epochs until it knows 64 digits; None where it never does."""
     train, _ = digits(small.side, HEARTFELT, 1)
-    trainer = _trainer(small)
+    trainer = _trainer(small, device)
     for epoch in range(1, MOST_EPOCHS + 1):
         trainer.fit(train, 1, batch_size=BATCH_SIZE, progress=False)
         if trainer.evaluate(train)["accuracy"] == 1:
@@ -151,19 +160,19 @@ def learn_by_heart(small: Small) -> int | None:
     return None
 
 
-def test_accuracy(small: Small, train: Any, test: Any, epochs: int) -> float:
+def test_accuracy(small: Small, train: Any, test: Any, epochs: int, device: str) -> float:
     """The share of the test images that it knows after so many epochs; the rate falls along a cosine."""
-    trainer = _trainer(small, epochs)
+    trainer = _trainer(small, device, epochs)
     trainer.fit(train, epochs, batch_size=BATCH_SIZE, progress=False)
     return float(trainer.evaluate(test, batch_size=100)["accuracy"])
 
 
-def _trainer(small: Small, epochs: int | None = None) -> Any:
+def _trainer(small: Small, device: str, epochs: int | None = None) -> Any:
     import minicnn as mc
     from minicnn import optim
 
     mc.seed(0)
-    model = small.build()
+    model = small.build().to(device)
     optimizer = optim.SGD(model.parameters(), small.lr, momentum=0.9)
     return mc.Trainer(model, optimizer, schedule=optim.CosineAnnealingLR(optimizer, epochs) if epochs else None)
 

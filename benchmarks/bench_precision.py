@@ -6,7 +6,7 @@ weights and see the same images in the same order. Accuracy is that on the test 
 precision. Memory is what the arrays of a few steps hold at most, without the data set, one launch after the other.
 
 Wanted is a mean accuracy of float16 that is at most 0.1 points below that of float32, in two thirds of the memory. It
-needs a GPU.
+needs a GPU. The file of --json is written after each training: a run that was cut off goes on with --add.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ columns:
 examples:
   python benchmarks/bench_precision.py
   python benchmarks/bench_precision.py --model lenet5 --seeds 20 --json a.json
+  python benchmarks/bench_precision.py --json a.json --add
 """
 
 
@@ -58,11 +59,11 @@ class Result:
     peaks: dict[str, int]
 
     def points(self, precision: str) -> tuple[float, float]:
-        """Mean and standard error of the accuracy above that of float32, in points; NaN of a single seed."""
-        pairs = zip(self.accuracies[precision], self.accuracies["float32"], strict=True)
+        """Mean and standard error of the accuracy above that of float32, in points; NaN of a single seed or none."""
+        pairs = zip(self.accuracies[precision], self.accuracies["float32"], strict=False)  # the last may be to come
         found = [100 * (a - b) for a, b in pairs]
         error = statistics.stdev(found) / len(found) ** 0.5 if len(found) > 1 else float("nan")
-        return statistics.mean(found), error
+        return statistics.mean(found) if found else float("nan"), error
 
     def share(self, precision: str) -> float:
         """Memory over that of float32."""
@@ -87,7 +88,7 @@ class Result:
         precisions = {
             precision: {
                 "accuracies": self.accuracies[precision],
-                "points": self.points(precision)[0],
+                "points": self.points(precision)[0] if self.accuracies[precision] else None,
                 "peak bytes": self.peaks[precision],
             }
             for precision in PRECISIONS
@@ -100,19 +101,18 @@ def main() -> int:
     options = _options()
     results: list[Result] = []
     try:
-        check_device("cuda")
+        check_device(options.device)
+        described = report.machine(report.cores(), ", ".join(PRECISIONS)) | report.gpu()
+        settings = {"epochs": options.epochs, "seeds": options.seeds, "batch size": BATCH, "rate": RATE,
+                    "cifar10": options.cifar10 is not None}  # fmt: skip
+        content: dict[str, Any] = {"machine": described, "settings": settings, "networks": []}
+        earlier = {each["model"]: each for each in (cli.earlier(options, content) or content)["networks"]}
         for model in options.model or NETWORKS:
-            results.append(_measure(model, options))
+            results.append(_measure(model, options, content, earlier))
             _print(results[-1], options)
     except (RuntimeError, ValueError, OSError, MemoryError) as error:
         sys.exit(f"bench_precision.py: {error}")
-    described = report.machine(report.cores(), ", ".join(PRECISIONS)) | report.gpu()
     print(f"\n{report.describe(described)}")
-    if options.json:
-        settings = {"epochs": options.epochs, "seeds": options.seeds, "batch size": BATCH, "rate": RATE,
-                    "cifar10": options.cifar10 is not None}  # fmt: skip
-        networks = [result.as_json() for result in results]
-        report.write_json(options.json, {"machine": described, "settings": settings, "networks": networks})
     return 1 if options.strict and not all(result.holds for result in results) else 0
 
 
@@ -131,22 +131,36 @@ def _options() -> argparse.Namespace:
     result.add_argument("--json", type=cli.output_path, metavar="PATH", help="write the machine and every training "
                         "to a JSON file")  # fmt: skip
     result.add_argument("--strict", action="store_true", help="exit with status 1 where it does not hold")
-    return result.parse_args()
+    cli.add_device(result, "cuda")
+    cli.add_add(result)
+    options = result.parse_args()
+    if options.device == "cpu":
+        result.error("TF32 and float16 are a GPU's, and this is the device cpu: use --device cuda")
+    cli.check_add(result, options)
+    return options
 
 
-def _measure(model: str, options: argparse.Namespace) -> Result:
+def _measure(model: str, options: argparse.Namespace, content: dict[str, Any], earlier: dict[str, Any]) -> Result:
+    """Train with each seed and precision that `earlier` lacks; what comes of it is written training by training."""
     photographs = options.cifar10 is not None and model == "resnet20"
     train, test = data.cifar10(options.cifar10) if photographs else digits(model)
     few = data.ArrayDataset(train.images[: STEPS * BATCH], train.labels[: STEPS * BATCH])
     peaks = {precision: peak_bytes(model, precision, few) for precision in PRECISIONS}
-    accuracies: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
+    kept = earlier[model]["precisions"] if model in earlier else {}
+    accuracies = {precision: list(kept.get(precision, {}).get("accuracies", ())) for precision in PRECISIONS}
+    result = Result(model, accuracies, peaks)
     for seed in range(options.seeds):
         for precision in PRECISIONS:
+            if len(accuracies[precision]) > seed:
+                continue
             trainer = make_trainer(model, precision, seed, options.epochs)
             trainer.fit(train, options.epochs, batch_size=BATCH, progress=False)
             accuracies[precision].append(trainer.evaluate(test, batch_size=1000)["accuracy"])
             print(f"{model:<10} seed {seed:<3} {precision:<8} {100 * accuracies[precision][-1]:.2f} %", flush=True)
-    return Result(model, accuracies, peaks)
+            if options.json:
+                earlier[model] = result.as_json()
+                report.write_json(options.json, content | {"networks": list(earlier.values())})
+    return result
 
 
 def digits(model: str) -> Sequence[data.ArrayDataset]:

@@ -7,16 +7,19 @@ be able to set it before NumPy is.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import textwrap
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import report
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+VARYING = ("precision", "numba threads")  # from run to run on one machine
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -61,10 +64,33 @@ def wrapped(description: str) -> str:
     return "\n\n".join(textwrap.fill(paragraph, report.WIDTH) for paragraph in description.split("\n\n"))
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse.ArgumentParser, default: str = "cpu") -> None:
     """Add the option --device; the result is "cpu" or "cuda"."""
-    parser.add_argument("--device", type=_device, default="cpu", choices=["cpu", "cuda"], metavar="{cpu,cuda,auto}",
-                        help="auto is an NVIDIA GPU if there is one, else the cpu (default: cpu)")  # fmt: skip
+    parser.add_argument("--device", type=_device, default=default, choices=["cpu", "cuda"], metavar="{cpu,cuda,auto}",
+                        help="auto is an NVIDIA GPU if there is one, else the cpu (default: %(default)s)")  # fmt: skip
+
+
+def add_add(parser: argparse.ArgumentParser) -> None:
+    """Add the option --add, for a GPU that may be gone in the middle of a run; see `check_add` and `earlier`."""
+    parser.add_argument("--add", action="store_true", help="on a GPU, keep what the file of --json has and measure "
+                        "only what it lacks: so a run that was cut off goes on")  # fmt: skip
+
+
+def check_add(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the script where --add has nothing to add to."""
+    if options.add and not (options.device == "cuda" and options.json):
+        parser.error("--add goes with --device cuda and --json")
+
+
+def earlier(options: argparse.Namespace, content: dict[str, Any]) -> dict[str, Any] | None:
+    """What the file has that --add adds to; ends the script if another machine or other settings wrote it."""
+    if not options.add or not options.json.exists():
+        return None
+    found: dict[str, Any] = json.loads(options.json.read_text())
+    machines = [{k: v for k, v in each["machine"].items() if k not in VARYING} for each in (found, content)]
+    if not report.same_machine(*machines) or found["settings"] != json.loads(json.dumps(content["settings"])):
+        sys.exit(f"--add: {options.json} is of another machine or of other settings: give another --json")
+    return found
 
 
 def _device(text: str) -> str:

@@ -1,19 +1,23 @@
 """Training steps on a GPU as contenders: minicnn and PyTorch, each step by step and as a CUDA graph.
 
-All are given the same: the images lie on the GPU, uint8 where they are digits, a batch is gathered there by the numbers
-of its samples, and the optimizer is fused (PyTorch's with fused=True). PyTorch's losses are fetched once, at the end;
-minicnn's with the outputs, as in a training, after 256 steps at most. What is timed is a pass over all batches. What
-must agree before are the losses of the first ones, without dropout.
+All are given the same: the images lie on the GPU, uint8, a batch is gathered there by the numbers of its samples, which
+go there once a pass, and the optimizer is fused (PyTorch's with fused=True). PyTorch's losses are fetched once, at the
+end; minicnn's with the outputs, as in a training, after 256 steps at most. What is timed is a pass over all batches.
+What must agree before are the losses of the first ones, without dropout.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import gpu_memory
+import gpu_settings
 import harness
 import numpy as np
+from elsewhere import Elsewhere, Kept
 from harness import Contender, Pace, Race
 from networks import MODELS, MOMENTUM, STEPS, Task, Work
 
@@ -26,44 +30,81 @@ NAMES = (
     "torch graph-nchw",
     "torch graph-nhwc",
 )
+TUNED = " tuned"  # ends the names of PyTorch with its autotuner on (see elsewhere.py)
 TOLERANCES = {"float32": 1e-4, "tf32": 1e-2}  # of the largest loss
 RANDOM_BATCHES = 8  # of a network that is not trained on digits
 
 
-def names(with_torch: bool) -> list[str]:
+def names(with_torch: bool, with_tuned: bool = False) -> list[str]:
     """Who takes part."""
-    return [name for name in NAMES if name.startswith("minicnn") or with_torch]
+    torch = [name for name in NAMES if name.startswith("torch") and with_torch]
+    tuned = [f"{name}{TUNED}" for name in torch if with_tuned]
+    return [name for name in NAMES if name.startswith("minicnn")] + torch + tuned
 
 
-def measure(task: Task, names: list[str], precision: str, pace: Pace) -> tuple[Race, dict[str, int], list[float]]:
-    """The time of a step, peak memory by contender, and the first losses, on which all must agree."""
+def measure(
+    task: Task, names: list[str], precision: str, pace: Pace, device: str = "cuda", tuned: Elsewhere | None = None
+) -> tuple[Race, dict[str, int], list[float]]:
+    """The time of a step, peak memory by contender, and the first losses, on which all must agree.
+
+    device: PyTorch's. tuned: where those of the names live that end in TUNED.
+    """
+    gpu_settings.set_precision(precision, any(name.startswith("torch") for name in names))
+    here, there = ([name for name in names if name.endswith(TUNED) == wanted] for wanted in (False, True))
     works: dict[str, Work] = {}
-    compared: dict[str, Array] = {}
-    peaks = {name: _begun(task, name, works, compared) for name in names}
-    harness.agree(compared, TOLERANCES[precision])
-    passes = {name: Contender(each.call) for name, each in works.items()}
-    race = harness.race(passes, pace, compare=lambda results: None)  # done above
+    begun = {name: _begun(task, name, works, device) for name in here}
+    contenders = {name: Contender(each.call) for name, each in works.items()}
+    if tuned is not None and there:
+        begun |= tuned.ask(begin_tuned, task, there, precision, device)
+        contenders |= {name: tuned.contender(name) for name in there}
+    harness.agree({name: losses for name, (_, losses) in begun.items()}, TOLERANCES[precision])
+    race = harness.race(contenders, pace, compare=lambda results: None)  # done above
+    if tuned is not None:
+        tuned.ask(forget, device)
     steps = works[names[0]].steps
     race = Race({name: [seconds / steps for seconds in bursts] for name, bursts in race.bursts.items()})
-    return race, peaks, compared[names[0]].tolist()
+    return race, {name: peak for name, (peak, _) in begun.items()}, begun[names[0]][1].tolist()
 
 
-def _begun(task: Task, name: str, works: dict[str, Work], compared: dict[str, Array]) -> int:
-    """Make the contender and its first steps; their peak memory, the images in it."""
+def begin_tuned(kept: Kept, task: Task, names: list[str], precision: str, device: str) -> dict[str, tuple[int, Array]]:
+    """Make them and their first steps, in the process where the autotuner is on: peak memory and losses of each."""
+    forget(kept, device)
+    gpu_settings.set_torch_precision(precision)
+    works: dict[str, Work] = {}
+    begun = {name: _begun(task, name, works, device) for name in names}
+    kept.update({name: Contender(each.call) for name, each in works.items()})
+    return begun
+
+
+def forget(kept: Kept, device: str) -> None:
+    """Give the memory of those who raced there back."""
+    kept.clear()
+    gc.collect()
+    gpu_settings.give_back_torch(device)
+
+
+def _begun(task: Task, name: str, works: dict[str, Work], device: str) -> tuple[int, Array]:
+    """Make the contender and its first steps; their peak memory, the images in it, and their losses."""
+    compared: list[Array] = []
 
     def begin() -> None:
-        works[name] = work(task, name)
-        compared[name] = works[name].compared()
+        works[name] = work(task, name, device)
+        compared.append(works[name].compared())
 
-    return gpu_memory.peak(name.split()[0], begin)
+    return gpu_memory.peak(name.split()[0], begin), compared[0]
 
 
 def work(task: Task, name: str, device: str = "cuda") -> Work:
-    """What the contender of that name, one of NAMES, does; its `steps` are the batches of a pass."""
+    """What the contender of that name, one of `names`, does; its `steps` are the batches of a pass.
+
+    device: PyTorch's; minicnn is on the GPU.
+    """
     images, labels = samples(task)
-    library, kind = name.split()
-    make = _minicnn if library == "minicnn" else _torch
-    run, dropouts, forget = make(task, kind, images, labels, device)
+    library, kind, *_ = name.split()
+    if library == "minicnn":
+        run, dropouts, forgotten = _minicnn(task, kind, images, labels)
+    else:
+        run, dropouts, forgotten = _torch(task, kind, images, labels, device)
     order = [np.arange(i, min(i + task.batch, len(images))) for i in range(0, len(images), task.batch)]
 
     def first_losses() -> Array:
@@ -73,7 +114,7 @@ def work(task: Task, name: str, device: str = "cuda") -> Work:
         losses = run([order[0]] * STEPS)
         for layer, rate in zip(dropouts, rates, strict=True):
             layer.p = rate
-        forget()  # steps that were recorded without dropout
+        forgotten()  # steps that were recorded without dropout
         return np.array(losses)
 
     return Work(lambda: run(order), first_losses, len(order))
@@ -94,21 +135,23 @@ Run = Callable[[list[Array]], list[float]]
 Made = tuple[Run, list[Any], Callable[[], None]]
 
 
-def _minicnn(task: Task, kind: str, images: Array, labels: Array, device: str) -> Made:
+def _minicnn(task: Task, kind: str, images: Array, labels: Array) -> Made:
     """run(batches of sample numbers) trains on each and returns their losses; the layers that drop out; and what
     forgets the steps that were recorded."""
     import minicnn as mc
     from minicnn import data, nn, optim
     from minicnn.train.gpu_steps import GpuSteps, Resident
 
-    model = task.network().to(device)
+    model = task.network().to("cuda")
     optimizer = optim.SGD(model.parameters(), MODELS[task.model][1], momentum=MOMENTUM)
     trainer = mc.Trainer(model, optimizer, metrics=(), capture=kind == "graph")
-    steps = GpuSteps(trainer, Resident(data.ArrayDataset(images, labels)), lambda K: None)
+    resident = Resident(data.ArrayDataset(images, labels))
+    steps = GpuSteps(trainer, resident, lambda K: None)
     dropouts = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
 
     def run(batches: list[Array]) -> list[float]:
-        return [record["loss"] for _, record, _ in steps.epoch(((numbers,), labels[numbers]) for numbers in batches)]
+        loader: Any = SimpleNamespace(indices=lambda epoch: batches)  # which is all that is asked of it
+        return [record["loss"] for _, record, _ in steps.epoch(resident.batches(loader, 0, 0))]
 
     return run, dropouts, steps.sizes.clear
 
@@ -159,7 +202,7 @@ def _torch(task: Task, kind: str, images: Array, labels: Array, device: str) -> 
         return loss.clone()
 
     def run(batches: list[Array]) -> list[float]:
-        numbered = [torch.from_numpy(numbers).to(device) for numbers in batches]
+        numbered = torch.from_numpy(np.concatenate(batches)).to(device).split([len(numbers) for numbers in batches])
         losses = [(replay if how == "graph" else step)(numbers) for numbers in numbered]
         return [float(loss) for loss in torch.stack(losses).cpu()]
 

@@ -5,6 +5,7 @@
                    the first of the precisions
     cublas         CuPy's matrix product, and for a linear layer the sum with the bias, which is a kernel of its own
     torch nchw     PyTorch, in both memory layouts; plain "torch" for what knows no layout
+    ... tuned      a convolution of PyTorch with its autotuner on, in a process of its own (elsewhere.py)
     ... tf32       the same with factors rounded to TF32; for matrix products and convolutions alone
 
 All arrays are on the GPU before the clock runs, and all results are compared on the CPU.
@@ -23,6 +24,7 @@ import kernel_rows
 import numpy as np
 import report
 from conv_cases import Case, each
+from elsewhere import Elsewhere, Kept
 from harness import Contender, Pace, Race
 from kernel_rows import SHORT, Error
 from roofs import Roofs
@@ -39,14 +41,16 @@ CPU_WORK = 2e10  # multiply-adds from which on the CPU takes no part
 # of two by twice that; in a sum of many the errors cancel in part. Libraries do not say which of the two they do.
 TOLERANCES = {"float32": kernel_rows.TOLERANCE, "tf32": 2.0**-9}
 ENDS = {"float32": "", "tf32": " tf32"}  # of the contenders' names
+LAYOUTS = ("torch nchw", "torch nhwc", "torch nchw tuned", "torch nhwc tuned")
 
 
 @dataclass(frozen=True)
 class Field:
-    """Who takes part: products in these precisions, and PyTorch on this device, or not at all."""
+    """Who takes part: products in these precisions, PyTorch on this device or not at all, and where it is tuned."""
 
     precisions: tuple[str, ...]
     torch: str | None
+    tuned: Elsewhere | None = None
 
 
 @dataclass(frozen=True)
@@ -65,16 +69,16 @@ class GpuRow:
         return next(name for name in ("cuda", "cuda tf32") if name in self.race.bursts)
 
     def torch(self, end: str) -> str | None:
-        """The faster of PyTorch's layouts; end: "" or " tf32"."""
-        layouts = [name for name in ("torch", "torch nchw", "torch nhwc") if f"{name}{end}" in self.race.bursts]
+        """The fastest of PyTorch's; end: "" or " tf32"."""
+        layouts = [name for name in ("torch", *LAYOUTS) if f"{name}{end}" in self.race.bursts]
         return min((f"{name}{end}" for name in layouts), key=self.race.seconds, default=None)
 
     @property
     def ratios(self) -> dict[str, float]:
-        """Time of the cuda room over those of the others in its precision ("torch": the faster layout)."""
+        """Time of the cuda room over those of the others in its precision ("torch": PyTorch's fastest)."""
         found = {}
         for end in ENDS.values():
-            names = {f"{label}{end}": f"{label}{end}" for label in ("torch nchw", "torch nhwc", "cublas")}
+            names = {f"{label}{end}": f"{label}{end}" for label in (*LAYOUTS, "cublas")}
             for label, other in {f"torch{end}": self.torch(end), **names}.items():
                 if f"cuda{end}" in self.race.bursts and other in self.race.bursts:
                     found[f"cuda{end}/{label}"] = self.race.ratio(f"cuda{end}", other)
@@ -146,7 +150,7 @@ class GpuRow:
 
 
 def measure(case: Case, pace: Pace, limits: Mapping[str, Roofs], field: Field) -> GpuRow:
-    """Race all contenders. Raises harness.Disagreement, naming the case, where they do not compute the same."""
+    """Race all contenders. Raises harness.Disagreement where they do not compute the same."""
     arguments = case.arguments(np.random.default_rng(0))
     tolerance = lambda name: TOLERANCES[_precision(name)]  # noqa: E731
     agree = kernel_rows.Exact(case, arguments, tolerance) if case.multiply_adds else kernel_rows.Alike()
@@ -156,10 +160,7 @@ def measure(case: Case, pace: Pace, limits: Mapping[str, Roofs], field: Field) -
         agree(first)
         results.update(first)
 
-    try:
-        race = harness.race(dict(contenders(case, arguments, field)), pace, compare)
-    except harness.Disagreement as error:
-        raise harness.Disagreement(f"{case.name}: {error}") from error
+    race = harness.race(dict(contenders(case, arguments, field)), pace, compare)
     result = next(results[name] for name in results if name.startswith("cuda"))
     return GpuRow(case, race, agree.errors, bytes_of(arguments) + bytes_of(result), limits)
 
@@ -181,6 +182,25 @@ def contenders(case: Case, arguments: tuple[Any, ...], field: Field) -> Iterator
             known |= dict(_algorithms(case, there))
         for name, contender in known.items():
             yield f"{name}{ENDS[precision]}", replace(contender, prepare=prepare)
+    if field.tuned and case.kernel.startswith("conv2d"):
+        for name in field.tuned.ask(tune, case.name, field.precisions, field.torch):
+            yield name, field.tuned.contender(name)
+
+
+def tune(kept: Kept, name: str, precisions: tuple[str, ...], device: str) -> list[str]:
+    """Keep the convolution of that name in PyTorch's layouts, in the process where its autotuner is on; their names."""
+    import gpu_cases
+    from kernel_torch import counterparts
+
+    kept.clear()
+    gpu_settings.give_back_torch(device)
+    case = next(case for case in gpu_cases.cases() if case.name == name)
+    layouts = counterparts(case, case.arguments(np.random.default_rng(0)), device)
+    for precision in precisions:
+        prepare = partial(gpu_settings.set_torch_precision, precision)
+        for layout, contender in layouts.items():
+            kept[f"torch {layout} tuned{ENDS[precision]}"] = replace(contender, prepare=prepare)
+    return list(kept)
 
 
 def on_gpu(arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -8,12 +8,14 @@ which holds for the whole process: minicnn's and PyTorch's are their public ones
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from typing import Any
 
 import cli
 import numpy as np
 import report
+from elsewhere import Elsewhere, Kept
 
 import minicnn as mc
 from minicnn.device import check_device
@@ -30,11 +32,9 @@ def require() -> None:
 
 
 def start(options: argparse.Namespace) -> None:
-    """The GPU as --precision says, and PyTorch's autotuner off; ends the script where there is none."""
+    """A GPU, and PyTorch's autotuner off in this process; ends the script where there is none."""
     require()
-    with_torch = torch_device(options) is not None
-    set_precision(options.precision, with_torch)
-    if with_torch:
+    if torch_device(options) is not None:
         set_autotuner(False)
 
 
@@ -56,20 +56,41 @@ def set_precision(precision: str, with_torch: bool) -> None:
     linalg = cupy._core._routines_linalg
     linalg.set_compute_type(np.float32, linalg.COMPUTE_TYPE_TF32 if tf32 else linalg.COMPUTE_TYPE_DEFAULT)
     if with_torch:
-        import torch
+        set_torch_precision(precision)
 
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
+
+def set_torch_precision(precision: str) -> None:
+    """The same of PyTorch alone."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def set_autotuner(on: bool) -> None:
-    """Whether PyTorch tries all algorithms of cuDNN at the first call of a shape; else a heuristic picks one.
-
-    What was picked first for a shape stays until the process ends, so the two cannot race each other.
-    """
+    """Whether PyTorch tries all algorithms of cuDNN at the first call of a shape; else a heuristic picks one."""
     import torch
 
     torch.backends.cudnn.benchmark = on
+
+
+def tuned(torch: str | None) -> Elsewhere | None:
+    """A process where PyTorch's autotuner is on; None without PyTorch, or, with a sentence, where none can be had."""
+    if torch is None:
+        return None
+    try:
+        return Elsewhere(_tune, torch)
+    except RuntimeError as error:
+        print(report.filled(f"! without PyTorch's autotuner, whose process cannot work: {error}"), flush=True)
+        return None
+
+
+def _tune(kept: Kept, device: str) -> None:
+    """Before any memory is measured there: a first array brings the GPU's driver in."""
+    import torch
+
+    set_autotuner(True)
+    torch.zeros(1, device=device)
 
 
 def finish() -> None:
@@ -83,17 +104,28 @@ def give_back(torch: str | None) -> None:
     """Give the GPU back the memory that CuPy and PyTorch keep for later: neither knows that the other needs it."""
     import cupy
 
+    gc.collect()
     cupy.get_default_memory_pool().free_all_blocks()
-    if torch == "cuda":
+    give_back_torch(torch)
+
+
+def give_back_torch(device: str | None) -> None:
+    """The same of PyTorch alone."""
+    if device == "cuda":
         from torch.cuda import empty_cache
 
         empty_cache()
 
 
+def precisions(options: argparse.Namespace) -> tuple[str, ...]:
+    """Those of --precision."""
+    return PRECISIONS if options.precision == "both" else (options.precision,)
+
+
 def describe(options: argparse.Namespace) -> dict[str, Any]:
     """What is said of the GPU beside `report.machine`."""
     torch = describe_torch(torch_device(options))
-    return report.gpu() | torch | {"precision": options.precision}
+    return report.gpu() | torch | {"precision": " and ".join(precisions(options))}
 
 
 def describe_torch(device: str | None) -> dict[str, Any]:
@@ -105,6 +137,6 @@ def describe_torch(device: str | None) -> dict[str, Any]:
     return {
         "torch cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "torch tf32": "cudnn.allow_tf32 and cuda.matmul.allow_tf32: on for tf32 alone",
-        "cudnn autotune": "on" if torch.backends.cudnn.benchmark else "off",
+        "torch tf32": "cudnn.allow_tf32 and cuda.matmul.allow_tf32 on for tf32 alone",
+        "cudnn autotune": "on" if torch.backends.cudnn.benchmark else "off, on for tuned alone",
     }

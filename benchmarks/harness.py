@@ -28,18 +28,26 @@ class Disagreement(Exception):
     """Two contenders do not compute the same thing, so comparing their times would say nothing."""
 
 
+def said(error: Exception) -> str:
+    """Why there are no times, in a sentence."""
+    plain = isinstance(error, Disagreement | ValueError | RuntimeError | MemoryError) and str(error)
+    return str(error) if plain else f"{type(error).__name__}: {error}"
+
+
 @dataclass(frozen=True)
 class Contender:
     """call() does the work that is timed; view(what it returned) is what must agree with the other contenders.
 
     finish: waits until the work is done, on a GPU, where call() only asks for it; None where it is done anyway.
     prepare: sets before a burst what holds for the whole process, as the precision of a library does.
+    timed: is `burst` of a contender that lives in another process.
     """
 
     call: Callable[[], Any]
     view: Callable[[Any], Any] = lambda result: result
     finish: Callable[[], Any] | None = None
     prepare: Callable[[], Any] | None = None
+    timed: Callable[[Pace], float] | None = None
 
     def first(self) -> Any:
         """What the first call returns, as it is compared."""
@@ -136,6 +144,8 @@ def burst(contender: Contender, pace: Pace) -> float:
     pushed out, and the threads, which may all have been woken on one core, spread over the cores.
     Each result is given back before the next call, and Python's garbage collector rests meanwhile.
     """
+    if contender.timed is not None:
+        return contender.timed(pace)
     clock = time.perf_counter
     collecting = gc.isenabled()
     gc.disable()

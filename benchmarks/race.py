@@ -4,7 +4,8 @@ The contenders get the same arrays. Each first result is compared with the refer
 timed, in turns by bursts as in bench_kernels.py, and set against what this machine can do at best, which is measured in
 the same run. Who cannot take part, fails, is wrong or is stopped is shown with the reason.
 
-The case is one of the benchmarks' by its name (--list), or a shape: --shape and what the kernel needs beside it.
+The case is one of the benchmarks' by its name (--list), or a shape: --shape and what the kernel needs beside it. With
+--device cuda or auto the rooms of the CPU race too: --device cpu leaves the GPU out.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def _options() -> argparse.Namespace:
     result.add_argument("operation", nargs="?", metavar="KERNEL[:CASE]", help="a kernel of the contract, as "
                         "conv2d_forward, and behind a colon one of the benchmarks' cases")  # fmt: skip
     result.add_argument("--list", action="store_true", help="print the cases, of this kernel or of all")
+    cli.add_device(result, "auto")
     result.add_argument("--patience", type=_seconds, default=PATIENCE, metavar="S", help="seconds for each contender: "
                         "who needs more for all rounds gets fewer, and NumPy is stopped in its first call (default: "
                         "%(default)g)")  # fmt: skip
@@ -165,14 +167,15 @@ def _raced(case: Any, options: argparse.Namespace) -> Any:
     import race_run
     import roofs
 
-    import minicnn as mc
-
     with_torch = cli.has_torch(options)
+    if options.device == "cuda":
+        import gpu_roofs
+        import gpu_settings
+
+        gpu_settings.require()
     print(f"{case.name}\n", flush=True)
     limits = {"cpu": roofs.measure(options.threads, options.quick)}
-    if mc.cuda_available():
-        import gpu_roofs
-
+    if options.device == "cuda":
         limits["cuda"] = gpu_roofs.measure(with_torch).roofs()["float32"]
     pace = Pace(options.rounds, burst=0.002, patience=0, calls=1) if options.quick else Pace(options.rounds)
     try:

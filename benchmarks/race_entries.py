@@ -35,17 +35,17 @@ class Absent(Exception):
     """A contender that this machine does not have."""
 
 
-def entries(case: Case, arguments: tuple[Any, ...], with_torch: bool) -> Entries:
+def entries(case: Case, arguments: tuple[Any, ...], with_torch: bool, with_gpu: bool = True) -> Entries:
     """Everybody's name, and what makes the contender or raises the reason why there is none."""
     yield from _on_cpu(case, arguments)
     if with_torch:
         yield from _torch(case, arguments, "cpu")
     else:
         yield "torch", partial(_absent, "PyTorch is not installed, or was left out by --no-torch")
-    if mc.cuda_available():
+    if with_gpu and mc.cuda_available():
         yield from _on_gpu(case, arguments, with_torch)
     else:
-        yield "cuda", partial(check_device, "cuda")
+        yield "cuda", _no_gpu
 
 
 def _on_cpu(case: Case, arguments: tuple[Any, ...]) -> Entries:
@@ -89,6 +89,11 @@ def _on_gpu(case: Case, arguments: tuple[Any, ...], with_torch: bool) -> Entries
 
 def _same(contender: Contender) -> Contender:
     return contender
+
+
+def _no_gpu() -> Contender:
+    check_device("cuda")
+    return _absent("it was left out by --device cpu")
 
 
 def _absent(reason: str) -> Contender:

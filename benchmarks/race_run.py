@@ -117,12 +117,15 @@ class Outcome:
 
 
 def run(case: Case, pace: Pace, limits: Mapping[str, Roofs], with_torch: bool, patience: float) -> Outcome:
-    """Compare everybody with float64, then race those who are right; each has `patience` seconds of its own."""
+    """Compare everybody with float64, then race those who are right; each has `patience` seconds of its own.
+
+    A GPU takes part if its limits are known.
+    """
     arguments = case.arguments(np.random.default_rng(0))
     judge = Judge(case, arguments)
     ready: dict[str, tuple[Contender, float]] = {}
     runners: dict[str, Runner] = {}
-    for name, enter in entries(case, arguments, with_torch):
+    for name, enter in entries(case, arguments, with_torch, "cuda" in limits):
         try:
             contender, seconds, agrees = _tried(name, enter, judge, patience)
         except Exception as error:  # whatever it is: it is shown, and the others race

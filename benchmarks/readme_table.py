@@ -15,7 +15,12 @@ machine has a name of its own, which ends the names of its files, such as
   bench_augmentation_NAME.json  bench_augmentation.py --json, likewise
 
 A GPU has a name and files of its own, written with --device cuda, such as
-bench_kernels_nvidia_h200.json. What a machine has no file of is left out.
+bench_kernels_nvidia_h200.json; and beside those above
+
+  bench_precision_NAME.json  bench_precision.py --json
+  train_fast_NAME.json       ../examples/train_fast.py --json, of a CPU too
+
+What a machine has no file of is left out.
 Results of --quick are refused: they show only that a script runs.
 """
 
@@ -37,7 +42,7 @@ import report
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- written by benchmarks/readme_table.py -->", "<!-- until here -->"
-KINDS = ("bench_train", "bench_inference", "bench_scaling", "bench_kernels")
+KINDS = ("bench_train", "bench_inference", "bench_scaling", "bench_kernels", "bench_precision", "train_fast")
 DIRECTIONS = ("conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight")
 NOTHING = "No results are kept here yet."
 
@@ -122,7 +127,7 @@ def accuracies(folder: Path) -> str:
 def _measured(path: Path) -> dict[str, Any]:
     """What the file of a race says; raises ValueError for one of --quick."""
     content: dict[str, Any] = json.loads(path.read_text())
-    if content["settings"]["quick"]:
+    if content["settings"].get("quick"):
         raise ValueError(f"{path.name} was measured with --quick: measure it again without")
     return content
 
@@ -147,8 +152,9 @@ def _learnt(network: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _described(machine: dict[str, Any]) -> str:
+    gpu = f"{machine['gpu']}, and " if "gpu" in machine else ""
     return (
-        f"{machine['processor']}, {machine['threads']} threads, {machine['precision']}; "
+        f"{gpu}{machine['processor']}, {machine['threads']} threads, {machine['precision']}; "
         f"Python {machine['python']}, NumPy {machine['numpy']}, Numba {machine['numba']}"
     )
 
@@ -167,6 +173,8 @@ def _machine(results: dict[str, Any]) -> Iterator[str]:
         yield _scaling(results["bench_scaling"])
     if "bench_kernels" in results:
         yield from _kernels(results["bench_kernels"])
+    if "train_fast" in results:
+        yield from readme_gpu.fast(results["train_fast"])
 
 
 def _networks(what: str, networks: list[dict[str, Any]]) -> str:

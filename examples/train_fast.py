@@ -10,7 +10,10 @@ makes the memory warm.
 from __future__ import annotations
 
 import statistics
+import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import script
 
@@ -28,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="how many trainings (default: 20)")
     script.add_device(parser)
     script.add_precision(parser)
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the machine and every training to a file")
     options = parser.parse_args()
     device = script.chosen_device(options.device)
     with script.faults_in_one_sentence(__file__):
@@ -40,6 +44,8 @@ def main() -> None:
             results.append(train_once(seed, device, options.precision, train, test))
             seconds, accuracy = results[-1]
             print(f"seed {seed:<4} {seconds:7.3f} s   test accuracy {100 * accuracy:.2f} %", flush=True)
+            if options.json:
+                keep(options.json, results, device, options.precision)
     times, accuracies = zip(*results, strict=True)
     reached = sum(accuracy >= WANTED for accuracy in accuracies)
     print(f"\nmedian    {statistics.median(times):7.3f} s   test accuracy {100 * statistics.median(accuracies):.2f} %")
@@ -54,6 +60,25 @@ def train_once(seed: int, device: str, precision: str, train: data.ArrayDataset,
     trainer.fit(train, len(RATES), batch_size=BATCH_SIZE, progress=False)
     accuracy = trainer.evaluate(test, batch_size=1000)["accuracy"]
     return time.perf_counter() - start, accuracy
+
+
+def keep(path: Path, results: Sequence[tuple[float, float]], device: str, precision: str) -> None:
+    """Write seconds and accuracies of the seeds so far, and the machine, as the benchmarks write theirs."""
+    folder = str(Path(__file__).resolve().parents[1] / "benchmarks")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    import report
+
+    seconds, accuracies = zip(*results, strict=True)
+    described = report.machine(report.cores(), precision) | (report.gpu() if device == "cuda" else {})
+    report.write_json(path, {
+        "machine": described,
+        "settings": {"device": device, "wanted": WANTED, "epochs": len(RATES), "batch size": BATCH_SIZE},
+        "seconds": seconds,
+        "accuracies": accuracies,
+        "median seconds": statistics.median(seconds),
+        "reached": sum(accuracy >= WANTED for accuracy in accuracies),
+    })  # fmt: skip
 
 
 def make_trainer(seed: int, device: str, precision: str) -> mc.Trainer:

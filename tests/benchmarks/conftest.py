@@ -85,3 +85,34 @@ def outcome(race_run, roofs):
                race_run.Runner("cuda", [4.0, 8.0], near),
                race_run.Runner("torch", trouble="it is not there")]  # fmt: skip
     return race_run.Outcome(next(kernel_cases.activations([(2, 3)])), Work(60, 40), roofs, runners)
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, whose settings are again what they were when the test is over."""
+    torch = pytest.importorskip("torch")
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark
+    yield torch
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark = before
+
+
+@pytest.fixture
+def torch_here(torch, cupy, monkeypatch):
+    """PyTorch takes part on the CPU, and with its autotuner on in this very process."""
+    import elsewhere
+    import gpu_memory
+    import gpu_settings
+
+    class Here(elsewhere.Elsewhere):
+        def __init__(self, begin, *arguments):
+            self.kept = {}
+            self.ask(begin, *arguments)
+
+        def ask(self, function, *arguments):
+            return function(self.kept, *arguments)
+
+    true = gpu_memory.peak
+    monkeypatch.setattr(gpu_settings, "Elsewhere", Here)
+    monkeypatch.setattr(gpu_settings, "torch_device", lambda options: "cpu")
+    monkeypatch.setattr(gpu_memory, "peak", lambda library, call: true("minicnn", call))
+    return torch

@@ -57,6 +57,24 @@ def test_the_last_epoch_and_the_median_of_the_seeds_count(bench_accuracy, monkey
     assert of_seeds == [(0, 0.5, 3.2), (1, 0.7, 3.2), (2, 0.6, 3.2)]
 
 
+def test_the_device_is_handed_on_and_the_gpu_named(bench_accuracy, monkeypatch, capsys, tmp_path, cupy):
+    script = tmp_path / "told.py"
+    script.write_text(
+        "import json, pathlib, sys\n"
+        "device, folder = (sys.argv[sys.argv.index(name) + 1] for name in ('--device', '--out'))\n"
+        "history = {'seconds': [1.0], 'val_accuracy': [{'cuda': 0.75, 'cpu': 0.5}[device]]}\n"
+        "pathlib.Path(folder, 'history.json').write_text(json.dumps(history))\n"
+    )
+    monkeypatch.setattr(bench_accuracy, "EXAMPLES", tmp_path)
+    monkeypatch.setitem(bench_accuracy.RUNS, "quick", bench_accuracy.Run("told", "-", "told.py"))
+    for device, right in (("cpu", 0.5), ("cuda", 0.75)):
+        path = tmp_path / f"{device}.json"
+        measured(bench_accuracy, monkeypatch, capsys, "quick", "--seeds", 0, "--device", device, "--json", path)
+        content = json.loads(path.read_text())
+        assert content["runs"][0]["seeds"][0]["accuracy"] == right
+        assert content["machine"].get("gpu") == ("Emulated GPU" if device == "cuda" else None)
+
+
 def test_a_run_that_it_does_not_know():
     assert "there is no resnet50; there are lenet5, " in run("bench_accuracy.py", "resnet50", status=2)
 

@@ -41,6 +41,32 @@ def test_what_it_says_and_writes(tmp_path):
     assert f"{100 * lenet5['accuracy']:.1f} %" in text
 
 
+def test_on_a_gpu(cupy, cli, monkeypatch, tmp_path, capsys):
+    """Two digits, each twice, on the emulator: they are not learnt by then."""
+    import bench_learning
+
+    path, devices, true = tmp_path / "a.json", set(), bench_learning._trainer
+
+    def trainer(*given):
+        made = true(*given)
+        devices.update(parameter.device for parameter in made.model.parameters())
+        return made
+
+    monkeypatch.setattr(bench_learning, "_trainer", trainer)
+    monkeypatch.setattr(bench_learning, "HEARTFELT", 2)
+    monkeypatch.setattr(bench_learning, "MOST_EPOCHS", 1)
+    monkeypatch.setattr(cli, "set_threads", lambda threads, with_torch: None)
+    for name in cli.THREAD_VARIABLES:
+        monkeypatch.setenv(name, "1")
+    options = ("lenet5", "--images", 2, "--test-images", 2, "--epochs", 1, "--threads", 1, "--device", "cuda")
+    monkeypatch.setattr("sys.argv", ["bench_learning.py", *map(str, options), "--json", str(path)])
+    assert bench_learning.main() == 1
+    content = json.loads(path.read_text())
+    assert content["machine"]["gpu"] == "Emulated GPU"
+    assert "gpu            Emulated GPU" in capsys.readouterr().out
+    assert devices == {"cuda"}
+
+
 def test_a_file_grows(tmp_path):
     path = tmp_path / "a.json"
     options = ("--images", 16, "--test-images", 20, "--epochs", 1, "--threads", 1, "--json", path)

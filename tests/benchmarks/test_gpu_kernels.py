@@ -1,26 +1,17 @@
 """The kernels raced on a GPU: the emulator in its place, and fake_cupy in that of CuPy. The times mean nothing here."""
 
 import json
+import re
 import sys
 
 import fake_cupy
 import numpy as np
 import pytest
-from scripts import TINY, run
+from scripts import TINY
 
-import minicnn as mc
 from minicnn.kernels.cuda import _launch
 
 TF32 = 7  # CuPy's number for it
-
-
-@pytest.fixture
-def torch():
-    """PyTorch, whose settings are again what they were when the test is over."""
-    torch = pytest.importorskip("torch")
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark
-    yield torch
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.benchmark = before
 
 
 @pytest.fixture
@@ -29,6 +20,7 @@ def bench(cupy, cli, monkeypatch, tmp_path, capsys):
     import bench_kernels
     import gpu_cases
     import gpu_roofs
+    import gpu_settings
     import roofs
 
     monkeypatch.setattr(cli, "set_threads", lambda threads, with_torch: None)
@@ -39,8 +31,9 @@ def bench(cupy, cli, monkeypatch, tmp_path, capsys):
     for name in cli.THREAD_VARIABLES:
         monkeypatch.setenv(name, "1")
 
-    def call(cases, *options):
+    def call(cases, *options, torch=False):
         monkeypatch.setattr(gpu_cases, "cases", lambda: cases)
+        monkeypatch.setattr(gpu_settings, "torch_device", lambda options: "cpu" if torch else None)
         path = tmp_path / "a.json"
         given = ["bench_kernels.py", "--device", "cuda", *TINY, "--json", path, *options]
         monkeypatch.setattr(sys, "argv", list(map(str, given)))
@@ -140,37 +133,90 @@ def test_who_is_wrong_is_not_measured_and_the_others_are(bench, monkeypatch):
     assert status == 1
     assert text.count("! linear_backward_input 3x5->2: cuda and the float64 reference disagree") == 2
     assert [each["kernel"] for each in content["rows"]] == ["linear_forward", "linear_backward_weight"]
-    assert len(content["disagreements"]) == 1
+    assert list(content["failed"]) == ["linear_backward_input 3x5->2"]
 
 
-def test_a_file_grows_by_what_is_added(bench, monkeypatch, report):
-    first, second, third = linear(3, 5, 2)
-    _, _, before = bench([first, second])
-    _, _, added = bench([second, third], "--add")
-    assert [each["kernel"] for each in added["rows"]] == [case.kernel for case in (first, second, third)]
-    assert added["rows"][0] == before["rows"][0]
-    assert added["rows"][1] != before["rows"][1]
-    assert len(added["means"]) == 3
-    assert added["machine"].keys() == before["machine"].keys()
-    _, _, alone = bench([third])
-    assert len(alone["rows"]) == 1
+def test_a_run_that_was_cut_off_goes_on(bench, monkeypatch, report, tmp_path):
+    """The GPU is full in the second row, and gone in the third."""
+    import gpu_kernels
+
+    cases, true, asked = linear(3, 5, 2), gpu_kernels.measure, []
+
+    def measure(case, *rest):
+        asked.append(case)
+        if case is cases[1]:
+            raise MemoryError("the GPU's memory is full")
+        if case is cases[2]:
+            raise KeyboardInterrupt
+        return true(case, *rest)
+
+    monkeypatch.setattr(gpu_kernels, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        bench(cases)
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert [each["kernel"] for each in content["rows"]] == ["linear_forward"]
+    assert len(content["means"]) == 1
+    assert content["failed"] == {"linear_backward_input 3x5->2": "linear_backward_input 3x5->2: the GPU's memory is "
+                                 "full"}  # fmt: skip
+    asked.clear()
+    monkeypatch.setattr(gpu_kernels, "measure", lambda case, *rest: asked.append(case) or true(case, *rest))
+    status, text, grown = bench(cases, "--add")
+    assert status == 0
+    assert asked == cases[1:]
+    assert "1 rows are in the file; 2 are left to measure" in text
+    assert grown["rows"][0] == content["rows"][0]
+    assert not grown["failed"]
+    assert grown["machine"].keys() == content["machine"].keys()
+    means = text.split("geometric means")[1]
+    assert all(case.kernel in means for case in cases)  # of both runs
+    _, text, same = bench(cases, "--add")
+    assert "0 are left" in text
+    assert same["rows"] == grown["rows"]
     described = report.gpu()
     monkeypatch.setattr(report, "gpu", lambda: described | {"gpu": "another"})
-    with pytest.raises(SystemExit, match="is of another GPU"):
-        bench([first], "--add")
+    with pytest.raises(SystemExit, match="of another machine or of other settings"):
+        bench(cases, "--add")
 
 
-def test_the_settings_of_pytorch_are_said(bench, monkeypatch, torch):
+def test_means_of_a_group_that_two_runs_measured_are_of_all_its_rows(bench):
+    first, second = linear(3, 5, 2)[0], linear(4, 5, 2)[0]
+    bench([first])
+    _, _, content = bench([first, second], "--add")
+    (mean,) = content["means"]
+    assert mean["count"] == 2
+    ratios = [row["ratios"]["cuda/cublas"] for row in content["rows"]]
+    assert mean["cuda/cublas"] == pytest.approx((ratios[0] * ratios[1]) ** 0.5)
+
+
+def test_pytorch_races_with_its_autotuner_off_and_on(bench, torch_here):
+    import readme_gpu
+
+    status, text, content = bench(convolution(1, 4, 2, 3, 3), torch=True)
+    assert status == 0, content["failed"]
+    assert max(map(len, text.splitlines())) <= 80
+    assert "allow_tf32" in content["machine"]["torch tf32"]
+    layouts = {f"torch {layout}{tuned}" for layout in ("nchw", "nhwc") for tuned in ("", " tuned")}
+    for row in content["rows"]:
+        for end in ("", " tf32"):
+            assert {f"{layout}{end}" for layout in layouts} < row["contenders"].keys()
+            assert {f"cuda{end}/{layout}{end}" for layout in layouts} < row["ratios"].keys()
+    assert "throughput over PyTorch's" in text
+    assert "Emulated GPU" in next(readme_gpu.machine({"bench_kernels": content}))
+    assert torch_here.backends.cudnn.benchmark  # of the last ones
+
+
+def test_without_the_autotuners_process_the_others_race(bench, torch_here, monkeypatch):
     import gpu_settings
-    import kernel_cases
 
-    monkeypatch.setattr(gpu_settings, "torch_device", lambda options: "cpu")
-    for more, said in ([], "off"), (["--autotune"], "on"):
-        _, text, content = bench([next(kernel_cases.activations([(2, 3)]))], *more)
-        assert f"cudnn autotune {said}" in text
-        assert content["machine"]["cudnn autotune"] == said
-        assert "allow_tf32" in content["machine"]["torch tf32"]
-        assert content["rows"][0]["contenders"].keys() == {"cpu", "cuda", "torch"}
+    def no_room(kept, device):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(gpu_settings, "_tune", no_room)
+    status, text, content = bench(convolution(1, 4, 2, 3, 3)[:1], torch=True)
+    assert status == 0
+    assert "! without PyTorch's autotuner, whose process cannot work: no room" in text
+    assert {"torch nchw", "torch nhwc"} < content["rows"][0]["contenders"].keys()
+    assert not any("tuned" in name for name in content["rows"][0]["contenders"])
 
 
 def test_a_picture_of_nothing_is_refused_before_anything_is_measured(bench):
@@ -178,14 +224,6 @@ def test_a_picture_of_nothing_is_refused_before_anything_is_measured(bench):
 
     with pytest.raises(SystemExit, match="--roofline shows matrix products"):
         bench(list(kernel_cases.activations([(2, 3)])), "--roofline", "a.png")
-
-
-@pytest.mark.skipif(mc.cuda_available(), reason="there is a GPU")
-@pytest.mark.parametrize("script", ["bench_kernels.py", "bench_train.py", "bench_scaling.py"])
-def test_without_a_gpu_it_says_so_in_one_sentence(script):
-    text = run(script, "--device", "cuda", status=1)
-    assert text.startswith('--device cuda: device "cuda" cannot be used, ')
-    assert len(text.splitlines()) == 1
 
 
 # The race
@@ -205,12 +243,12 @@ def test_a_contender_that_is_wrong_is_named(cupy, harness, monkeypatch):
 
     right = gpu_rows.cuda.linear_forward
     monkeypatch.setattr(gpu_rows.cuda, "linear_forward", lambda *given: right(*given) * np.float32(1.001))
-    with pytest.raises(harness.Disagreement, match="linear_forward 3x5->2: cuda and the float64 reference"):
+    with pytest.raises(harness.Disagreement, match="cuda and the float64 reference disagree"):
         measured(harness, linear(3, 5, 2)[0], "float32")
     monkeypatch.setattr(gpu_rows.cuda, "relu_forward", lambda x: x)
     import kernel_cases
 
-    with pytest.raises(harness.Disagreement, match="relu_forward 2x3: cuda and cpu disagree"):
+    with pytest.raises(harness.Disagreement, match="cuda and cpu disagree"):
         measured(harness, next(kernel_cases.activations([(2, 3)])), "float32")
 
 
@@ -274,7 +312,7 @@ def test_pytorch_has_the_precision_and_the_autotuner_that_is_asked_for(cupy, tor
         assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
     for on in (True, False):
         gpu_settings.set_autotuner(on)
-        assert gpu_settings.describe_torch("cuda")["cudnn autotune"] == ("on" if on else "off")
+        assert torch.backends.cudnn.benchmark == on
 
 
 # A row
@@ -311,21 +349,67 @@ def test_a_row_stays_narrow_whatever_the_times(harness, report):
 
 
 def test_means_are_geometric_and_of_each_precision(harness):
-    from gpu_kernels import MEAN_WIDTHS, _mean_cells, _means
+    import gpu_means
 
     times = {"cuda": [8.0], "torch nchw": [4.0], "cuda tf32": [16.0], "torch nchw tf32": [4.0]}
-    rows = [row(harness, {**times, "cuda": [own]}, networks=("resnet50-b64",)) for own in (8.0, 32.0)]
-    (mean,) = _means(rows)
+    rows = [row(harness, {**times, "cuda": [own]}, networks=("resnet50-b64",)).as_json() for own in (8.0, 32.0)]
+    (mean,) = gpu_means.means(rows)
     assert mean["rows"] == "kernel resnet50-b64"
     assert mean["count"] == 2
     assert mean["cuda/torch nchw"] == pytest.approx(4)
     assert mean["cuda tf32/torch nchw tf32"] == pytest.approx(4)
     assert mean["cuda of limit"] == pytest.approx(0.25)
     assert mean["cuda tf32 of limit"] == pytest.approx(0.25)
-    lines = _mean_cells(mean)
+    lines = gpu_means.cells(mean)
     assert [line[0] for line in lines] == ["kernel resnet50-b64", "kernel resnet50-b64 tf32"]
-    assert lines[0][1:] == ("2", "4.000", "4.000", "-", "25 %")
-    assert sum(MEAN_WIDTHS) + len(MEAN_WIDTHS) - 1 <= 80
+    assert lines[0][1:] == ("2", "0.250", "0.250", "-", "25 %")
+
+
+def test_throughput_is_printed_over_each_way_of_pytorch(report):
+    import gpu_means
+
+    ratios = {"cuda/torch nchw": 2.0, "cuda/torch nhwc": 0.5, "cuda/torch nhwc tuned": 0.8,
+              "cuda tf32/torch nchw tuned tf32": 4.0}  # fmt: skip
+    mean = {"rows": "conv2d_backward_weight resnet50-b64", "count": 1, "cuda of limit": 0.5, **ratios}
+    assert gpu_means.ways(mean) == [(mean["rows"], "0.500", "2.000", "-", "1.250"),
+                                    (f"{mean['rows']} tf32", "-", "-", "0.250", "-")]  # fmt: skip
+    assert gpu_means.ways({**mean, "rows": "linear_forward"}) == []
+    bound = [{"family": "update", "count": 2, "of copy": 0.5, "lowest": 0.25, "which": "sgd_update 25557032"}]
+    texts = list(gpu_means.tables([mean], bound))
+    assert len(texts) == 3
+    assert max(len(line) for text in texts for line in text.splitlines()) <= 80
+    assert texts[2].splitlines()[1].split() == ["update", "2", "50", "%", "25", "%", "sgd_update", "25557032"]
+
+
+def test_the_copys_bandwidth_is_the_limit_of_what_no_cache_holds(harness):
+    import gpu_means
+
+    def moving(kernel, seconds, moved):
+        return row(harness, {"cuda": [seconds]}, moved=moved).as_json() | {"kernel": kernel}
+
+    limit = 10**8  # bytes; at 2 bytes a second
+    rows = [moving("relu_forward", limit, limit), moving("tanh_backward", limit / 0.5, limit * 4),
+            moving("sigmoid_forward", 1.0, limit - 1), moving("sgd_update", limit, limit),
+            moving("softmax_forward", 1.0, limit)]  # fmt: skip
+    activation, update = gpu_means.memory_bound(rows)
+    assert (activation["family"], activation["count"]) == ("activation", 2)
+    assert activation["lowest"] == pytest.approx(0.5)
+    assert activation["which"].startswith("relu_forward ")
+    assert activation["of copy"] == pytest.approx((0.5 * 1.0) ** 0.5)
+    assert (update["family"], update["of copy"]) == ("update", pytest.approx(0.5))
+
+
+def test_every_kernel_that_memory_limits_is_in_a_family():
+    import gpu_means
+    from gpu_cases import cases
+
+    kernels = {case.kernel for case in cases()}
+    found = {family: {kernel for kernel in kernels if re.match(names, kernel)}
+             for family, names in gpu_means.FAMILIES.items()}  # fmt: skip
+    for family, part in {"batch norm": "batch_norm", "pooling": "pool2d", "update": "_update"}.items():
+        assert found[family] == {kernel for kernel in kernels if part in kernel}
+    assert found["activation"] == {f"{name}_{direction}" for name in ("relu", "relu6", "tanh", "sigmoid")
+                                   for direction in ("forward", "backward")}  # fmt: skip
 
 
 def test_what_the_gpu_does_in_no_time_has_a_mean_of_its_own(harness):
@@ -337,7 +421,8 @@ def test_what_the_gpu_does_in_no_time_has_a_mean_of_its_own(harness):
 
 def test_the_layers_of_resnet50_are_there_with_64_images_and_every_name_fits():
     from gpu_cases import cases
-    from gpu_kernels import MEAN_WIDTHS, WIDTHS
+    from gpu_kernels import WIDTHS
+    from gpu_means import WAYS_WIDTHS
     from kernel_cases import cases as cpu_cases
 
     known = cases()
@@ -348,7 +433,7 @@ def test_the_layers_of_resnet50_are_there_with_64_images_and_every_name_fits():
     assert len({case.name for case in known}) == len(known)
     assert max(len(case.shape) for case in known) <= WIDTHS[0]
     labels = [f"{case.kernel} {network} tf32" for case in known for network in case.networks]
-    assert max(map(len, labels)) <= MEAN_WIDTHS[0]
+    assert max(map(len, labels)) <= WAYS_WIDTHS[0]
 
 
 # The limits

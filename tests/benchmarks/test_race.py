@@ -155,6 +155,20 @@ def test_a_gpu_takes_part_where_there_is_one(race_run, harness, roofs, cupy):
     assert outcome.limit(found["cuda"]) == outcome.limit(found["cpu"]) / 10
 
 
+def test_a_gpu_can_be_left_out(race_run, harness, roofs, cupy):
+    case = chosen("relu_forward", shape=(2, 3))
+    outcome = race_run.run(case, harness.Pace(1, 0, 0, 1), {"cpu": roofs["cpu"]}, with_torch=False, patience=30)
+    assert {runner.name for runner in outcome.finished} == {"reference", "cpu"}
+    assert "it was left out by --device cpu" in [runner.trouble for runner in outcome.others]
+
+
+@pytest.mark.skipif(mc.cuda_available(), reason="there is a GPU")
+def test_a_gpu_that_is_asked_for_must_be_there():
+    text = run("race.py", "relu_forward", "--shape", "2x3", "--device", "cuda", status=1)
+    assert text.startswith('--device cuda: device "cuda" cannot be used, ')
+    assert len(text.splitlines()) == 1
+
+
 def test_on_a_gpu_algorithms_and_cublas_race_by_name(cupy):
     import race_entries
 
@@ -170,7 +184,7 @@ def test_on_a_gpu_algorithms_and_cublas_race_by_name(cupy):
 def raced(race_run, harness, monkeypatch, roofs, contenders, patience=30.0):
     """The outcome of a race of relu_forward between these calls, {name: call(x)}."""
 
-    def entries(case, arguments, with_torch):
+    def entries(case, arguments, with_torch, with_gpu):
         for name, call in contenders.items():
             yield name, partial(harness.Contender, partial(call, *arguments))
 

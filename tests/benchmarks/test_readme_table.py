@@ -128,51 +128,106 @@ def test_growing_steps_have_a_row_each_and_two_columns_for_a_number_of_threads(r
 
 
 GPU = {**MACHINE, "gpu": "G", "gpu memory": "141 GB", "precision": "float32 and tf32", "cupy": "14", "cudnn": 91002,
-       "cudnn autotune": "off"}  # fmt: skip
+       "torch tf32": "a and b on for tf32 alone"}  # fmt: skip
+STEPS = {"minicnn eager": 4e-3, "minicnn graph": 2e-3, "torch eager-nchw": 5e-3, "torch eager-nhwc": 6e-3,
+         "torch graph-nchw": 3e-3, "torch graph-nhwc tuned": 1e-3}  # fmt: skip
+LIMITS = {"copy GB/s": 1234.5, "multiply_adds TFLOP/s": 5.67, "tensor_cores TFLOP/s": 30.0,
+          "cublas_tf32 TFLOP/s": 40.4}  # fmt: skip
 
 
-def test_a_gpu_has_training_steps_eager_and_as_graphs(readme_table, tmp_path):
-    times = {"minicnn eager": 4e-3, "minicnn graph": 2e-3, "torch eager-nchw": 5e-3, "torch eager-nhwc": 6e-3,
-             "torch graph-nchw": 3e-3, "torch graph-nhwc": 1e-3}  # fmt: skip
+def trained_on_gpu(precision="tf32", times=STEPS):
     contenders = {name: {"seconds": seconds, "peak bytes": None} for name, seconds in times.items()}
-    network = {**NETWORK, "contenders": contenders, "ratios": {"minicnn graph/torch": 2.0}}
-    kept(tmp_path, "bench_train_g", machine=GPU, networks=[network])
+    ratios = {f"minicnn graph/{name}": times["minicnn graph"] / seconds for name, seconds in times.items()}
+    torch = next((name for name in times if name.startswith("torch")), None)
+    return {**NETWORK, "contenders": contenders, "ratios": ratios, "precision": precision, "torch": torch}
+
+
+def test_a_gpu_has_training_steps_and_its_throughput_over_each_way_of_pytorch(readme_table, tmp_path):
+    failed = {"vgg16, batch 4, tf32": "no room"}
+    kept(tmp_path, "bench_train_g", machine=GPU, networks=[trained_on_gpu()], failed=failed)
     text = readme_table.tables(tmp_path)
-    assert "G, 141 GB, float32 and tf32; Python 3.11, CuPy 14, PyTorch 2.13, cuDNN 91002, its autotuner off:" in text
-    assert "| lenet5 | 128 x 28 x 28 x 1 | 4.00 ms | 2.00 ms | 5.00 ms | 1.00 ms | 2.000 |" in text
+    flags = "; of PyTorch's flags a and b on for tf32 alone:"
+    assert f"G, 141 GB; Python 3.11, CuPy 14, PyTorch 2.13, cuDNN 91002{flags}" in text
+    assert "| lenet5 | 128 x 28 x 28 x 1 | TF32 | 4.00 ms | 2.00 ms | 5.00 ms | 1.00 ms |" in text
+    assert ("| eager NCHW | eager channels_last | eager NCHW, tuned | eager channels_last, tuned | graph NCHW | graph "
+            "channels_last | graph NCHW, tuned | graph channels_last, tuned |") in text  # fmt: skip
+    assert "| lenet5 | 128 x 28 x 28 x 1 | TF32 | 2.500 | 3.000 | - | - | 1.500 | - | - | 0.500 |" in text
+    assert text.endswith("Not measured: `vgg16, batch 4, tf32`.")
 
 
 def test_a_gpu_has_its_limits_its_products_and_its_other_kernels(readme_table, tmp_path):
     means = [
-        {"rows": "conv2d_forward resnet50-b64", "count": 23, "cuda/torch nchw": 0.5, "cuda/torch": 0.75,
-         "cuda tf32/torch nchw tf32": 1.5, "cuda of limit": 0.61, "cuda tf32 of limit": 0.32},
+        {"rows": "conv2d_forward resnet50-b64", "count": 23, "cuda/torch nchw": 0.5, "cuda/torch nhwc tuned": 0.8,
+         "cuda tf32/torch nchw tf32": 4.0, "cuda of limit": 0.61, "cuda tf32 of limit": 0.32},
         {"rows": "conv2d_backward_weight resnet50-b64", "count": 23, "cuda/torch nchw": 0.25},
         {"rows": "linear_forward", "count": 3, "cuda/cublas": 1.25, "cuda of limit": 0.4},
         {"rows": "linear_forward short", "count": 5, "cuda/cublas": 9.0},
-        {"rows": "relu_forward", "count": 2, "cuda/torch": 0.9, "cpu/cuda": 30.0, "cuda of limit": 0.95},
+        {"rows": "relu_forward", "count": 2, "cuda/torch": 0.8, "cpu/cuda": 30.0, "cuda of limit": 0.95},
     ]  # fmt: skip
-    limits = {"copy GB/s": 1234.5, "multiply_adds TFLOP/s": 5.67, "tensor_cores TFLOP/s": 30.0,
-              "cublas_tf32 TFLOP/s": 40.4}  # fmt: skip
-    kept(tmp_path, "bench_kernels_g", machine=GPU, limits=limits, means=means, rows=[{"networks": ["resnet50-b64"]}])
+    bound = [{"family": "activation", "count": 4, "of copy": 0.9, "lowest": 0.71, "which": "relu6_backward 64x112"}]
+    kept(tmp_path, "bench_kernels_g", **{"machine": GPU, "limits": LIMITS, "means": means, "memory-bound": bound,
+                                         "rows": [{"networks": ["resnet50-b64"]}], "failed": {}})  # fmt: skip
     text = readme_table.tables(tmp_path)
     assert "1,234 GB/s read and written, 5.7 TFLOP/s of float32 multiply-adds, 40 of TF32 products." in text
-    for line in ("resnet50-b64 | float32 | PyTorch, NCHW | 0.500 | - | 0.250 | 61 %",
-                 "resnet50-b64 | float32 | PyTorch, faster layout | 0.750 | - | - | 61 %",
-                 "resnet50-b64 | TF32 | PyTorch, NCHW | 1.500 | - | - | 32 %",
-                 "linear | float32 | cuBLAS | 1.250 | - | - | 40 %",
-                 "relu_forward | 2 | 95 % | 0.900 | 30.0"):  # fmt: skip
+    for line in ("resnet50-b64 | float32 | PyTorch, NCHW | 2.000 | - | 4.000 | 61 %",
+                 "resnet50-b64 | float32 | PyTorch, channels_last, tuned | 1.250 | - | - | 61 %",
+                 "resnet50-b64 | TF32 | PyTorch, NCHW | 0.250 | - | - | 32 %",
+                 "linear | float32 | cuBLAS | 0.800 | - | - | 40 %",
+                 "activation | 4 | 90 % | 71 %, relu6_backward 64x112",
+                 "relu_forward | 2 | 95 % | 1.250 | 30.0"):  # fmt: skip
         assert f"| {line} |" in text
     assert "9.0" not in text
     assert text.count("| linear |") == 1
+    assert "Not measured" not in text
+
+
+def test_a_gpu_has_precisions_and_the_fast_training(readme_table, tmp_path):
+    precisions = {"float32": {"accuracies": [0.99, 0.98], "points": 0.0, "peak bytes": 3e8},
+                  "float16": {"accuracies": [0.989, 0.98], "points": -0.05, "peak bytes": 1.5e8},
+                  "tf32": {"accuracies": [], "points": None, "peak bytes": 3e8}}  # fmt: skip
+    content = {"machine": {**GPU, "precision": "float32, tf32, float16"}, "settings": {"epochs": 5, "seeds": 2},
+               "networks": [{"model": "resnet20", "precisions": precisions, "holds": True}]}  # fmt: skip
+    (tmp_path / "bench_precision_g.json").write_text(json.dumps(content))
+    content = {"machine": {**GPU, "precision": "tf32"}, "settings": {"wanted": 0.99}, "seconds": [0.1, 0.3, 0.2],
+               "accuracies": [0.98, 0.991, 0.992], "median seconds": 0.2, "reached": 2}  # fmt: skip
+    (tmp_path / "train_fast_g.json").write_text(json.dumps(content))
+    text = readme_table.tables(tmp_path)
+    assert text.count("G, 141 GB") == 1
+    assert "| 5 epochs, 2 seeds | precision |" in text
+    assert "| resnet20 | float16 | 98.45 % | -0.050 | 150 | 0.500 |" in text
+    assert "TF32 |" not in text
+    assert ("`examples/train_fast.py`, TF32: 200 ms of training and testing, the median of 3 seeds (100 ms to 300 ms); "
+            "2 of them know 99 % of MNIST's test images or more, the median 99.10 %.") in text  # fmt: skip
+    content["machine"] = {**MACHINE, "precision": "float32"}
+    (tmp_path / "train_fast_a.json").write_text(json.dumps(content))
+    assert "`examples/train_fast.py`, float32: 200 ms" in readme_table.tables(tmp_path)
+
+
+def test_a_file_that_knows_fewer_versions_needs_no_head_of_its_own(readme_table, tmp_path):
+    kept(tmp_path, "bench_train_g", machine=GPU, networks=[trained_on_gpu()], failed={})
+    content = {"machine": {key: GPU[key] for key in ("gpu", "gpu memory", "python", "cupy")} | {"precision": "tf32"},
+               "settings": {"wanted": 0.99}, "seconds": [0.1], "accuracies": [0.98], "median seconds": 0.1,
+               "reached": 0}  # fmt: skip
+    (tmp_path / "train_fast_g.json").write_text(json.dumps(content))
+    assert readme_table.tables(tmp_path).count("G, 141 GB") == 1
+
+
+def test_files_of_a_gpu_with_other_versions_say_so(readme_table, tmp_path):
+    kept(tmp_path, "bench_train_g", machine=GPU, networks=[trained_on_gpu()], failed={})
+    kept(tmp_path, "bench_kernels_g", machine={**GPU, "cudnn": 91100}, limits=LIMITS, means=[], rows=[], failed={},
+         **{"memory-bound": []})  # fmt: skip
+    text = readme_table.tables(tmp_path)
+    assert text.index("cuDNN 91002;") < text.index("| lenet5 ") < text.index("cuDNN 91100;") < text.index("1,234 GB/s")
 
 
 def test_the_gpus_of_both_scripts_are_one_machine(readme_table, tmp_path):
-    network = {**NETWORK, "contenders": {"minicnn eager": {"seconds": 1.0}}, "ratios": {}}
-    kept(tmp_path, "bench_train_g", machine=GPU, networks=[network])
+    alone = trained_on_gpu("float32", {"minicnn eager": 1.0, "minicnn graph": 0.5})
+    kept(tmp_path, "bench_train_g", machine=GPU, networks=[alone], failed={})
     kept(tmp_path, "bench_train_a", networks=[NETWORK])
     text = readme_table.tables(tmp_path)
     assert text.index("P, 2 threads") < text.index("G, 141 GB")
-    assert "| 1.00 s | - | - | - | - |" in text
+    assert "| float32 | 1.00 s | 500 ms | - | - |" in text
+    assert "Throughput" not in text
 
 
 def test_ranks_have_a_row_each_and_a_table_on_paper(readme_table, tmp_path):

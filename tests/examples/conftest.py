@@ -1,7 +1,10 @@
 """What tests of the examples share."""
 
+import fake_cupy
 import launch
 import pytest
+
+from minicnn import nn
 
 
 @pytest.fixture
@@ -13,6 +16,15 @@ def printed_by(monkeypatch, capsys, tmp_path):
         return capsys.readouterr().out
 
     return call
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    """On a machine with a GPU, as far as scripts can see: the devices on which Modules have computed."""
+    fake_cupy.installed(monkeypatch)
+    found = set()
+    with nn.observe(lambda module, inputs, output: found.add(output.device)):
+        yield found
 
 
 @pytest.fixture(scope="module")
