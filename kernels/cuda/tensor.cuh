@@ -25,7 +25,7 @@
 // The numbers lie in shared memory in the order of the global one, neighbours beside each other. A fragment is read by
 // lanes 4 g + t at line g and step t. Rows of DEPTH numbers and 16 bytes (k fastest) give those of floats the banks
 // 4 g + t or 20 g + t, rows of LINES + 8 (lines fastest) the banks g + 8 t: all 32, whichever it is. Of float16 two
-// neighbours share a bank; the rows of a matrix, 16 bytes each, begin in eight different quarters of 16 banks.
+// neighbours share a bank, and the eight rows of a matrix, of four banks each, take all 32.
 #pragma once
 #include "ptx.cuh"
 
@@ -101,7 +101,7 @@ __device__ __forceinline__ int matrix_row(int line, int k) {
   return Layout::at(8 * line + (Layout::k_fastest ? row : 0), 8 * k + (Layout::k_fastest ? 0 : row));
 }
 
-// The same of float16. left, right: this lane's row of the first four matrices of its warp's part.
+// multiply_stage of float16. left, right: this lane's row of the first four matrices of its warp's part.
 template <class Left, class Right>
 __device__ __forceinline__ void multiply_stage_f16(const real* left, const real* right,
                                                    float (&sums)[DOWN][ACROSS][4]) {
