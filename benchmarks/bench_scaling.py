@@ -61,8 +61,7 @@ class Point:
     @property
     def torch(self) -> str | None:
         """The faster of PyTorch's layouts."""
-        layouts = [name for name in self.race.bursts if name.startswith("torch")]
-        return min(layouts, key=self.race.seconds, default=None)
+        return self.race.fastest("torch")
 
     def as_json(self) -> dict[str, Any]:
         """What the file keeps."""
@@ -91,29 +90,45 @@ def main() -> int:
         measure, with_torch = _on_gpu(options), torch_device(options) is not None
     tasks = _tasks(options)
     points: list[Point] = []
+    failed: dict[str, str] = {}
     for threads in [0] if options.device == "cuda" else _thread_counts(options.threads):
         print(f"\n{options.model}, a training step, {_where(threads)}")
         print(report.table_line(HEAD, WIDTHS))
         for task in tasks:
-            points.append(measure(task, threads, pace, with_torch))
-            print(report.table_line(_cells(points), WIDTHS), flush=True)
+            try:
+                points.append(measure(task, threads, pace, with_torch))
+            except Exception as error:  # whatever it is: it is shown, and the others are measured
+                failed[f"{task.batch} x {task.size}, {_where(threads)}"] = harness.said(error)
+            else:
+                print(report.table_line(_cells(points), WIDTHS), flush=True)
+            if options.json:  # after each, so that what was measured is kept
+                report.write_json(options.json, _content(options, points, failed))
     growth = _growth(points)
     print("\n" + "\n".join(f"time grows as work ** {each['exponent']:.2f}: {each['series']}" for each in growth))
+    described = _machine(options)
+    print(f"\n{report.describe(described)}")
+    if options.plot and points:
+        where = described.get("gpu", described["processor"])
+        plots.draw_scaling(options.plot, _lines(points), f"{options.model}, a training step: {where}")
+    for name, why in failed.items():
+        print(report.filled(f"! {name}: {why}"))
+    return int(bool(failed))
+
+
+def _machine(options: argparse.Namespace) -> dict[str, Any]:
     described = report.machine(options.threads)
     if options.device == "cuda":
         from gpu_settings import describe
 
         described |= describe(options)
-    print(f"\n{report.describe(described)}")
-    if options.json:
-        settings = {"model": options.model, "rounds": options.rounds, "quick": options.quick, "device": options.device}
-        content = {"machine": described, "settings": settings, "growth": growth,
-                   "points": [point.as_json() for point in points]}  # fmt: skip
-        report.write_json(options.json, content)
-    if options.plot:
-        where = described.get("gpu", described["processor"])
-        plots.draw_scaling(options.plot, _lines(points), f"{options.model}, a training step: {where}")
-    return 0
+    return described
+
+
+def _content(options: argparse.Namespace, points: list[Point], failed: dict[str, str]) -> dict[str, Any]:
+    """What the file keeps."""
+    settings = {"model": options.model, "rounds": options.rounds, "quick": options.quick, "device": options.device}
+    return {"machine": _machine(options), "settings": settings, "growth": _growth(points),
+            "points": [point.as_json() for point in points], "failed": failed}  # fmt: skip
 
 
 def _options() -> argparse.Namespace:

@@ -93,6 +93,10 @@ class Race:
         pairs = zip(self.bursts[name], self.bursts[baseline], strict=True)
         return statistics.median(a / b for a, b in pairs)
 
+    def fastest(self, library: str) -> str | None:
+        """The contender of the least seconds whose name begins with a library's; None if there is none."""
+        return min((name for name in self.bursts if name.startswith(library)), key=self.seconds, default=None)
+
     def as_json(self) -> dict[str, Any]:
         """Seconds, and every round that they are the median of, with four digits."""
         digits = lambda seconds: float(f"{seconds:.4g}")  # noqa: E731

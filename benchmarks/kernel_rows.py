@@ -49,8 +49,7 @@ class Row:
     @property
     def torch(self) -> str | None:
         """The faster of PyTorch's memory layouts."""
-        layouts = [name for name in self.race.bursts if name.startswith("torch")]
-        return min(layouts, key=self.race.seconds, default=None)
+        return self.race.fastest("torch")
 
     @property
     def ratios(self) -> dict[str, float]:

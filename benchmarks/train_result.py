@@ -34,8 +34,7 @@ class Result:
     @property
     def torch(self) -> str | None:
         """The fastest of PyTorch's."""
-        layouts = [name for name in self.race.bursts if name.startswith("torch")]
-        return min(layouts, key=self.race.seconds, default=None)
+        return self.race.fastest("torch")
 
     @property
     def ratios(self) -> dict[str, float]:

@@ -141,40 +141,13 @@ def test_float16_holds_within_a_tenth_of_a_point_and_two_thirds_of_the_memory(be
     assert good.row("float32")[4:] == ("-", "0.0", "-")
 
 
-def few_digits(bench, model, images):
-    """The first of MNIST for training, and all for testing."""
-    train, test = bench.digits(model)
-    return data.ArrayDataset(train.images[:images], train.labels[:images]), test
-
-
 @pytest.mark.slow
 def test_tf32_and_float16_cost_lenet5_no_accuracy(bench, monkeypatch):
     """By kernels that round as the GPU's do, see rounded.py: at most 0.1 points of what float32 reaches, on average."""
     rounded.installed(monkeypatch)
-    train, test = few_digits(bench, "lenet5", 12_000)
-    accuracies = {precision: [] for precision in bench.PRECISIONS}
-    for seed in range(3):
-        for precision, found in accuracies.items():
-            trainer = bench.make_trainer("lenet5", precision, seed, 2, capture=False)
-            trainer.fit(train, 2, batch_size=bench.BATCH, progress=False)
-            found.append(trainer.evaluate(test, batch_size=1000)["accuracy"])
-    print(accuracies)
-    result = bench.Result("lenet5", accuracies, {})
+    result = rounded.train(bench, "lenet5", seeds=3, epochs=2, images=12_000)
+    accuracies = result.accuracies
     assert min(accuracies["float32"]) > 0.9
     assert accuracies["tf32"] != accuracies["float32"] != accuracies["float16"]  # or nothing was rounded
     for precision in ("tf32", "float16"):
         assert result.points(precision)[0] >= -bench.POINTS
-
-
-@pytest.mark.slow
-def test_resnet20_learns_in_float16_as_fast_as_in_float32(bench, monkeypatch):
-    """The same kernels: nothing becomes too large or too small. So few steps leave its accuracy to chance."""
-    rounded.installed(monkeypatch)
-    train, _ = few_digits(bench, "resnet20", 1920)
-    losses = {}
-    for precision in ("float32", "float16"):
-        trainer = bench.make_trainer("resnet20", precision, 0, 2, capture=False)
-        losses[precision] = trainer.fit(train, 2, batch_size=bench.BATCH, progress=False)["loss"]
-    print(losses)
-    assert losses["float32"][1] < losses["float32"][0] / 2
-    np.testing.assert_allclose(losses["float16"], losses["float32"], rtol=0.25)

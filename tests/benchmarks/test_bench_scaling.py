@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import pytest
 from scripts import TINY, run
@@ -22,6 +23,29 @@ def test_writes_every_point(tmp_path):
     assert all(point["contenders"].keys() == {"minicnn cpu"} for point in content["points"])
     assert [each["series"] for each in content["growth"]] == ["minicnn cpu, 1 thread"]
     assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_what_was_measured_is_kept_when_a_later_point_fails(harness, monkeypatch, tmp_path, capsys):
+    import bench_scaling
+
+    path, sizes = tmp_path / "a.json", []
+
+    def measure(task, threads, pace, with_torch):
+        sizes.append(task.size)
+        if len(sizes) == 2:
+            raise harness.Disagreement("torch nchw and minicnn cpu disagree in result 0")
+        return point(harness, task.size, threads, 0.001, 0.001)
+
+    monkeypatch.setattr(bench_scaling.cli, "start", lambda options: None)  # which starts a process of so many threads
+    monkeypatch.setattr(bench_scaling, "_in_separate_processes", measure)
+    given = ["--model", "resnet20", "--threads", 1, "--batches", 1, "--sizes", 16, 24, "--no-torch", "--json", path]
+    monkeypatch.setattr(sys, "argv", ["bench_scaling.py", *map(str, given)])
+    assert bench_scaling.main() == 1
+    content = json.loads(path.read_text())
+    assert sizes == [32, 16, 24]
+    assert [each["image"][0] for each in content["points"]] == [32, 24]
+    assert content["failed"] == {"128 x 16, 1 thread": "torch nchw and minicnn cpu disagree in result 0"}
+    assert "! 128 x 16, 1 thread: torch nchw and minicnn cpu disagree" in capsys.readouterr().out
 
 
 def point(harness, work, threads, ours, theirs):

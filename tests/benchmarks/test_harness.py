@@ -59,6 +59,13 @@ def test_a_ratio_is_the_median_of_the_ratios_of_each_round(harness):
     assert race.ratio("a", "b") == 1.0
 
 
+def test_the_fastest_of_a_library_is_that_of_the_least_median(harness):
+    race = harness.Race({"minicnn": [1.0, 1.0, 1.0], "torch a": [2.0, 9.0, 9.0], "torch b": [8.0, 3.0, 3.0]})
+    assert race.fastest("torch") == "torch b"
+    assert race.fastest("minicnn") == "minicnn"
+    assert race.fastest("cudnn") is None
+
+
 def test_a_race_measures_each_contender_once_a_round(harness):
     contenders = {
         "fast": harness.Contender(lambda: 1),

@@ -1,17 +1,23 @@
-"""The CUDA room on the emulator, and on the GPU where there is one."""
+"""The CUDA room on the emulator, as g++ and as NVRTC compile it, and on the GPU where there is one."""
 
 import importlib
 
 import fake_cupy
 import pytest
 from emulator import Emulator
+from ptx_emulator import PtxEmulator
 from real_gpu import RealGpu
 
 import minicnn as mc
 from minicnn.kernels.cuda import _launch
 
-ORDERS = {"forwards": 0, "backwards": 1, "shuffled": 7}
-PLACES = [*ORDERS, *(["gpu"] if mc.cuda_available() else [])]
+PLACES = {
+    "forwards": lambda: Emulator(0),
+    "backwards": lambda: Emulator(1),
+    "shuffled": lambda: Emulator(7),
+    "ptx": PtxEmulator,
+    **({"gpu": RealGpu} if mc.cuda_available() else {}),
+}
 
 
 @pytest.fixture
@@ -28,9 +34,8 @@ def cupy(request):
     return importlib.import_module("cupy")
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "ptx")) for name in PLACES])
 def emulator(request, monkeypatch):
-    """The CUDA room runs on an emulator, with the threads of a block in this order, or on the GPU."""
-    gpu = RealGpu() if request.param == "gpu" else Emulator(ORDERS[request.param])
-    monkeypatch.setattr(_launch, "gpu", gpu)
-    return gpu
+    """The CUDA room runs on an emulator, by threads in this order or by what NVRTC compiles, or on the GPU."""
+    monkeypatch.setattr(_launch, "gpu", PLACES[request.param]())
+    return _launch.gpu

@@ -74,8 +74,12 @@ class Emulator:
         self.order = order
 
     def compile(self, file, options):
-        """The module of one .cu file; a header beside the emulator goes before one of the kernels."""
-        return Module(compiled(source(f"{file}.cu", (HERE, SOURCES)), options), self)
+        """The module of one .cu file."""
+        return Module(compiled(self.text(file), options), self)
+
+    def text(self, file):
+        """A file and what it includes; a header beside the emulator goes before one of the kernels."""
+        return source(f"{file}.cu", (HERE, SOURCES))
 
     def empty(self, shape, dtype):
         """An array full of NaN, or -1."""
@@ -101,33 +105,39 @@ class Addresses(NamedTuple):
 
 @functools.cache
 def compiled(text, options):
-    """The library of a source, and the names of its kernels. Libraries are kept on disk, by what they are made of."""
+    """The library of a source, and the names of its kernels."""
     names = tuple(KERNEL.findall(text))
     text = DYNAMIC.sub(r"\1 *\2 = emulator::dynamic_shared<\1>();", text)
     text = SHARED.sub(static, text)
     exports = "\n".join(f"EMULATOR_EXPORT({name})" for name in names)
     text = f'#include "emulator.h"\n{text.replace("#pragma once", "")}\n{exports}\n'
+    return library(text, options), names
+
+
+def library(text, options):
+    """A source of C++ compiled, with the emulator. Libraries are kept on disk, by what they are made of."""
     command = [os.environ.get("CXX", "g++"), *FLAGS, *options, f"-I{HERE}"]
-    parts = "\0".join([text, (HERE / "emulator.h").read_text(), *command])
-    library = CACHE / f"{hashlib.sha256(parts.encode()).hexdigest()[:32]}.so"
-    if not library.exists():
-        build(text, command, library)
-    return ctypes.CDLL(str(library)), names
+    headers = (path.read_text() for path in sorted(HERE.glob("*.h")) + sorted(HERE.glob("*.cuh")))
+    parts = "\0".join([text, *headers, *command])
+    made = CACHE / f"{hashlib.sha256(parts.encode()).hexdigest()[:32]}.so"
+    if not made.exists():
+        build(text, command, made)
+    return ctypes.CDLL(str(made))
 
 
-def build(text, command, library):
+def build(text, command, made):
     """Compile, beside the place and then moved there: another process may be doing the same."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        source, made = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+        source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
         source.write_text(text)
         try:
-            done = subprocess.run([*command, "-o", made, source], capture_output=True, text=True)
+            done = subprocess.run([*command, "-o", built, source], capture_output=True, text=True)
         except FileNotFoundError:
             raise SkipTest(f"the emulator of CUDA needs g++ 11 or newer, and there is no {command[0]}") from None
         if done.returncode:
             raise RuntimeError(f"g++ does not compile the kernels:\n{done.stderr[:4000]}")
-        made.replace(library)
+        built.replace(made)
 
 
 def static(match):
@@ -211,7 +221,7 @@ class Kernel:
     def _address(self, i, array, size, copies):
         if not isinstance(array, np.ndarray) or not array.flags.c_contiguous:
             raise TypeError(f"{self.name}: argument {i} must be a dense array, got {type(array).__name__}")
-        if array.itemsize != size:
+        if array.itemsize != size and size:
             raise TypeError(f"{self.name}: argument {i} expected numbers of {size} bytes, got {array.dtype}")
         if id(array) not in copies:
             copies[id(array)] = Copy(array, f"an array of the shape {array.shape}", self._emulator.order)

@@ -12,6 +12,7 @@ prints a table of all kernels, for each architecture and type of numbers:
 import ctypes
 import functools
 import re
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import NamedTuple
@@ -45,20 +46,34 @@ class Nvrtc:
 
     def compile_text(self, text, options=()):
         """Kernels by name, and the warnings. Raises RuntimeError, with the errors, if it does not compile."""
+        with self._program(text, ("--ptxas-options=-v", *options)) as program:
+            log = log_of(program)
+        return kernels(log), re.findall(".*warning[ :].*", log)
+
+    def ptx(self, text, options=()):
+        """The program in PTX, which an assembler makes machine code of. Raises RuntimeError as `compile_text`."""
+        with self._program(text, options) as program:
+            size = ctypes.c_size_t()
+            library().nvrtcGetPTXSize(program, ctypes.byref(size))
+            found = ctypes.create_string_buffer(size.value)
+            library().nvrtcGetPTX(program, found)
+            return found.value.decode()
+
+    @contextmanager
+    def _program(self, text, options):
+        """The compiled program, as CuPy compiles it."""
         architecture = f"--gpu-architecture={self.architecture}"
         as_cupy = architecture, "--std=c++17", "-ftz=true", "--device-as-default-execution-space"
-        options = (*as_cupy, "--ptxas-options=-v", *options)
         program = ctypes.c_void_p()
         library().nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
         try:
+            options = (*as_cupy, *options)
             texts = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-            failed = library().nvrtcCompileProgram(program, len(options), texts)
-            log = log_of(program)
+            if library().nvrtcCompileProgram(program, len(options), texts):
+                raise RuntimeError(f"NVRTC does not compile the kernels for {self.architecture}:\n{log_of(program)}")
+            yield program
         finally:
             library().nvrtcDestroyProgram(ctypes.byref(program))
-        if failed:
-            raise RuntimeError(f"NVRTC does not compile the kernels for {self.architecture}:\n{log}")
-        return kernels(log), re.findall(".*warning[ :].*", log)
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Products by tensor cores: the emulator's instruction itself, both precisions, and what chooses them."""
 
 import numpy as np
+import ptx_emulator
 import pytest
 import real_gpu
 from agreement import assert_sums_agree
@@ -8,6 +9,7 @@ from emulator import HERE, Emulator, Module, compiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from ptx_emulator import PtxEmulator
 from real_gpu import RealGpu
 from test_cpu_conv2d import SPREAD, axes, case, problems
 from test_cuda_conv2d import LARGE, calls
@@ -26,13 +28,25 @@ SETTINGS = settings(
 DIGITS = {"highest": 32, "high": 2**13 + 32}
 
 
-class Unrepaired(Emulator):
+class Unrepaired:
     """Leaves a sum that came out as NaN as it is: added up anew, it would hide that a number was missing."""
 
-    def compile(self, file, options):
-        text = source(f"{file}.cu", (HERE, SOURCES))
+    def text(self, file):
+        text = super().text(file)
         assert ("if (spoilt)" in text) == ("plain_sum(" in text)
-        return Module(compiled(text.replace("if (spoilt)", "if (false)"), options), self)
+        return text.replace("if (spoilt)", "if (false)")
+
+
+class UnrepairedEmulator(Unrepaired, Emulator):
+    """As g++ compiles it."""
+
+
+class UnrepairedPtx(Unrepaired, PtxEmulator):
+    """As NVRTC compiles it, for an H200 or for an A100."""
+
+    def __init__(self, capability):
+        super().__init__()
+        self.capability = capability
 
 
 class UnrepairedGpu(RealGpu):
@@ -45,32 +59,73 @@ class UnrepairedGpu(RealGpu):
         return real_gpu.Module(cupy.RawModule(code=text, options=("--std=c++17", *options)))
 
 
-WAYS = [(0, "highest", 1), (1, "highest", 256), (7, "highest", 256), (7, "high", 1)]
+WAYS = [
+    ("forwards", "highest", 1),
+    ("backwards", "highest", 256),
+    ("shuffled", "highest", 256),
+    ("shuffled", "high", 1),
+]
+PTX = [("ptx", "highest", 1), ("ptx", "high", 256), ("ptx for sm_80", "high", 1)]
 ON_GPU = [("gpu", name, many) for name in ("highest", "high") for many in (1, 256)] if mc.cuda_available() else []
+PLACES = {
+    "forwards": lambda: UnrepairedEmulator(0),
+    "backwards": lambda: UnrepairedEmulator(1),
+    "shuffled": lambda: UnrepairedEmulator(7),
+    "ptx": lambda: UnrepairedPtx(90),
+    "ptx for sm_80": lambda: UnrepairedPtx(80),
+    "gpu": UnrepairedGpu,
+}
 
 
-@pytest.fixture(params=[*WAYS, *ON_GPU], ids=str)
+def slow(ways):
+    """As parameters of tests marked slow."""
+    return [pytest.param(way, marks=pytest.mark.slow) for way in ways]
+
+
+@pytest.fixture(params=[*WAYS, *slow(PTX), *ON_GPU], ids=str)
 def precision(request, monkeypatch):
     """Tensor cores multiply in this precision, however small the product; several orders of threads, both tiles."""
-    order, name, many = request.param
+    place, name, many = request.param
     monkeypatch.setattr(_product, "MANY", many)
-    monkeypatch.setattr(_launch, "gpu", UnrepairedGpu() if order == "gpu" else Unrepaired(order))
+    monkeypatch.setattr(_launch, "gpu", PLACES[place]())
     monkeypatch.setattr(_product, "FILLED", (1, 1, 1))
     monkeypatch.setattr(_launch, "float32_matmul_precision", name)
     return name
 
 
-@pytest.fixture(params=[(place, name) for place in ("shuffled", "gpu")[: 1 + mc.cuda_available()] for name in DIGITS])
+REPAIRED = {"shuffled": lambda: Emulator(7), "ptx": PtxEmulator, "gpu": RealGpu}
+
+
+@pytest.fixture(
+    params=[
+        *((place, name) for place in ("shuffled", "gpu")[: 1 + mc.cuda_available()] for name in DIGITS),
+        *slow(("ptx", name) for name in DIGITS),
+    ]
+)
 def repaired(request, monkeypatch):
     """The same, and sums that came out as NaN are added up anew."""
     place, name = request.param
-    monkeypatch.setattr(_launch, "gpu", RealGpu() if place == "gpu" else Emulator(7))
+    monkeypatch.setattr(_launch, "gpu", REPAIRED[place]())
     monkeypatch.setattr(_product, "FILLED", (1, 1, 1))
     monkeypatch.setattr(_launch, "float32_matmul_precision", name)
     return name
 
 
-def test_the_fragments_of_mma_lie_as_the_instruction_set_says():
+@pytest.fixture(params=["g++", pytest.param("NVRTC", marks=pytest.mark.slow)])
+def made(request):
+    """made(headers, text, options): the kernel k, in several orders of threads or with the instructions themselves."""
+
+    def make(headers, text, options=()):
+        if request.param == "NVRTC":
+            text = "".join(source(header, (SOURCES,)) for header in headers) + text
+            return [Module(ptx_emulator.compiled(text, options, 90), PtxEmulator()).get_function("k")]
+        text = "".join(source(header, (HERE,)) for header in headers) + text
+        return [Module(compiled(text, options), Emulator(order)).get_function("k") for order in (0, 1, 2)]
+
+    return make
+
+
+def test_the_fragments_of_mma_lie_as_the_instruction_set_says(made):
     """One product of distinct numbers, handed over and taken back lane by lane as the PTX ISA's figures show it."""
     text = """
     extern "C" __global__ void k(const float* a, const float* b, float* sums) {
@@ -82,15 +137,14 @@ def test_the_fragments_of_mma_lie_as_the_instruction_set_says():
       for (int i = 0; i < 4; ++i) sums[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = d[i];
     }"""
     a, b = np.arange(128, dtype=np.float32).reshape(16, 8), np.arange(200, 264, dtype=np.float32).reshape(8, 8)
-    for order in (0, 1, 2):
+    for kernel in made(["ptx.cuh"], text):
         sums = np.empty((16, 8), np.float32)
-        module = Module(compiled(source("ptx.cuh", (HERE,)) + text, ()), Emulator(order))
-        module.get_function("k")((1,), (32,), (a, b, sums))
+        kernel((1,), (32,), (a, b, sums))
         assert_array_equal(sums, 1 + a @ b)
 
 
 @pytest.mark.parametrize("by_columns", [False, True])
-def test_the_fragments_of_float16_lie_as_the_instruction_set_says(by_columns):
+def test_the_fragments_of_float16_lie_as_the_instruction_set_says(made, by_columns):
     """Handed over lane by lane as the figures of mma show it; and the same found by ldmatrix, in rows or in columns."""
     text = """
     __device__ unsigned pair(half a, half b) {
@@ -98,7 +152,11 @@ def test_the_fragments_of_float16_lie_as_the_instruction_set_says(by_columns):
       memcpy(bits, &a, 2), memcpy(bits + 1, &b, 2);
       return bits[0] | unsigned(bits[1]) << 16;
     }
-    extern "C" __global__ void k(const half* a, const half* b, float* sums, int* same) {
+    extern "C" __global__ void k(const half* left_factor, const half* right_factor, float* sums, int* same) {
+      __shared__ __align__(16) half a[16 * 16], b[16 * 8];
+      for (int i = threadIdx.x; i < 16 * 16; i += 32) a[i] = left_factor[i];
+      for (int i = threadIdx.x; i < 16 * 8; i += 32) b[i] = right_factor[i];
+      __syncthreads();
       int g = threadIdx.x / 4, t = threadIdx.x % 4, i = threadIdx.x / 8, j = threadIdx.x % 8;
       auto A = [&](int m, int k) { return a[BY_COLUMNS ? k * 16 + m : m * 16 + k]; };
       auto B = [&](int k, int n) { return b[BY_COLUMNS ? k * 8 + n : n * 16 + k]; };
@@ -117,13 +175,9 @@ def test_the_fragments_of_float16_lie_as_the_instruction_set_says(by_columns):
     }"""
     a, b = np.arange(256, dtype=np.float16).reshape(16, 16), np.arange(200, 328, dtype=np.float16).reshape(16, 8)
     given = (a.T.copy(), b) if by_columns else (a, b.T.copy())
-    for order in (0, 1, 2):
+    for kernel in made(["half.cuh", "ptx.cuh"], text, (f"-DBY_COLUMNS={int(by_columns)}",)):
         sums, same = np.empty((16, 8), np.float32), np.empty(32, np.int32)
-        options = (f"-DBY_COLUMNS={int(by_columns)}",)
-        module = Module(
-            compiled(source("half.cuh", (HERE,)) + source("ptx.cuh", (HERE,)) + text, options), Emulator(order)
-        )
-        module.get_function("k")((1,), (32,), (*given, sums, same))
+        kernel((1,), (32,), (*given, sums, same))
         assert_array_equal(sums, 1 + a.astype(np.float32) @ b.astype(np.float32))
         assert_array_equal(same, 2)
 
