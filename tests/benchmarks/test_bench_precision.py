@@ -151,3 +151,18 @@ def test_tf32_and_float16_cost_lenet5_no_accuracy(bench, monkeypatch):
     assert accuracies["tf32"] != accuracies["float32"] != accuracies["float16"]  # or nothing was rounded
     for precision in ("tf32", "float16"):
         assert result.points(precision)[0] >= -bench.POINTS
+
+
+@pytest.mark.slow
+def test_resnet20_learns_in_float16_as_fast_as_in_float32(bench, monkeypatch):
+    """The same kernels: nothing becomes too large or too small. So few steps leave its accuracy to chance."""
+    rounded.installed(monkeypatch)
+    every, _ = bench.digits("resnet20")
+    train = data.ArrayDataset(every.images[:1920], every.labels[:1920])
+    losses = {}
+    for precision in ("float32", "float16"):
+        trainer = bench.make_trainer("resnet20", precision, 0, 2, capture=False)
+        losses[precision] = trainer.fit(train, 2, batch_size=bench.BATCH, progress=False)["loss"]
+    print(losses)
+    assert losses["float32"][1] < losses["float32"][0] / 2
+    np.testing.assert_allclose(losses["float16"], losses["float32"], rtol=0.25)

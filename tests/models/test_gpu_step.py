@@ -58,6 +58,17 @@ def test_the_networks_that_have_no_twin(name):
     gpu_step.check_step_on_gpu(model, images, labels, exact, loss)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "side", "channels"), [("lenet5", 28, 1), ("resnet20", 8, 3)])
+def test_networks_by_kernels_as_nvrtc_compiles_them(monkeypatch, name, side, channels):
+    if not mc.cuda_available():
+        fake_cupy.installed(monkeypatch, fake_cupy.FakePtxGpu)
+    model, labels = models.build(name).to(dtype="float64"), np.arange(2)
+    images = np.random.default_rng(0).random((2, side, side, channels))
+    exact = gpu_step.exact_step(copy.deepcopy(model), images, labels)
+    gpu_step.check_step_on_gpu(model, images, labels, exact)
+
+
 @pytest.mark.parametrize(
     ("kernel", "result", "said"),
     [("conv2d_forward", None, "logits"), ("conv2d_backward_weight", None, "gradient"),

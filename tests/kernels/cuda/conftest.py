@@ -15,7 +15,7 @@ PLACES = {
     "forwards": lambda: Emulator(0),
     "backwards": lambda: Emulator(1),
     "shuffled": lambda: Emulator(7),
-    "ptx": PtxEmulator,
+    "ptx": lambda: PtxEmulator(7),
     **({"gpu": RealGpu} if mc.cuda_available() else {}),
 }
 
@@ -26,12 +26,12 @@ def fake(monkeypatch):
     return fake_cupy.installed(monkeypatch)
 
 
-@pytest.fixture(params=["fake", *(["gpu"] if mc.cuda_available() else [])])
-def cupy(request):
-    """The same, and the real CuPy where there is a GPU."""
-    if request.param == "fake":
-        return request.getfixturevalue("fake")
-    return importlib.import_module("cupy")
+@pytest.fixture(params=["fake", pytest.param("ptx", marks=pytest.mark.slow), *(["gpu"] if mc.cuda_available() else [])])
+def cupy(request, monkeypatch):
+    """The same, and with kernels as NVRTC compiles them, and the real CuPy where there is a GPU."""
+    if request.param == "gpu":
+        return importlib.import_module("cupy")
+    return fake_cupy.installed(monkeypatch, fake_cupy.FakePtxGpu if request.param == "ptx" else fake_cupy.FakeGpu)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "ptx")) for name in PLACES])

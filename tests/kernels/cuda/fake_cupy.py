@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 from emulator import Emulator
+from ptx_emulator import PtxEmulator
 
 from minicnn.kernels.cuda import _launch
 
@@ -271,6 +272,10 @@ class FakeGpu(Emulator):
         return types.SimpleNamespace(get_function=get_function)
 
 
+class FakePtxGpu(FakeGpu, PtxEmulator):
+    """The same, with kernels as NVRTC compiles them."""
+
+
 def _array(values, dtype=None):
     """A copy, which cannot be captured if it is one of the CPU's memory."""
     if isinstance(values, ndarray):
@@ -310,8 +315,8 @@ def module():
     return made
 
 
-def installed(monkeypatch):
+def installed(monkeypatch, gpu=FakeGpu):
     """Put it in the place of CuPy, and an emulator in that of the GPU, for one test."""
     monkeypatch.setitem(sys.modules, "cupy", module())
-    monkeypatch.setattr(_launch, "gpu", FakeGpu())
+    monkeypatch.setattr(_launch, "gpu", gpu())
     return sys.modules["cupy"]

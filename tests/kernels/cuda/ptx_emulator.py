@@ -47,8 +47,8 @@ extern "C" bool run_{name}(const unsigned *grid, const unsigned *block, void *me
 class PtxEmulator(Emulator):
     """In the place of the GPU: compiles files with NVRTC."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, order=0):
+        super().__init__(order)
         try:
             nvrtc.library()
         except PackageNotFoundError:

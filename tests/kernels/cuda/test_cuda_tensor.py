@@ -45,7 +45,7 @@ class UnrepairedPtx(Unrepaired, PtxEmulator):
     """As NVRTC compiles it, for an H200 or for an A100."""
 
     def __init__(self, capability):
-        super().__init__()
+        super().__init__(7)
         self.capability = capability
 
 
@@ -93,7 +93,7 @@ def precision(request, monkeypatch):
     return name
 
 
-REPAIRED = {"shuffled": lambda: Emulator(7), "ptx": PtxEmulator, "gpu": RealGpu}
+REPAIRED = {"shuffled": lambda: Emulator(7), "ptx": lambda: PtxEmulator(7), "gpu": RealGpu}
 
 
 @pytest.fixture(
