@@ -1,6 +1,7 @@
 """The stand-in for trainings rounds as the GPU does."""
 
 import numpy as np
+import pytest
 import rounded
 from agreement import call, converted
 from numpy.testing import assert_allclose, assert_array_equal
@@ -12,6 +13,7 @@ from minicnn.kernels.cuda import _launch
 HALVES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)  # every float16
 
 
+@pytest.mark.slow
 @EVERY_CALL
 def test_half_precision_is_the_reference_rounded(monkeypatch, name, arguments):
     """As of the kernels themselves, see test_cuda_contract.py: in what type a result is, and how near."""
