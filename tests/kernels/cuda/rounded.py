@@ -77,7 +77,7 @@ def tf32(x):
 
 
 def to_float16(x):
-    """The float16 numbers next to those of x, as x.astype(np.float16) gives them, which takes seven times the step."""
+    """The float16 numbers next to those of x, as x.astype(np.float16) gives them, which takes longer than the step."""
     return _half_of_single(np.ascontiguousarray(x).view(np.uint32)).view(np.float16)
 
 

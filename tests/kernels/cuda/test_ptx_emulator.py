@@ -13,7 +13,7 @@ from ptx_emulator import PtxEmulator, compiled
 from minicnn.kernels.cuda._launch import SOURCES, source
 
 NAN, INFINITY, TINY = float("nan"), float("inf"), 2.0**-140  # a float that is too small for a normal one
-HALF_A_TF32, HALF_A_HALF = 1 + 2.0**-11, 1 + 2.0**-11  # in the middle between 1 and the next such number
+MIDDLE = 1 + 2.0**-11  # between 1 and the next TF32 or float16 number
 PTX = source("ptx.cuh", (SOURCES,))
 
 
@@ -23,9 +23,9 @@ def emulator():
     return PtxEmulator()
 
 
-def kernel(text, capability=90):
+def kernel(text):
     """The kernel k of a source."""
-    return Module(compiled(text, (), capability), PtxEmulator()).get_function("k")
+    return Module(compiled(text, (), PtxEmulator.capability), PtxEmulator()).get_function("k")
 
 
 # An instruction, its operands and its result: floats, or whole numbers as bits.
@@ -73,9 +73,9 @@ MEANINGS = [
     ("cvt.rn.f32.u32", (0xFFFFFFFF,), 2.0**32),
     ("cvt.sat.f32.f32", (1.5,), 1.0),
     ("cvt.sat.f32.f32", (NAN,), 0.0),
-    ("cvt.rn.tf32.f32", (HALF_A_TF32,), 1.0),
+    ("cvt.rn.tf32.f32", (MIDDLE,), 1.0),
     ("cvt.rn.tf32.f32", (1 + 3 * 2.0**-11,), 1 + 2.0**-9),
-    ("cvt.rna.tf32.f32", (HALF_A_TF32,), 1 + 2.0**-10),
+    ("cvt.rna.tf32.f32", (MIDDLE,), 1 + 2.0**-10),
 ]
 
 
@@ -115,7 +115,7 @@ def test_wide_results_and_halves_of_registers():
     }""")((1,), (1,), (np.int32(-(2**31) + 1), result))
     square = (2**31 - 1) ** 2
     assert result.tolist() == [square, square >> 32 | (square & 0xFFFFFFFF) << 32, 2**64 - 2**31 + 1, 0x3C00]
-    assert np.uint16(0x3C00).view(np.float16) == np.float16(HALF_A_HALF) == 1
+    assert np.uint16(0x3C00).view(np.float16) == np.float16(MIDDLE) == 1
 
 
 def test_comparisons_with_nan():
