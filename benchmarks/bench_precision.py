@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,18 +149,26 @@ def _measure(model: str, options: argparse.Namespace, content: dict[str, Any], e
     kept = earlier[model]["precisions"] if model in earlier else {}
     accuracies = {precision: list(kept.get(precision, {}).get("accuracies", ())) for precision in PRECISIONS}
     result = Result(model, accuracies, peaks)
-    for seed in range(options.seeds):
-        for precision in PRECISIONS:
-            if len(accuracies[precision]) > seed:
-                continue
-            trainer = make_trainer(model, precision, seed, options.epochs)
-            trainer.fit(train, options.epochs, batch_size=BATCH, progress=False)
-            accuracies[precision].append(trainer.evaluate(test, batch_size=1000)["accuracy"])
-            print(f"{model:<10} seed {seed:<3} {precision:<8} {100 * accuracies[precision][-1]:.2f} %", flush=True)
-            if options.json:
-                earlier[model] = result.as_json()
-                report.write_json(options.json, content | {"networks": list(earlier.values())})
+    for _ in trainings(result, train, test, options.seeds, options.epochs):
+        if options.json:
+            earlier[model] = result.as_json()
+            report.write_json(options.json, content | {"networks": list(earlier.values())})
     return result
+
+
+def trainings(
+    result: Result, train: data.ArrayDataset, test: data.ArrayDataset, seeds: int, epochs: int, capture: bool = True
+) -> Iterator[None]:
+    """Train with each seed and precision that the result lacks. After each its accuracy is there, and printed."""
+    for seed in range(seeds):
+        for precision, found in result.accuracies.items():
+            if len(found) > seed:
+                continue
+            trainer = make_trainer(result.model, precision, seed, epochs, capture)
+            trainer.fit(train, epochs, batch_size=BATCH, progress=False)
+            found.append(trainer.evaluate(test, batch_size=1000)["accuracy"])
+            print(f"{result.model:<10} seed {seed:<3} {precision:<8} {100 * found[-1]:.2f} %", flush=True)
+            yield
 
 
 def digits(model: str) -> Sequence[data.ArrayDataset]:

@@ -116,12 +116,8 @@ def train(bench, model, seeds, epochs, images=60_000):
     every, test = bench.digits(model)
     few = data.ArrayDataset(every.images[:images], every.labels[:images])
     result = bench.Result(model, {precision: [] for precision in bench.PRECISIONS}, {})
-    for seed in range(seeds):
-        for precision, found in result.accuracies.items():
-            trainer = bench.make_trainer(model, precision, seed, epochs, capture=False)
-            trainer.fit(few, epochs, batch_size=bench.BATCH, progress=False)
-            found.append(trainer.evaluate(test, batch_size=1000)["accuracy"])
-            print(f"{model:<10} seed {seed:<3} {precision:<8} {100 * found[-1]:.2f} %", flush=True)
+    for _ in bench.trainings(result, few, test, seeds, epochs, capture=False):
+        pass
     for precision in bench.PRECISIONS[1:]:
         points, error = result.points(precision)
         print(f"{model:<10} {precision:<8} exceeds float32 by {points:+.3f} +- {error:.3f} points")
