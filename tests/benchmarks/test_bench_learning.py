@@ -67,6 +67,7 @@ def test_on_a_gpu(cupy, cli, monkeypatch, tmp_path, capsys):
     assert devices == {"cuda"}
 
 
+@pytest.mark.slow
 def test_a_file_grows(tmp_path):
     path = tmp_path / "a.json"
     options = ("--images", 16, "--test-images", 20, "--epochs", 1, "--threads", 1, "--json", path)

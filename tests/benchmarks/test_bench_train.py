@@ -43,8 +43,8 @@ def test_the_same_losses_and_logits_as_torch(tmp_path, more):
 
 @pytest.mark.parametrize(
     ("model", "size"),
-    [("lenet5", 28), ("digit_cnn", 28), ("resnet20", 16), ("resnet18", 33), ("resnet50", 33),
-     pytest.param("vgg16", 32, marks=pytest.mark.slow)],
+    [("lenet5", 28), ("digit_cnn", 28), ("resnet20", 16), ("resnet18", 33),
+     pytest.param("resnet50", 33, marks=pytest.mark.slow), pytest.param("vgg16", 32, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_the_twins_compute_the_same_logits(harness, model, size):
     pytest.importorskip("torch")

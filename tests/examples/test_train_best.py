@@ -35,9 +35,10 @@ def test_nonsense_is_one_sentence_and_leaves_nothing_behind(tmp_path, options, s
     assert said in failure("train_best.py", *options, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_and_resumed_ends_with_the_same_bits(tmp_path):
     """Weights, averages, velocities and dropout's counters; the rate follows one cycle over all steps."""
-    options = (*SMALL, "--epochs", 6)
+    options = (*SMALL, "--epochs", 3)
     whole = run("train_best.py", *options, "--out", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     assert re.search(r"test accuracy \d", whole.stdout)

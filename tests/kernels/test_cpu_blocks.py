@@ -157,19 +157,18 @@ def agree(x, w, dy, *where):
     assert_sums_agree("conv2d_backward_weight", (dy, x, w.shape, *where), cpu)
 
 rng = np.random.default_rng(0)
-for dtype in (np.float32, np.float64):
-    normal = lambda *shape: rng.standard_normal(shape).astype(dtype)
-    for shape, kernel, C, O, groups, stride in [((2, 9, 8), 3, 5, 40, 1, 1), ((1, 12, 13), 2, 33, 7, 2, 2)]:
-        x, w = normal(*shape, C * groups), normal(kernel, kernel, C, O * groups)
-        where = (stride, stride), ((1, 1), (0, 2)), (1, 1)
-        dy = normal(shape[0], *output_sizes(x.shape, (kernel, kernel), *where), O * groups)
-        agree(x, w, dy, *where, groups, "implicit_gemm")
-        agree(x, normal(kernel, kernel, 1, C * groups), normal(*dy.shape[:3], C * groups), *where, C * groups, "auto")
-    for M, K, N in [(37, 70, 41), (300, 9, 33)]:
-        x, w, dy = normal(M, K), normal(K, N), normal(M, N)
-        assert_sums_agree("linear_forward", (x, w, None, None), cpu)
-        assert_sums_agree("linear_backward_input", (dy, w), cpu)
-        assert_sums_agree("linear_backward_weight", (dy, x), cpu)
+normal = lambda *shape: rng.standard_normal(shape).astype(sys.argv[2])
+for shape, kernel, C, O, groups, stride in [((2, 9, 8), 3, 5, 40, 1, 1), ((1, 12, 13), 2, 33, 7, 2, 2)]:
+    x, w = normal(*shape, C * groups), normal(kernel, kernel, C, O * groups)
+    where = (stride, stride), ((1, 1), (0, 2)), (1, 1)
+    dy = normal(shape[0], *output_sizes(x.shape, (kernel, kernel), *where), O * groups)
+    agree(x, w, dy, *where, groups, "implicit_gemm")
+    agree(x, normal(kernel, kernel, 1, C * groups), normal(*dy.shape[:3], C * groups), *where, C * groups, "auto")
+for M, K, N in [(37, 70, 41), (300, 9, 33)]:
+    x, w, dy = normal(M, K), normal(K, N), normal(M, N)
+    assert_sums_agree("linear_forward", (x, w, None, None), cpu)
+    assert_sums_agree("linear_backward_input", (dy, w), cpu)
+    assert_sums_agree("linear_backward_weight", (dy, x), cpu)
 print(json.dumps([microkernel.BYTES, microkernel.HEIGHT, microkernel.VECTORS]))
 """
 
@@ -179,10 +178,11 @@ print(json.dumps([microkernel.BYTES, microkernel.HEIGHT, microkernel.VECTORS]))
     ("processor", "tile"),
     [("haswell", [32, 6, 2]), pytest.param("nehalem", [16, 6, 2], marks=pytest.mark.slow)],  # few have no AVX2 any more
 )
-def test_the_tiles_of_other_processors(processor, tile):
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+def test_the_tiles_of_other_processors(processor, tile, dtype):
     """In a process of its own, whose kernels are compiled for that processor: 32 and 16 bytes in a register."""
     environment = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""}
-    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent)]
+    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), dtype]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == tile

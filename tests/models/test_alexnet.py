@@ -119,7 +119,9 @@ def test_unknown_variant_names_the_choices():
         models.alexnet(variant="2014")
 
 
-@pytest.mark.parametrize("variant", ["torch", "2012", pytest.param("batch_norm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "variant", ["torch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("2012", "batch_norm"))]
+)
 def test_training_step_against_torch(variant):
     torch = pytest.importorskip("torch")
     model = {
