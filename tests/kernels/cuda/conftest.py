@@ -20,10 +20,15 @@ PLACES = {
 }
 
 
+@pytest.fixture
+def fake(monkeypatch):
+    """A machine with a GPU, as far as the engine can see: the module in CuPy's place."""
+    return fake_cupy.installed(monkeypatch)
+
+
 @pytest.fixture(params=["fake", pytest.param("ptx", marks=pytest.mark.slow), *(["gpu"] if mc.cuda_available() else [])])
 def cupy(request, monkeypatch):
-    """A machine with a GPU, as far as the engine can see: the module in CuPy's place, with kernels as g++ and as NVRTC
-    compiles them; the real CuPy where there is a GPU."""
+    """The same, and with kernels as NVRTC compiles them, and the real CuPy where there is a GPU."""
     if request.param == "gpu":
         return importlib.import_module("cupy")
     return fake_cupy.installed(monkeypatch, fake_cupy.FakePtxGpu if request.param == "ptx" else fake_cupy.FakeGpu)

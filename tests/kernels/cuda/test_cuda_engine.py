@@ -16,8 +16,6 @@ from minicnn import functional as F
 from minicnn.kernels.cuda import _launch, graph
 from minicnn.train import gpu_steps
 
-ONLY_FAKE = pytest.mark.parametrize("cupy", ["fake"], indirect=True)  # it counts what CuPy is asked for
-
 
 def test_a_tensor_moves_there_and_back(cupy):
     x = mc.tensor([[-1.0, 2.0]], requires_grad=True)
@@ -133,8 +131,7 @@ def test_recorded_steps_give_the_same_bits(cupy, transform, precision):
     assert counters[0] == counters[1] == 15
 
 
-@ONLY_FAKE
-def test_python_asks_for_few_steps_before_the_first_of_them_is_done(cupy, monkeypatch):
+def test_python_asks_for_few_steps_before_the_first_of_them_is_done(fake, monkeypatch):
     monkeypatch.setattr(fake_cupy.Event, "log", [])
     model = network().to("cuda")
     trainer = mc.Trainer(model, optim.SGD(model.parameters(), 0.1))
@@ -146,8 +143,7 @@ def test_python_asks_for_few_steps_before_the_first_of_them_is_done(cupy, monkey
     assert sorted(marks.values()) == [["synchronize", "record"]] * 5 + [["synchronize", "record"] * 2] * 3
 
 
-@ONLY_FAKE
-def test_all_recordings_share_one_pool_and_its_memory_is_given_back_when_no_graph_needs_it(cupy, monkeypatch):
+def test_all_recordings_share_one_pool_and_its_memory_is_given_back_when_no_graph_needs_it(fake, monkeypatch):
     monkeypatch.setattr(fake_cupy.MemoryPool, "made", 0)
     monkeypatch.setattr(fake_cupy.MemoryPool, "freed", 0)
     first = trained("cuda")  # two sizes of batches, each recorded anew in each of three epochs
@@ -161,9 +157,8 @@ def test_all_recordings_share_one_pool_and_its_memory_is_given_back_when_no_grap
     assert (fake_cupy.MemoryPool.made, fake_cupy.MemoryPool.freed > freed) == (1, True)
 
 
-@ONLY_FAKE
 @pytest.mark.parametrize("error", [MemoryError("no room"), KeyboardInterrupt()])
-def test_a_recording_that_ends_early_ends_the_capture_and_gives_its_memory_back(cupy, monkeypatch, error):
+def test_a_recording_that_ends_early_ends_the_capture_and_gives_its_memory_back(fake, monkeypatch, error):
     """Of Ctrl-C nothing is made but what it is; otherwise training goes on, and needs the memory."""
     gc.collect()
 
