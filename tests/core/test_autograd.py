@@ -70,7 +70,7 @@ def test_every_function_runs_once_in_a_ladder_of_diamonds():
     assert_array_equal(a.grad, [1])
 
 
-@pytest.mark.parametrize("length", [10_000, 100_000])
+@pytest.mark.parametrize("length", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_a_long_chain_meets_no_recursion_limit(length):
     a = leaf(1.0)
     y = a
@@ -83,7 +83,7 @@ def test_a_long_chain_meets_no_recursion_limit(length):
     gc.collect()
 
 
-@pytest.mark.parametrize("length", [10_000, 100_000])
+@pytest.mark.parametrize("length", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_a_long_chain_without_backward_is_given_back(length):
     y = leaf(1.0)
     first = weakref.ref(y)

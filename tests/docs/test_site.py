@@ -103,7 +103,7 @@ def public_names(module: ModuleType) -> list[str]:
     return getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
 def test_the_guide_in_a_browser(site, pages, web_page, width):
     """No complaint, no request to anywhere, formulas that are drawn, and nothing that makes a page too wide."""
     web_page.set_viewport_size({"width": width, "height": 800})

@@ -52,6 +52,7 @@ def test_an_edit_in_another_file_is_compiled_in(copied):
     assert run(copied, SOFTMAX) == ["nan", "True"]
 
 
+@pytest.mark.slow
 def test_a_kernel_from_disk_finds_the_pieces_that_it_calls_by_address(copied):
     """Those that lie on disk beside it, and those that have been deleted there: these alone are compiled again."""
     result, made = run(copied, PRODUCT)

@@ -56,6 +56,7 @@ def test_images_of_another_size_are_told_the_right_one(monkeypatch):
         models.zfnet()(mc.tensor(np.zeros((1, 256, 256, 3), np.float32)))
 
 
+@pytest.mark.slow
 def test_training_step_against_torch():
     torch = pytest.importorskip("torch")
     t, pool = torch.nn, lambda: torch.nn.MaxPool2d(3, 2, ceil_mode=True)

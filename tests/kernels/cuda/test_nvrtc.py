@@ -19,15 +19,15 @@ EVERY_VARIANT = [
 ]
 
 
-USUAL_CORES = *SIMT.values(), TENSOR_CORES["float32", 1, 16, 128], TENSOR_CORES["float32", 3, 16, 128]
-USUAL = ((), *(core.options for core in USUAL_CORES))
+WIDEST = *(TENSOR_CORES["float32", terms, 16, 128] for terms in (1, 3)), TENSOR_CORES["float16", 1, 16, 128]
+USUAL = ((), *(core.options for core in (*SIMT.values(), *WIDEST)))
 
 
 def every_compilation():
-    """The ways of most people for all architectures; of the other ways one, and the rest where there is time."""
+    """The ways of most people: in float32 for all architectures, in other types for one. The rest takes minutes."""
     for file, dtype, options in EVERY_VARIANT:
         for architecture in nvrtc.ARCHITECTURES:
-            usual = architecture == "sm_90" or (dtype == "float32" and options in USUAL)
+            usual = options in USUAL and (dtype == "float32" or architecture == "sm_90")
             name = " ".join([file, dtype, *options, architecture])
             marks = () if usual else pytest.mark.slow
             yield pytest.param(file, dtype, options, architecture, id=name, marks=marks)
