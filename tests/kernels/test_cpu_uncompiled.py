@@ -228,7 +228,7 @@ def test_convolution_stays_inside_its_arrays(uncompiled, poisoned, algorithm, ro
 
 
 @pytest.mark.parametrize("algorithm", ["winograd", "winograd_f2"])
-@settings(SETTINGS, max_examples=75)
+@SETTINGS
 @given(
     st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 9)),
     st.tuples(*[st.integers(0, 3)] * 4),

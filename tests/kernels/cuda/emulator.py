@@ -116,7 +116,7 @@ def compiled(text, options):
 
 
 def library(text, options):
-    """A source of C++ compiled, with the emulator, whose header is compiled beforehand: it would take half the time."""
+    """A source of C++ compiled, with the emulator, whose header is compiled once for all of them."""
     name = INCLUDED.search(text)[1]
     flags = (option for option in options if not option.startswith("-D"))
     header = built(f"{name}.gch", (HERE / name).read_text(), (*flags, "-x", "c++-header"))
